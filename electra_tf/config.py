@@ -1,0 +1,438 @@
+"""Every setting: type, default, unit, source and bounds, as frozen pydantic models.
+
+In:   a YAML file that holds what makes a run this run, and --set section.field=value.
+Out:  one checked, frozen settings object, or one line that says what is wrong.
+
+Precedence: defaults, then the file, then --set from left to right.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import pydantic
+import yaml
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from electra_tf import errors
+
+# A share of something: 0 to 1.
+Rate = pydantic.confloat(ge=0.0, le=1.0, allow_inf_nan=False)
+
+
+class Settings(pydantic.BaseModel):
+    """The base of every section: frozen, no unknown fields, no NaN, no bool for a number."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _refuse_bool_for_a_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation in (int, float):
+            raise ValueError(f"want a number, got {str(value).lower()}")
+        return value
+
+
+class TokenizerConfig(Settings):
+    """How text becomes WordPiece tokens; stored with the data and the preset."""
+
+    lowercase: bool = Field(True, description="Lower-case before splitting (uncased models).")
+    strip_accents: bool = Field(
+        True, description="Drop combining marks after NFD. BERT ties this to lowercase."
+    )
+    split_cjk: bool = Field(True, description="Each CJK ideograph is a word of its own.")
+
+
+class ModelConfig(Settings):
+    """An encoder's architecture. Defaults: ELECTRA-small (paper, Table 6)."""
+
+    vocab_size: PositiveInt = Field(
+        30522, description="Tokens. Taken from the data unless stated; stated, it must agree."
+    )
+    embedding_size: PositiveInt = Field(128, description="Width of the embedding tables.")
+    hidden_size: PositiveInt = Field(256, description="Width of the encoder.")
+    num_layers: PositiveInt = Field(12, description="Encoder blocks.")
+    num_heads: PositiveInt = Field(4, description="Attention heads; divides hidden_size.")
+    intermediate_size: PositiveInt = Field(1024, description="Width of the feed-forward layer.")
+    max_positions: PositiveInt = Field(512, description="Rows of the position table.")
+    num_segments: PositiveInt = Field(2, description="Rows of the segment (token type) table.")
+    activation: Literal["gelu", "gelu_approximate", "relu", "silu"] = Field(
+        "gelu", description="gelu is the exact erf form (2020 code); KerasHub approximates it."
+    )
+    hidden_dropout_rate: Rate = Field(0.1, description="After embeddings and sub-layers.")
+    attention_dropout_rate: Rate = Field(0.1, description="On attention probabilities.")
+    layer_norm_epsilon: PositiveFloat = Field(1e-12, description="As in the 2020 code.")
+    initializer_range: PositiveFloat = Field(
+        0.02, description="Sigma of the truncated normal, cut at 2 sigma (2020 code)."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"num_heads ({self.num_heads}) must divide hidden_size ({self.hidden_size})"
+            )
+        for name in ("hidden_dropout_rate", "attention_dropout_rate"):
+            if getattr(self, name) >= 1.0:
+                raise ValueError(f"{name} (1.0) must be below 1")
+        return self
+
+
+class GeneratorConfig(Settings):
+    """The generator, relative to the discriminator (paper, 3.2)."""
+
+    width_scale: PositiveFloat = Field(
+        0.25, le=1.0, description="Width over the discriminator's (paper: 1/4 small, 1/3 base)."
+    )
+    depth_scale: PositiveFloat = Field(
+        1.0, le=1.0, description="Blocks over the discriminator's (2020 code: 1)."
+    )
+    shares: Literal["embeddings", "nothing"] = Field(
+        "embeddings",
+        description="What it has in common with the discriminator: the embedding block "
+        "(word, position, segment, LayerNorm), or nothing.",
+    )
+
+    def resolve(self, model: ModelConfig) -> ModelConfig:
+        """Returns the generator's architecture by the 2020 code's rules.
+
+        Width is scaled and rounded, heads are 64 wide, the feed-forward layer is four
+        times the width. With its own embeddings, they are as wide as the encoder.
+        """
+        hidden = max(1, round(model.hidden_size * self.width_scale))
+        heads = max(1, hidden // 64)
+        if hidden % heads:
+            raise errors.UserError(
+                f"generator.width_scale={self.width_scale} gives a generator {hidden} wide, "
+                f"which {heads} heads of 64 do not divide; choose another width_scale"
+            )
+        return model.model_copy(
+            update={
+                "hidden_size": hidden,
+                "num_heads": heads,
+                "intermediate_size": 4 * hidden,
+                "num_layers": max(1, round(model.num_layers * self.depth_scale)),
+                "embedding_size": (
+                    model.embedding_size if self.shares == "embeddings" else hidden
+                ),
+            }
+        )
+
+
+class ObjectiveConfig(Settings):
+    """What is learned. Defaults: replaced-token detection as in the paper."""
+
+    name: str = Field(
+        "electra", description="electra, or mlm for a masked language model alone (BERT)."
+    )
+    mlm_weight: NonNegativeFloat = Field(1.0, description="Weight of the generator's loss.")
+    rtd_weight: NonNegativeFloat = Field(
+        50.0, description="Weight of the discriminator's loss (paper: lambda = 50)."
+    )
+    temperature: PositiveFloat = Field(1.0, description="Of the generator's samples.")
+    disallow_correct: bool = Field(
+        False, description="Never sample the original token (2020 code, an ablation)."
+    )
+    uniform_generator: bool = Field(
+        False, description="Replace by tokens drawn uniformly; trains no generator."
+    )
+
+
+class DataConfig(Settings):
+    """From records to masked rows."""
+
+    records: str = Field("", description="Folder that build_data wrote, or 2020 TFRecords.")
+    vocab: str | None = Field(
+        None, description="vocab.txt for 2020 TFRecords, which carry none; null = the data's own."
+    )
+    example_tokens: PositiveInt = Field(
+        128, ge=5, description="S: tokens an example at most, [CLS] and [SEP] included."
+    )
+    row_tokens: PositiveInt = Field(
+        128, ge=5, description="L: tokens a row; a row holds one or more examples."
+    )
+    mask_rate: Rate = Field(0.15, description="Share of tokens hidden (large: 0.25).")
+    mask_token_rate: Rate = Field(
+        0.85, description="Share of the hidden that shows [MASK]; the rest keeps its token "
+        "(2020 code)."
+    )
+    whole_word_masking: bool = Field(False, description="Hide all tokens of a word or none.")
+    single_segment_rate: Rate = Field(
+        0.1, description="Share of examples with segment A alone (2020 code)."
+    )
+    short_example_rate: Rate = Field(
+        0.05, description="Share of examples cut to a random shorter length (2020 code)."
+    )
+    shuffle_shards: PositiveInt = Field(8, description="Shards read in turn, to mix them.")
+    block_rows: PositiveInt = Field(
+        2048, description="Rows packed and shuffled together, about: the shuffle buffer."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _an_example_fits_a_row(self) -> Self:
+        if self.example_tokens > self.row_tokens:
+            raise ValueError(
+                f"example_tokens ({self.example_tokens}) must not exceed "
+                f"row_tokens ({self.row_tokens})"
+            )
+        return self
+
+    @property
+    def max_predictions(self) -> int:
+        """P: the most tokens a row hides, as in the 2020 code."""
+        return max(1, int((self.mask_rate + 0.005) * self.row_tokens))
+
+
+class TrainConfig(Settings):
+    """How long and how fast to train. Defaults: ELECTRA-small."""
+
+    steps: PositiveInt = Field(1_000_000, description="Optimizer updates.")
+    batch_size: PositiveInt = Field(128, description="Rows per update, over all replicas.")
+    accumulation_steps: PositiveInt = Field(
+        1, description="Micro-batches per update; each holds batch_size / this many rows."
+    )
+    learning_rate: PositiveFloat = Field(
+        5e-4, description="Peak of the schedule. Small 5e-4, base and large 2e-4 (Table 6)."
+    )
+    warmup_steps: NonNegativeInt = Field(10_000, description="Updates of linear warm-up.")
+    decay_power: PositiveFloat = Field(1.0, description="Of the polynomial decay to 0.")
+    weight_decay: NonNegativeFloat = Field(0.01, description="Not on biases and LayerNorms.")
+    beta_1: Rate = Field(0.9, description="Adam's first moment.")
+    beta_2: Rate = Field(0.999, description="Adam's second moment.")
+    epsilon: PositiveFloat = Field(1e-6, description="Added outside the root (2020 code).")
+    bias_correction: bool = Field(False, description="The 2020 code's AdamW has none.")
+    clip_norm: PositiveFloat = Field(1.0, description="Global gradient norm, after the reduce.")
+    precision: Literal["float32", "mixed_bfloat16"] = Field(
+        "float32", description="Of the arithmetic; weights are float32 always."
+    )
+    xla: Literal["auto", "on", "off"] = Field(
+        "auto", description="Compile the step. auto: on for GPU and TPU, off for CPU."
+    )
+    steps_per_loop: PositiveInt = Field(
+        20, description="Steps between two looks at the host; logging may look more often."
+    )
+    seed: NonNegativeInt = Field(42, description="Of weights, data order, masking, dropout.")
+    init_from: str | None = Field(
+        None, description="A workdir or preset whose weights to start from, with a fresh "
+        "schedule; null = random weights."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})"
+            )
+        if self.batch_size % self.accumulation_steps:
+            raise ValueError(
+                f"accumulation_steps ({self.accumulation_steps}) must divide "
+                f"batch_size ({self.batch_size})"
+            )
+        return self
+
+
+class RunConfig(Settings):
+    """When to say, measure and save. Changing these never changes a number."""
+
+    log_every_steps: PositiveInt = Field(100, description="One line and one record a time.")
+    evaluate_every_steps: PositiveInt = Field(1000, description="On the validation shards.")
+    evaluate_rows: PositiveInt = Field(2000, description="Validation rows a time, at most.")
+    save_every_steps: PositiveInt = Field(1000, description="A checkpoint a time.")
+    keep: PositiveInt | None = Field(5, description="Checkpoints kept; null = all.")
+
+
+class PretrainConfig(Settings):
+    """All settings of `python -m electra_tf.pretrain`."""
+
+    model: ModelConfig = ModelConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    run: RunConfig = RunConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _examples_fit_the_position_table(self) -> Self:
+        if self.data.example_tokens > self.model.max_positions:
+            raise ValueError(
+                f"data.example_tokens ({self.data.example_tokens}) exceeds the position table, "
+                f"model.max_positions ({self.model.max_positions})"
+            )
+        self.generator.resolve(self.model)
+        return self
+
+
+class BuildDataConfig(Settings):
+    """All settings of `python -m electra_tf.build_data`."""
+
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    text_field: str = Field("text", description="Field of .jsonl and column of Parquet files.")
+    document_per_file: bool = Field(
+        False, description="A .txt file is one document; else a blank line ends a document."
+    )
+    undecodable: Literal["refuse", "replace"] = Field(
+        "refuse", description="Bytes that are not UTF-8: stop and say where, or count and "
+        "replace by U+FFFD."
+    )
+    vocab_size: PositiveInt = Field(
+        30522, ge=100, description="Of the vocabulary to train, when none is given."
+    )
+    vocab_train_bytes: PositiveInt = Field(
+        200_000_000, description="Text to train the vocabulary on, sampled over the corpus."
+    )
+    validation_rate: Rate = Field(0.01, description="Share of documents held out.")
+    shard_tokens: PositiveInt = Field(
+        8_000_000, description="A shard is closed when it holds as many tokens."
+    )
+    min_shards: PositiveInt = Field(
+        16, description="Training shards filled side by side: small data has as many."
+    )
+    processes: NonNegativeInt = Field(0, description="That tokenize; 0 = one a core.")
+    seed: NonNegativeInt = Field(42, description="Of the split and the order.")
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 numbers (5e-4, 1e6), and no key twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"setting {key!r} stands twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+def load(
+    kind: type[AnySettings], file: str | None = None, overrides: Sequence[str] = ()
+) -> AnySettings:
+    """Reads settings: defaults, then `file`, then `overrides` ("train.steps=10").
+
+    Raises:
+        UserError: for a missing or malformed file, an unknown or misspelt setting, a
+            value out of bounds, settings that contradict each other.
+    """
+    values = _read_yaml(Path(file)) if file else {}
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        if not equals or not name:
+            raise errors.UserError(f"--set {override}: want section.field=value")
+        _set(values, name.strip().split("."), _parse(text, f"--set {override}"))
+    return check(kind, values, file or "the settings")
+
+
+def check(kind: type[AnySettings], values: Any, where: str) -> AnySettings:
+    """Validates plain values (a dict from YAML or JSON) against `kind`."""
+    try:
+        return kind.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise errors.UserError(f"{where}: {_explain(kind, error)}") from None
+
+
+def dump(settings: Settings) -> str:
+    """Returns the settings as YAML, every value stated."""
+    return yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def describe(settings: Settings, indent: int = 0) -> str:
+    """Returns the settings as YAML with each field's description as a comment."""
+    lines = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        pad = " " * indent
+        if isinstance(value, Settings):
+            lines += [f"{pad}{name}:", describe(value, indent + 2)]
+            continue
+        text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+        text = text.removesuffix("...\n").strip()
+        lines.append(f"{pad}{name}: {text}  # {field.description}")
+    return "\n".join(lines)
+
+
+def differences(old: Settings, new: Settings, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Returns {"train.steps": (old, new)} for each setting in which two objects differ."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in type(old).model_fields:
+        a, b = getattr(old, name), getattr(new, name)
+        if isinstance(a, Settings) and isinstance(b, Settings):
+            found |= differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found[f"{prefix}{name}"] = (a, b)
+    return found
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506
+    except OSError as error:
+        raise errors.UserError(f"cannot read settings {file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise errors.UserError(f"{file} is not YAML: {_one_line(error)}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise errors.UserError(f"{file}: want sections of settings, got {values!r:.60}")
+    return values
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506
+    except yaml.YAMLError as error:
+        raise errors.UserError(f"{where}: not a YAML value: {_one_line(error)}") from None
+
+
+def _set(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        below = values.setdefault(part, {})
+        if not isinstance(below, dict):
+            below = values[part] = {}
+        values = below
+    values[path[-1]] = value
+
+
+def _explain(kind: type[Settings], error: pydantic.ValidationError) -> str:
+    messages = []
+    for item in error.errors(include_url=False, include_context=False):
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, _names(kind), n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else "; --print_config lists them all"
+            messages.append(f"no setting {name}{hint}")
+        elif item["type"] == "value_error":
+            text = item["msg"].removeprefix("Value error, ")
+            messages.append(f"{name}: {text}" if name else text)
+        else:
+            text = item["msg"][0].lower() + item["msg"][1:]
+            messages.append(f"{name}={item['input']!r:.60}: {text}")
+    return "; ".join(messages)
+
+
+def _names(kind: type[Settings], prefix: str = "") -> list[str]:
+    names = []
+    for name, field in kind.model_fields.items():
+        names.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            names += _names(field.annotation, f"{prefix}{name}.")
+    return names
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
