@@ -9,9 +9,10 @@ Precedence: defaults, then the file, then --set from left to right.
 import difflib
 import math
 import re
+import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
 import yaml
@@ -20,11 +21,11 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from electra_tf import errors
 
 # A share of something: 0 to 1.
-Rate = pydantic.confloat(ge=0.0, le=1.0, allow_inf_nan=False)
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Settings(pydantic.BaseModel):
-    """The base of every section: frozen, no unknown fields, no NaN, no bool for a number."""
+    """The base of every section: frozen, no unknown field, no NaN, no bool as int."""
 
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
@@ -32,9 +33,11 @@ class Settings(pydantic.BaseModel):
 
     @pydantic.field_validator("*", mode="before")
     @classmethod
-    def _refuse_bool_for_a_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+    def _refuse_bool_for_a_number(
+        cls, value: Any, info: pydantic.ValidationInfo
+    ) -> Any:
         field = cls.model_fields[info.field_name or ""]
-        if isinstance(value, bool) and field.annotation in (int, float):
+        if isinstance(value, bool) and _holds_number(field.annotation):
             raise ValueError(f"want a number, got {str(value).lower()}")
         return value
 
@@ -42,30 +45,46 @@ class Settings(pydantic.BaseModel):
 class TokenizerConfig(Settings):
     """How text becomes WordPiece tokens; stored with the data and the preset."""
 
-    lowercase: bool = Field(True, description="Lower-case before splitting (uncased models).")
+    lowercase: bool = Field(
+        True, description="Lower-case before splitting (uncased models)."
+    )
     strip_accents: bool = Field(
         True, description="Drop combining marks after NFD. BERT ties this to lowercase."
     )
-    split_cjk: bool = Field(True, description="Each CJK ideograph is a word of its own.")
+    split_cjk: bool = Field(
+        True, description="Each CJK ideograph is a word of its own."
+    )
 
 
 class ModelConfig(Settings):
     """An encoder's architecture. Defaults: ELECTRA-small (paper, Table 6)."""
 
     vocab_size: PositiveInt = Field(
-        30522, description="Tokens. Taken from the data unless stated; stated, it must agree."
+        30522,
+        description="Tokens. Taken from the data unless stated; stated, it must agree.",
     )
-    embedding_size: PositiveInt = Field(128, description="Width of the embedding tables.")
+    embedding_size: PositiveInt = Field(
+        128, description="Width of the embedding tables."
+    )
     hidden_size: PositiveInt = Field(256, description="Width of the encoder.")
     num_layers: PositiveInt = Field(12, description="Encoder blocks.")
-    num_heads: PositiveInt = Field(4, description="Attention heads; divides hidden_size.")
-    intermediate_size: PositiveInt = Field(1024, description="Width of the feed-forward layer.")
-    max_positions: PositiveInt = Field(512, description="Rows of the position table.")
-    num_segments: PositiveInt = Field(2, description="Rows of the segment (token type) table.")
-    activation: Literal["gelu", "gelu_approximate", "relu", "silu"] = Field(
-        "gelu", description="gelu is the exact erf form (2020 code); KerasHub approximates it."
+    num_heads: PositiveInt = Field(
+        4, description="Attention heads; divides hidden_size."
     )
-    hidden_dropout_rate: Rate = Field(0.1, description="After embeddings and sub-layers.")
+    intermediate_size: PositiveInt = Field(
+        1024, description="Width of the feed-forward layer."
+    )
+    max_positions: PositiveInt = Field(512, description="Rows of the position table.")
+    num_segments: PositiveInt = Field(
+        2, description="Rows of the segment (token type) table."
+    )
+    activation: Literal["gelu", "gelu_approximate", "relu", "silu"] = Field(
+        "gelu",
+        description="gelu is the exact erf form (2020 code); KerasHub approximates it.",
+    )
+    hidden_dropout_rate: Rate = Field(
+        0.1, description="After embeddings and sub-layers."
+    )
     attention_dropout_rate: Rate = Field(0.1, description="On attention probabilities.")
     layer_norm_epsilon: PositiveFloat = Field(1e-12, description="As in the 2020 code.")
     initializer_range: PositiveFloat = Field(
@@ -76,7 +95,8 @@ class ModelConfig(Settings):
     def _heads_divide_the_width(self) -> Self:
         if self.hidden_size % self.num_heads:
             raise ValueError(
-                f"num_heads ({self.num_heads}) must divide hidden_size ({self.hidden_size})"
+                f"num_heads ({self.num_heads}) must divide "
+                f"hidden_size ({self.hidden_size})"
             )
         for name in ("hidden_dropout_rate", "attention_dropout_rate"):
             if getattr(self, name) >= 1.0:
@@ -88,7 +108,9 @@ class GeneratorConfig(Settings):
     """The generator, relative to the discriminator (paper, 3.2)."""
 
     width_scale: PositiveFloat = Field(
-        0.25, le=1.0, description="Width over the discriminator's (paper: 1/4 small, 1/3 base)."
+        0.25,
+        le=1.0,
+        description="Width over the discriminator's (paper: 1/4 small, 1/3 base).",
     )
     depth_scale: PositiveFloat = Field(
         1.0, le=1.0, description="Blocks over the discriminator's (2020 code: 1)."
@@ -109,8 +131,8 @@ class GeneratorConfig(Settings):
         heads = max(1, hidden // 64)
         if hidden % heads:
             raise errors.UserError(
-                f"generator.width_scale={self.width_scale} gives a generator {hidden} wide, "
-                f"which {heads} heads of 64 do not divide; choose another width_scale"
+                f"generator.width_scale={self.width_scale} gives a generator {hidden} "
+                f"wide, which {heads} heads do not divide; choose another width_scale"
             )
         return model.model_copy(
             update={
@@ -129,9 +151,12 @@ class ObjectiveConfig(Settings):
     """What is learned. Defaults: replaced-token detection as in the paper."""
 
     name: str = Field(
-        "electra", description="electra, or mlm for a masked language model alone (BERT)."
+        "electra",
+        description="electra, or mlm for a masked language model alone (BERT).",
     )
-    mlm_weight: NonNegativeFloat = Field(1.0, description="Weight of the generator's loss.")
+    mlm_weight: NonNegativeFloat = Field(
+        1.0, description="Weight of the generator's loss."
+    )
     rtd_weight: NonNegativeFloat = Field(
         50.0, description="Weight of the discriminator's loss (paper: lambda = 50)."
     )
@@ -139,17 +164,17 @@ class ObjectiveConfig(Settings):
     disallow_correct: bool = Field(
         False, description="Never sample the original token (2020 code, an ablation)."
     )
-    uniform_generator: bool = Field(
-        False, description="Replace by tokens drawn uniformly; trains no generator."
-    )
 
 
 class DataConfig(Settings):
     """From records to masked rows."""
 
-    records: str = Field("", description="Folder that build_data wrote, or 2020 TFRecords.")
+    records: str = Field(
+        "", description="Folder that build_data wrote, or 2020 TFRecords."
+    )
     vocab: str | None = Field(
-        None, description="vocab.txt for 2020 TFRecords, which carry none; null = the data's own."
+        None,
+        description="vocab.txt for 2020 TFRecords, which have none; null = the data's.",
     )
     example_tokens: PositiveInt = Field(
         128, ge=5, description="S: tokens an example at most, [CLS] and [SEP] included."
@@ -159,19 +184,26 @@ class DataConfig(Settings):
     )
     mask_rate: Rate = Field(0.15, description="Share of tokens hidden (large: 0.25).")
     mask_token_rate: Rate = Field(
-        0.85, description="Share of the hidden that shows [MASK]; the rest keeps its token "
-        "(2020 code)."
+        0.85,
+        description="Share of the hidden that shows [MASK]; the rest keeps its token "
+        "(2020 code).",
     )
-    whole_word_masking: bool = Field(False, description="Hide all tokens of a word or none.")
+    whole_word_masking: bool = Field(
+        False, description="Hide all tokens of a word or none."
+    )
     single_segment_rate: Rate = Field(
         0.1, description="Share of examples with segment A alone (2020 code)."
     )
     short_example_rate: Rate = Field(
-        0.05, description="Share of examples cut to a random shorter length (2020 code)."
+        0.05,
+        description="Share of examples cut to a random shorter length (2020 code).",
     )
-    shuffle_shards: PositiveInt = Field(8, description="Shards read in turn, to mix them.")
+    shuffle_shards: PositiveInt = Field(
+        8, description="Shards read in turn, to mix them."
+    )
     block_rows: PositiveInt = Field(
-        2048, description="Rows packed and shuffled together, about: the shuffle buffer."
+        2048,
+        description="Rows packed and shuffled together, about: the shuffle buffer.",
     )
 
     @pydantic.model_validator(mode="after")
@@ -193,21 +225,33 @@ class TrainConfig(Settings):
     """How long and how fast to train. Defaults: ELECTRA-small."""
 
     steps: PositiveInt = Field(1_000_000, description="Optimizer updates.")
-    batch_size: PositiveInt = Field(128, description="Rows per update, over all replicas.")
+    batch_size: PositiveInt = Field(
+        128, description="Rows per update, over all replicas."
+    )
     accumulation_steps: PositiveInt = Field(
-        1, description="Micro-batches per update; each holds batch_size / this many rows."
+        1,
+        description="Micro-batches per update; each holds batch_size / this many rows.",
     )
     learning_rate: PositiveFloat = Field(
-        5e-4, description="Peak of the schedule. Small 5e-4, base and large 2e-4 (Table 6)."
+        5e-4,
+        description="Peak of the schedule. Small 5e-4, base and large 2e-4 (Table 6).",
     )
-    warmup_steps: NonNegativeInt = Field(10_000, description="Updates of linear warm-up.")
+    warmup_steps: NonNegativeInt = Field(
+        10_000, description="Updates of linear warm-up."
+    )
     decay_power: PositiveFloat = Field(1.0, description="Of the polynomial decay to 0.")
-    weight_decay: NonNegativeFloat = Field(0.01, description="Not on biases and LayerNorms.")
+    weight_decay: NonNegativeFloat = Field(
+        0.01, description="Not on biases and LayerNorms."
+    )
     beta_1: Rate = Field(0.9, description="Adam's first moment.")
     beta_2: Rate = Field(0.999, description="Adam's second moment.")
-    epsilon: PositiveFloat = Field(1e-6, description="Added outside the root (2020 code).")
+    epsilon: PositiveFloat = Field(
+        1e-6, description="Added outside the root (2020 code)."
+    )
     bias_correction: bool = Field(False, description="The 2020 code's AdamW has none.")
-    clip_norm: PositiveFloat = Field(1.0, description="Global gradient norm, after the reduce.")
+    clip_norm: PositiveFloat = Field(
+        1.0, description="Global gradient norm, after the reduce."
+    )
     precision: Literal["float32", "mixed_bfloat16"] = Field(
         "float32", description="Of the arithmetic; weights are float32 always."
     )
@@ -215,12 +259,16 @@ class TrainConfig(Settings):
         "auto", description="Compile the step. auto: on for GPU and TPU, off for CPU."
     )
     steps_per_loop: PositiveInt = Field(
-        20, description="Steps between two looks at the host; logging may look more often."
+        20,
+        description="Steps between two looks at the host; logging may look more often.",
     )
-    seed: NonNegativeInt = Field(42, description="Of weights, data order, masking, dropout.")
+    seed: NonNegativeInt = Field(
+        42, description="Of weights, data order, masking, dropout."
+    )
     init_from: str | None = Field(
-        None, description="A workdir or preset whose weights to start from, with a fresh "
-        "schedule; null = random weights."
+        None,
+        description="A workdir or preset whose weights to start from, with a fresh "
+        "schedule; null = random weights.",
     )
 
     @pydantic.model_validator(mode="after")
@@ -240,9 +288,15 @@ class TrainConfig(Settings):
 class RunConfig(Settings):
     """When to say, measure and save. Changing these never changes a number."""
 
-    log_every_steps: PositiveInt = Field(100, description="One line and one record a time.")
-    evaluate_every_steps: PositiveInt = Field(1000, description="On the validation shards.")
-    evaluate_rows: PositiveInt = Field(2000, description="Validation rows a time, at most.")
+    log_every_steps: PositiveInt = Field(
+        100, description="One line and one record a time."
+    )
+    evaluate_every_steps: PositiveInt = Field(
+        1000, description="On the validation shards."
+    )
+    evaluate_rows: PositiveInt = Field(
+        2000, description="Validation rows a time, at most."
+    )
     save_every_steps: PositiveInt = Field(1000, description="A checkpoint a time.")
     keep: PositiveInt | None = Field(5, description="Checkpoints kept; null = all.")
 
@@ -261,8 +315,8 @@ class PretrainConfig(Settings):
     def _examples_fit_the_position_table(self) -> Self:
         if self.data.example_tokens > self.model.max_positions:
             raise ValueError(
-                f"data.example_tokens ({self.data.example_tokens}) exceeds the position table, "
-                f"model.max_positions ({self.model.max_positions})"
+                f"data.example_tokens ({self.data.example_tokens}) exceeds the "
+                f"position table, model.max_positions ({self.model.max_positions})"
             )
         self.generator.resolve(self.model)
         return self
@@ -272,19 +326,24 @@ class BuildDataConfig(Settings):
     """All settings of `python -m electra_tf.build_data`."""
 
     tokenizer: TokenizerConfig = TokenizerConfig()
-    text_field: str = Field("text", description="Field of .jsonl and column of Parquet files.")
+    text_field: str = Field(
+        "text", description="Field of .jsonl and column of Parquet files."
+    )
     document_per_file: bool = Field(
-        False, description="A .txt file is one document; else a blank line ends a document."
+        False,
+        description="A .txt file is one document; else a blank line ends a document.",
     )
     undecodable: Literal["refuse", "replace"] = Field(
-        "refuse", description="Bytes that are not UTF-8: stop and say where, or count and "
-        "replace by U+FFFD."
+        "refuse",
+        description="Bytes that are not UTF-8: stop and say where, or count and "
+        "replace by U+FFFD.",
     )
     vocab_size: PositiveInt = Field(
         30522, ge=100, description="Of the vocabulary to train, when none is given."
     )
     vocab_train_bytes: PositiveInt = Field(
-        200_000_000, description="Text to train the vocabulary on, sampled over the corpus."
+        200_000_000,
+        description="Text to train the vocabulary on, sampled over the corpus.",
     )
     validation_rate: Rate = Field(0.01, description="Share of documents held out.")
     shard_tokens: PositiveInt = Field(
@@ -301,7 +360,7 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 numbers (5e-4, 1e6), and no key twice."""
+    """YAML 1.2 numbers (5e-4, 1e6), true and false alone as bools, no key twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -313,6 +372,14 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# YAML 1.1 also reads on, off, yes and no as bools, which would eat `xla: off`.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":bool")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|false|False)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$"),
@@ -335,7 +402,8 @@ def load(
         if not equals or not name:
             raise errors.UserError(f"--set {override}: want section.field=value")
         _set(values, name.strip().split("."), _parse(text, f"--set {override}"))
-    return check(kind, values, file or "the settings")
+    sources = filter(None, [file, "--set" if overrides else None])
+    return check(kind, values, " and ".join(sources) or "the settings")
 
 
 def check(kind: type[AnySettings], values: Any, where: str) -> AnySettings:
@@ -366,8 +434,10 @@ def describe(settings: Settings, indent: int = 0) -> str:
     return "\n".join(lines)
 
 
-def differences(old: Settings, new: Settings, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Returns {"train.steps": (old, new)} for each setting in which two objects differ."""
+def differences(
+    old: Settings, new: Settings, prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """Returns {"train.steps": (old, new)} for each setting in which the two differ."""
     found: dict[str, tuple[Any, Any]] = {}
     for name in type(old).model_fields:
         a, b = getattr(old, name), getattr(new, name)
@@ -378,11 +448,19 @@ def differences(old: Settings, new: Settings, prefix: str = "") -> dict[str, tup
     return found
 
 
+def _holds_number(annotation: Any) -> bool:
+    return annotation in (int, float) or any(
+        _holds_number(part) for part in typing.get_args(annotation)
+    )
+
+
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506
+        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
-        raise errors.UserError(f"cannot read settings {file}: {error.strerror}") from None
+        raise errors.UserError(
+            f"cannot read settings {file}: {error.strerror}"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise errors.UserError(f"{file} is not YAML: {_one_line(error)}") from None
     if values is None:
@@ -394,9 +472,11 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, _Loader)  # noqa: S506
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise errors.UserError(f"{where}: not a YAML value: {_one_line(error)}") from None
+        raise errors.UserError(
+            f"{where}: not a YAML value: {_one_line(error)}"
+        ) from None
 
 
 def _set(values: dict[str, Any], path: list[str], value: Any) -> None:
@@ -414,7 +494,11 @@ def _explain(kind: type[Settings], error: pydantic.ValidationError) -> str:
         name = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, _names(kind), n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else "; --print_config lists them all"
+            hint = (
+                f"; did you mean {near[0]}?"
+                if near
+                else "; --print_config lists them all"
+            )
             messages.append(f"no setting {name}{hint}")
         elif item["type"] == "value_error":
             text = item["msg"].removeprefix("Value error, ")
@@ -429,7 +513,9 @@ def _names(kind: type[Settings], prefix: str = "") -> list[str]:
     names = []
     for name, field in kind.model_fields.items():
         names.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+        if isinstance(field.annotation, type) and issubclass(
+            field.annotation, Settings
+        ):
             names += _names(field.annotation, f"{prefix}{name}.")
     return names
 

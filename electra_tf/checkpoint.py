@@ -1,0 +1,161 @@
+"""A run is saved, kept and taken up again: weights, optimizer, step, place in the data.
+
+In:   the pretrainer and the data position of every input worker.
+Out:  workdir/checkpoints/ckpt-<step>, newest wins; a damaged one falls back to the
+      one before.
+
+Precedence at start-up: the workdir's own checkpoint, then train.init_from, then
+random weights.
+"""
+
+import errno
+import glob
+import json
+import os
+import re
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from electra_tf import errors, optimizer, pretrainer
+
+# Where each input worker reads on: (epoch, group, block, row).
+Positions = list[tuple[int, ...]]
+
+
+class _PlainState(tf.train.experimental.PythonState):
+    """The data positions, as JSON inside the checkpoint: one file set, all or nothing."""
+
+    def __init__(self) -> None:
+        self.positions: Positions = []
+
+    def serialize(self) -> str:
+        return json.dumps(self.positions)
+
+    def deserialize(self, string_value: str | bytes) -> None:
+        self.positions = [tuple(position) for position in json.loads(string_value)]
+
+
+class Checkpoints:
+    """The checkpoints of one workdir."""
+
+    def __init__(
+        self, workdir: str, model: pretrainer.Pretrainer, keep: int | None = None
+    ) -> None:
+        """Looks only; makes nothing.
+
+        Args:
+            workdir: of the run.
+            model: whose weights and optimizer are saved.
+            keep: newest so many; None keeps all.
+        """
+        self.folder = os.path.join(workdir, "checkpoints")
+        self._model, self._keep = model, keep
+        self._state = _PlainState()
+        self._checkpoint = tf.train.Checkpoint(
+            networks={
+                name: _weights_and_moments(network, model.learner)
+                for name, network in model.objective.networks.items()
+            },
+            updates=model.learner.iterations.value,
+            data=self._state,
+        )
+
+    def steps(self) -> list[int]:
+        """Returns the steps there are checkpoints of, oldest first."""
+        files = glob.glob(os.path.join(glob.escape(self.folder), "ckpt-*.index"))
+        found = [re.fullmatch(r"ckpt-(\d+)\.index", os.path.basename(f)) for f in files]
+        return sorted(int(match[1]) for match in found if match)
+
+    def save(self, step: int, positions: Positions) -> None:
+        """Writes a checkpoint, then removes those beyond `keep`.
+
+        Raises:
+            UserError: a full disk or a folder that cannot be written. The checkpoints
+                that were there stay as they were.
+        """
+        self._state.positions = positions
+        prefix = self._prefix(step)
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            self._checkpoint.write(prefix)
+        except (tf.errors.OpError, OSError) as error:
+            self._remove(step)
+            raise errors.UserError(
+                f"cannot save {prefix}: {_reason(error)}; free some space and run the same "
+                f"command again: it resumes from step {max(self.steps(), default=0)}"
+            ) from None
+        for old in self.steps()[: -self._keep] if self._keep else []:
+            self._remove(old)
+
+    def restore(self, say: Callable[[str], None]) -> tuple[int, Positions] | None:
+        """Restores the newest checkpoint that can be read; call it in the strategy's scope.
+
+        Args:
+            say: takes a warning for each one that cannot.
+
+        Returns:
+            Its step and data positions, or None if there is none.
+
+        Raises:
+            UserError: if there are checkpoints, and none can be read.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                status = self._checkpoint.read(self._prefix(step))
+                status.assert_consumed()
+            except (tf.errors.OpError, ValueError, AssertionError, KeyError) as error:
+                say(
+                    f"warning: {self._prefix(step)} is damaged ({_reason(error)}); "
+                    "trying the one before"
+                )
+                continue
+            return step, self._state.positions
+        if steps:
+            raise errors.UserError(
+                f"{self.folder}: none of {len(steps)} checkpoints can be read; start in a "
+                "new --workdir"
+            )
+        return None
+
+    def _prefix(self, step: int) -> str:
+        return os.path.join(self.folder, f"ckpt-{step}")
+
+    def _remove(self, step: int) -> None:
+        """Removes the files of one checkpoint, the index first: without it there is none."""
+        prefix = self._prefix(step)
+        for file in [f"{prefix}.index", *glob.glob(f"{glob.escape(prefix)}.data-*")]:
+            try:
+                tf.io.gfile.remove(file)
+            except tf.errors.NotFoundError:
+                continue
+
+
+def _weights_and_moments(
+    network: keras.Model, learner: optimizer.AdamW
+) -> dict[str, tf.Variable]:
+    """Names a network's variables and their moments by path, each exactly once.
+
+    What two networks share stands under both names and is stored once.
+    """
+    named = {}
+    for variable in network.weights:
+        # A path is unique within one network only.
+        path = variable.path.replace("/", ".")
+        assert path not in named, f"two variables of path {path}"
+        named[path] = variable.value
+        for moment, slot in learner.moments(variable).items():
+            named[f"{path}.{moment}"] = slot.value
+    return named
+
+
+def _reason(error: Exception) -> str:
+    """Says in few words why a file could not be read or written."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    text = " ".join(str(getattr(error, "message", error)).split())
+    if "No space left" in text:
+        return os.strerror(errno.ENOSPC)
+    return text[:160]

@@ -1,0 +1,338 @@
+"""The encoder's layers: ids become embeddings, embeddings pass through blocks.
+
+In:   token_ids, segment_ids, position_ids, example_ids int32 [B, L].
+Out:  hidden states [B, L, D]; attention stays within one example of a row.
+
+B rows, L tokens a row, P predictions a row, V vocabulary, E embedding, D hidden,
+H heads, K = D / H. As in the 2020 code: post-LayerNorm BERT, exact GELU.
+"""
+
+import contextlib
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from electra_tf import config
+
+# exp(-10000) is 0 in float32, and bfloat16 holds it (2020 code).
+NO_ATTENTION = -10_000.0
+
+
+class _Chance(threading.local):
+    """The dropout seed of the step being traced; each replica traces in its own thread."""
+
+    seed: tf.Tensor | None = None
+    draws: int = 0
+
+
+_chance = _Chance()
+
+
+@contextlib.contextmanager
+def dropout_seed(seed: tf.Tensor) -> Iterator[None]:
+    """Makes all dropout inside a pure function of `seed`, int32 [2].
+
+    Keras' own generators hold the same state on every replica, so that all replicas
+    drop the same units; and their state is not a function of the step. Callers fold
+    step, replica and micro-batch into the seed (pretrainer).
+    """
+    before = _chance.seed, _chance.draws
+    _chance.seed, _chance.draws = seed, 0
+    try:
+        yield
+    finally:
+        _chance.seed, _chance.draws = before
+
+
+class Dropout(keras.layers.Layer):
+    """Zeroes a share of the units and scales up the rest, in training.
+
+    Inside `dropout_seed` the mask depends on that seed and the order of the calls
+    alone; outside, on a generator of its own (plain `fit`).
+    """
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        # 16 random bits a unit: the rate is a multiple of 1 / 65,536.
+        self._threshold = round(rate * 65_536)
+        self._scale = 65_536 / (65_536 - self._threshold)
+        self._generator = keras.random.SeedGenerator()
+        self.built = True
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns `x`, of any shape, with units dropped where `training`."""
+        if not training or not self._threshold:
+            return x
+        shape = x.shape if x.shape.is_fully_defined() else tf.shape(x)
+        keep = _random_uint16(shape, self._seed()) >= tf.constant(self._threshold, tf.uint16)
+        return x * (tf.cast(keep, x.dtype) * tf.cast(self._scale, x.dtype))
+
+    def _seed(self) -> tf.Tensor:
+        if _chance.seed is None:
+            return tf.cast(self._generator.next(ordered=False), tf.int32)
+        _chance.draws += 1
+        return _chance.seed + tf.constant([0, _chance.draws])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer."""
+        return {**super().get_config(), "rate": self.rate}
+
+
+def _random_uint16(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws uniform uint16 of a shape, two from each 32-bit word.
+
+    Philox by name: the default generator under XLA on CPU takes ten times as long
+    (measured, docs/decisions.md, D6).
+    """
+    size = tf.reduce_prod(shape)
+    words = tf.random.stateless_uniform(
+        [(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+    )
+    halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])
+    return tf.reshape(halves[:size], shape)
+
+
+class LayerNorm(keras.layers.Layer):
+    """Normalizes the last axis, in float32, then scales and shifts."""
+
+    def __init__(self, epsilon: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Makes gamma and beta, both [last axis]."""
+        self.gamma = self.add_weight(name="gamma", shape=shape[-1:], initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=shape[-1:], initializer="zeros")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns `x` normalized, in the dtype it came in."""
+        x32 = tf.cast(x, tf.float32)
+        mean = tf.reduce_mean(x32, axis=-1, keepdims=True)
+        centered = x32 - mean
+        variance = tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True)
+        normal = tf.cast(centered * tf.math.rsqrt(variance + self.epsilon), x.dtype)
+        return normal * tf.cast(self.gamma, x.dtype) + tf.cast(self.beta, x.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer."""
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+class Embeddings(keras.layers.Layer):
+    """Word + position + segment embeddings, LayerNorm, dropout.
+
+    Generator and discriminator share this whole block: the three tables and the
+    LayerNorm (2020 code).
+    """
+
+    def __init__(self, config: config.ModelConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._config = config
+        self.norm = LayerNorm(config.layer_norm_epsilon, name="norm", dtype=self.dtype_policy)
+        self.dropout = Dropout(config.hidden_dropout_rate, name="dropout")
+
+    def build(self, *shapes: Any) -> None:
+        """Makes the tables: words [V, E], positions [max_positions, E], segments."""
+        c = self._config
+
+        def table(name: str, rows: int) -> keras.Variable:
+            return self.add_weight(
+                name=name,
+                shape=(rows, c.embedding_size),
+                initializer=truncated_normal(c),
+            )
+
+        self.word_embeddings = table("word_embeddings", c.vocab_size)
+        self.position_embeddings = table("position_embeddings", c.max_positions)
+        self.segment_embeddings = table("segment_embeddings", c.num_segments)
+        self.norm.build((None, None, c.embedding_size))
+
+    def call(
+        self,
+        token_ids: tf.Tensor,
+        segment_ids: tf.Tensor,
+        position_ids: tf.Tensor,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Embeds int32 [B, L] ids into [B, L, E]."""
+        x = (
+            tf.gather(self._cast(self.word_embeddings), token_ids)
+            + tf.gather(self._cast(self.position_embeddings), position_ids)
+            + tf.gather(self._cast(self.segment_embeddings), segment_ids)
+        )  # [B, L, E]
+        return self.dropout(self.norm(x), training=training)
+
+    def _cast(self, table: keras.Variable) -> tf.Tensor:
+        return tf.cast(tf.convert_to_tensor(table), self.compute_dtype)
+
+
+class AttentionBias(keras.layers.Layer):
+    """Lets tokens attend within their example only.
+
+    Padding, example 0, attends to padding: harmless, and no row of the softmax is
+    empty.
+    """
+
+    def call(self, example_ids: tf.Tensor) -> tf.Tensor:
+        """Turns int32 [B, L] into what is added to the scores, [B, 1, L, L]."""
+        apart = tf.not_equal(example_ids[:, None, :, None], example_ids[:, None, None, :])
+        return tf.cast(apart, self.compute_dtype) * NO_ATTENTION
+
+
+class EncoderBlock(keras.layers.Layer):
+    """Self-attention and feed-forward, each added to its input and normalized.
+
+    One Keras layer with plain operations inside, because tracing dozens of small
+    Keras layers takes the better part of a minute (measured). The kernels live in
+    `Dense` layers, which is what LoRA looks for.
+    """
+
+    def __init__(self, config: config.ModelConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        c = self._config = config
+
+        def dense(units: int, name: str) -> keras.layers.Dense:
+            return keras.layers.Dense(
+                units,
+                kernel_initializer=truncated_normal(c),
+                name=name,
+                dtype=self.dtype_policy,
+            )
+
+        def norm(name: str) -> LayerNorm:
+            return LayerNorm(c.layer_norm_epsilon, name=name, dtype=self.dtype_policy)
+
+        self.query = dense(c.hidden_size, "query")
+        self.key = dense(c.hidden_size, "key")
+        self.value = dense(c.hidden_size, "value")
+        self.attention_output = dense(c.hidden_size, "attention_output")
+        self.attention_norm = norm("attention_norm")
+        self.intermediate = dense(c.intermediate_size, "intermediate")
+        self.output_dense = dense(c.hidden_size, "output")
+        self.output_norm = norm("output_norm")
+        self.attention_dropout = Dropout(c.attention_dropout_rate, name="attention_dropout")
+        self.hidden_dropout = Dropout(c.hidden_dropout_rate, name="hidden_dropout")
+        self._activation = activation(c.activation)
+
+    def build(self, x_shape: Any, bias_shape: Any = None) -> None:
+        """Makes the weights of all sub-layers."""
+        wide = (None, None, self._config.hidden_size)
+        for layer in (self.query, self.key, self.value, self.attention_output):
+            layer.build(wide)
+        self.intermediate.build(wide)
+        self.output_dense.build((None, None, self._config.intermediate_size))
+        self.attention_norm.build(wide)
+        self.output_norm.build(wide)
+
+    def call(self, x: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Turns [B, L, D] into [B, L, D]; `bias` [B, 1, L, L] is added to the scores."""
+        attended = self.attention_output(self._attend(x, bias, training))  # [B, L, D]
+        x = self.attention_norm(x + self.hidden_dropout(attended, training=training))
+        wide = self._activation(self.intermediate(x))  # [B, L, F]
+        narrow = self.output_dense(wide)  # [B, L, D]
+        return self.output_norm(x + self.hidden_dropout(narrow, training=training))
+
+    def _attend(self, x: tf.Tensor, bias: tf.Tensor, training: bool) -> tf.Tensor:
+        size, heads = self._config.hidden_size, self._config.num_heads
+        batch, length = tf.shape(x)[0], tf.shape(x)[1]
+
+        def split(projected: tf.Tensor) -> tf.Tensor:
+            by_head = tf.reshape(projected, [batch, length, heads, size // heads])
+            return tf.transpose(by_head, [0, 2, 1, 3])  # [B, H, L, K]
+
+        # Scaling the query touches D numbers a token, scaling the scores H * L.
+        query = split(self.query(x) * (1.0 / math.sqrt(size // heads)))
+        scores = tf.matmul(query, split(self.key(x)), transpose_b=True) + bias
+        shares = self.attention_dropout(tf.nn.softmax(scores), training=training)
+        context = tf.matmul(shares, split(self.value(x)))  # [B, H, L, K]
+        return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [batch, length, size])
+
+
+class MaskedTokenHead(keras.layers.Layer):
+    """Scores the vocabulary at the hidden positions.
+
+    Dense to the embedding's width, GELU, LayerNorm, then the word embeddings
+    transposed and a bias (2020 code). Only P of L positions meet the vocabulary.
+    """
+
+    def __init__(
+        self, config: config.ModelConfig, embeddings: Embeddings, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._config = config
+        # A function, so that Keras does not count the table as this layer's too.
+        self._table: Callable[[], tf.Tensor] = lambda: embeddings.word_embeddings
+        self.dense = keras.layers.Dense(
+            config.embedding_size,
+            kernel_initializer=truncated_normal(config),
+            name="dense",
+            dtype=self.dtype_policy,
+        )
+        self.norm = LayerNorm(config.layer_norm_epsilon, name="norm", dtype=self.dtype_policy)
+        self._activation = activation(config.activation)
+
+    def build(self, hidden_shape: Any, mask_positions_shape: Any = None) -> None:
+        """Makes the dense kernel [D, E], the LayerNorm and the bias [V]."""
+        self.dense.build((None, None, self._config.hidden_size))
+        self.norm.build((None, None, self._config.embedding_size))
+        self.output_bias = self.add_weight(
+            name="output_bias", shape=(self._config.vocab_size,), initializer="zeros"
+        )
+
+    def call(self, hidden: tf.Tensor, mask_positions: tf.Tensor) -> tf.Tensor:
+        """Turns [B, L, D] and int32 [B, P] into float32 logits [B, P, V]."""
+        x = tf.gather(hidden, mask_positions, batch_dims=1)  # [B, P, D]
+        x = self.norm(self._activation(self.dense(x)))  # [B, P, E]
+        rows, places = tf.shape(x)[0], tf.shape(x)[1]
+        flat = tf.reshape(x, [-1, self._config.embedding_size])
+        table = tf.cast(tf.convert_to_tensor(self._table()), self.compute_dtype)
+        logits = tf.cast(tf.matmul(flat, table, transpose_b=True), tf.float32)
+        logits += tf.cast(self.output_bias, tf.float32)
+        return tf.reshape(logits, [rows, places, self._config.vocab_size])
+
+
+class ReplacedTokenHead(keras.layers.Layer):
+    """Asks of each token: replaced? Dense, GELU, one unit (2020 code)."""
+
+    def __init__(self, config: config.ModelConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._config = config
+        self.dense = keras.layers.Dense(
+            config.hidden_size,
+            kernel_initializer=truncated_normal(config),
+            name="dense",
+            dtype=self.dtype_policy,
+        )
+        # Glorot-uniform, TF1's default, as in the 2020 code.
+        self.logit = keras.layers.Dense(1, name="logit", dtype=self.dtype_policy)
+        self._activation = activation(config.activation)
+
+    def build(self, hidden_shape: Any) -> None:
+        """Makes the kernels [D, D] and [D, 1]."""
+        self.dense.build((None, None, self._config.hidden_size))
+        self.logit.build((None, None, self._config.hidden_size))
+
+    def call(self, hidden: tf.Tensor) -> tf.Tensor:
+        """Turns [B, L, D] into float32 logits [B, L]."""
+        x = self._activation(self.dense(hidden))
+        return tf.cast(self.logit(x)[..., 0], tf.float32)
+
+
+def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the activation of that name; `gelu` is the exact form with erf."""
+    return {
+        "gelu": lambda x: tf.nn.gelu(x, approximate=False),
+        "gelu_approximate": lambda x: tf.nn.gelu(x, approximate=True),
+        "relu": tf.nn.relu,
+        "silu": tf.nn.silu,
+    }[name]
+
+
+def truncated_normal(config: config.ModelConfig) -> keras.initializers.Initializer:
+    """Returns the 2020 code's initializer: a normal cut at two sigma."""
+    return keras.initializers.TruncatedNormal(stddev=config.initializer_range)

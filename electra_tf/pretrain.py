@@ -1,0 +1,24 @@
+"""Pre-trains ELECTRA. Run the same command again to resume.
+
+python -m electra_tf.pretrain --config=configs/small.yaml --workdir=runs/small
+"""
+
+from absl import flags
+
+from electra_tf import cli, config, pretraining
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made, or resumed.")
+TPU = flags.DEFINE_string("tpu", None, "Name of a TPU; local on a TPU VM.")
+
+flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
+
+
+def main() -> None:
+    """Trains to the end of the schedule, or until a signal."""
+    settings = cli.load(config.PretrainConfig)
+    workdir = cli.require("workdir", "name the folder that this run writes")
+    pretraining.run(settings, workdir, TPU.value)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,246 @@
+"""A whole run: where the data and the model meet.
+
+In:   settings and a workdir.
+Out:  the workdir, with metrics, checkpoints, samples, report and preset.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from electra_tf import (
+    checkpoint,
+    config,
+    distribution,
+    errors,
+    input_pipeline,
+    objectives,
+    preset,
+    pretrainer,
+    records,
+    report_page,
+    reporting,
+    tokenizer,
+    training_loop,
+    workdir,
+)
+
+NUM_SAMPLES = 6  # held-out rows to show
+
+
+def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) -> None:
+    """Trains to the end of the schedule, or until a signal; resumes what is there.
+
+    Raises:
+        UserError: for all that docs/pretraining.md lists.
+    """
+    source = input_pipeline.open_source(settings.data)
+    vocab = tokenizer.read_vocab(source.vocab.file)
+    settings = _with_vocab_size(settings, len(vocab))
+    strategy = distribution.strategy(tpu)
+    is_chief = distribution.is_chief(strategy)
+    workdir.open_workdir(
+        folder,
+        settings,
+        {"vocabulary": tokenizer.vocab_hash(vocab), "objective": settings.objective.name},
+        is_chief=is_chief,
+        devices=list(strategy.extended.worker_devices),
+    )
+    distribution.set_precision(settings.train.precision)
+    with strategy.scope():
+        model = pretrainer.build(
+            settings,
+            compile_step=distribution.compile_step(strategy, settings.train.xla),
+        )
+    loop = training_loop.Loop(model, strategy, _data(source, settings, strategy), settings)
+    checkpoints = checkpoint.Checkpoints(folder, model, settings.run.keep)
+    with strategy.scope():
+        found = checkpoints.restore(print)
+        if found is None and settings.train.init_from:
+            _take_over_weights(settings.train.init_from, model, vocab)
+    step, positions = found or (0, None)
+    loop.start(positions)
+    with _listener(is_chief, folder, settings, step) as listener:
+        _say_what_runs(listener, settings, strategy, model, step)
+        outcome = training_loop.run(
+            loop, model, checkpoints if is_chief else None, settings, listener, step
+        )
+        if is_chief and outcome.finished:
+            _finish(folder, settings, model, loop, vocab, source, outcome, listener)
+
+
+def _with_vocab_size(settings: config.PretrainConfig, size: int) -> config.PretrainConfig:
+    """Takes the vocabulary's size from the data; one that is stated must agree."""
+    stated = "vocab_size" in settings.model.model_fields_set
+    if stated and settings.model.vocab_size != size:
+        raise errors.UserError(
+            f"model.vocab_size={settings.model.vocab_size}, but the vocabulary of "
+            f"{settings.data.records} has {size} tokens; drop the setting, or use other data"
+        )
+    model = settings.model.model_copy(update={"vocab_size": size})
+    return settings.model_copy(update={"model": model})
+
+
+def _data(
+    source: input_pipeline.Source,
+    settings: config.PretrainConfig,
+    strategy: tf.distribute.Strategy,
+) -> training_loop.Data:
+    train, data = settings.train, settings.data
+
+    def batches(
+        position: Sequence[int], worker: int, num_workers: int, rows: int
+    ) -> tf.data.Dataset:
+        return input_pipeline.train_batches(
+            source,
+            data,
+            seed=train.seed,
+            batch_rows=rows,
+            position=tuple(position),
+            worker=worker,
+            num_workers=num_workers,
+        )
+
+    validation: list[objectives.Batch] = []
+    if source.has_validation:
+        parts = strategy.num_replicas_in_sync * train.accumulation_steps
+        held_out = input_pipeline.validation_batches(
+            source,
+            data,
+            seed=train.seed,
+            batch_rows=max(1, train.batch_size // parts),
+            max_rows=settings.run.evaluate_rows,
+        )
+        validation = [
+            {name: value for name, value in batch.items() if name != "data_position"}
+            for batch in held_out
+        ]
+    return training_loop.Data(
+        batches, validation, lambda: input_pipeline.name_damaged(source)
+    )
+
+
+def _take_over_weights(
+    origin: str, model: pretrainer.Pretrainer, vocab: list[str]
+) -> None:
+    """Starts from the weights of a preset, or of a workdir's preset."""
+    inside = os.path.join(origin, "preset")
+    found = preset.load(inside if os.path.isdir(inside) else origin)
+    if found.vocab != vocab:
+        raise errors.UserError(
+            f"train.init_from={origin}: its vocabulary ({len(found.vocab)} tokens) is not "
+            f"that of the data ({len(vocab)}); build the data with --vocab={origin}/vocab.txt"
+        )
+    for name, network in model.objective.networks.items():
+        if name in found.networks:
+            preset.load_weights(found, name, network)
+        else:
+            print(f"train.init_from={origin} has no {name}: it starts from random weights")
+
+
+def _listener(
+    is_chief: bool, folder: str, settings: config.PretrainConfig, step: int
+) -> contextlib.AbstractContextManager[Any]:
+    if not is_chief:
+        return contextlib.nullcontext(training_loop.Silence())
+    return reporting.Reporter(folder, settings.train.steps, resumed_step=step)
+
+
+def _say_what_runs(
+    listener: training_loop.Listener,
+    settings: config.PretrainConfig,
+    strategy: tf.distribute.Strategy,
+    model: pretrainer.Pretrainer,
+    step: int,
+) -> None:
+    changed = config.differences(config.PretrainConfig(), settings)
+    stated = " ".join(f"{name}={new!r}" for name, (_, new) in changed.items())
+    listener.say(f"settings: {stated or 'the defaults'}")
+    sizes = ", ".join(
+        f"{name} {network.count_params():,}"
+        for name, network in model.objective.networks.items()
+    )
+    listener.say(
+        f"parameters: {sizes}; replicas: {strategy.num_replicas_in_sync}; "
+        f"starting at step {step:,} of {settings.train.steps:,}"
+    )
+
+
+def _finish(
+    folder: str,
+    settings: config.PretrainConfig,
+    model: pretrainer.Pretrainer,
+    loop: training_loop.Loop,
+    vocab: list[str],
+    source: input_pipeline.Source,
+    outcome: training_loop.Outcome,
+    listener: training_loop.Listener,
+) -> None:
+    """Writes preset, samples and report, and shows what was learned."""
+    objective = model.objective
+    metrics = outcome.validation or training_loop.evaluate(loop, model)
+    tokenizer_config = config.TokenizerConfig()
+    if source.legacy_row_tokens is None:
+        tokenizer_config = records.read_manifest(settings.data.records).tokenizer
+    preset.save(
+        os.path.join(folder, "preset"),
+        objective.networks,
+        objective.configs,
+        vocab,
+        tokenizer_config,
+        {
+            "settings": settings.model_dump(),
+            "steps": outcome.step,
+            "metrics": metrics,
+            "versions": workdir.versions(),
+            "commit": workdir.commit(),
+        },
+    )
+    if loop.data.validation:
+        rows = _samples(objective, loop.data.validation[0], vocab)
+        reporting.write_samples(os.path.join(folder, "samples.json"), outcome.step, rows)
+        listener.say("\nheld-out rows, as the model sees them:\n")
+        for line in reporting.sample_lines(rows[:3]):
+            listener.say(line)
+    report = os.path.join(folder, "report.html")
+    report_page.write_report([folder], report)
+    shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    listener.say(f"\nfinished at step {outcome.step:,}. held-out: {shown or 'no data'}")
+    listener.say(f"preset:  {folder}/preset\nreport:  {report}\nmetrics: {folder}/metrics.jsonl")
+
+
+def _samples(
+    objective: objectives.Objective, batch: objectives.Batch, vocab: list[str]
+) -> list[reporting.Row]:
+    """Turns held-out rows into text: what was hidden, drawn, and suspected."""
+    verdicts = {name: value.numpy() for name, value in objective.verdicts(batch).items()}
+    fields = {name: value.numpy() for name, value in batch.items()}
+    rows = []
+    for index in range(min(NUM_SAMPLES, len(fields["token_ids"]))):
+        row = {name: value[index] for name, value in fields.items()}
+        used = row["mask_weights"] > 0
+        where, ids = row["mask_positions"][used], row["mask_ids"][used]
+        length = int(np.count_nonzero(row["example_ids"]))
+        original = row["token_ids"].copy()
+        original[where] = ids
+        drawn = verdicts["sampled"][index][used]
+        probability = verdicts.get("replaced_probability")
+        rows.append(
+            reporting.Row(
+                tokens=[vocab[i] for i in original[:length]],
+                hidden=[
+                    reporting.Hidden(
+                        position=int(place), original=vocab[i], sampled=vocab[j]
+                    )
+                    for place, i, j in zip(where, ids, drawn, strict=True)
+                ],
+                replaced_probability=(
+                    None if probability is None else probability[index][:length].tolist()
+                ),
+            )
+        )
+    return [row for row in rows if row.tokens]

@@ -1,0 +1,29 @@
+"""Renders the runs of one or more workdirs as one self-contained HTML page.
+
+python -m electra_tf.report --workdir=runs/small --workdir=runs/mlm --output=both.html
+"""
+
+import os
+import sys
+
+from absl import flags
+
+from electra_tf import cli, errors, report_page
+
+WORKDIR = flags.DEFINE_multi_string("workdir", [], "What a run wrote; several overlay.")
+OUTPUT = flags.DEFINE_string(
+    "output", None, "HTML file to write; report.html in the first workdir if not given."
+)
+
+
+def main() -> None:
+    """Writes the report and says where it lies."""
+    if not WORKDIR.value:
+        raise errors.UserError("--workdir is missing: name the workdir of a run")
+    output = OUTPUT.value or os.path.join(WORKDIR.value[0], "report.html")
+    report_page.write_report(WORKDIR.value, output)
+    sys.stdout.write(f"{output}\n")
+
+
+if __name__ == "__main__":
+    cli.run(main)

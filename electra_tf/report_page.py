@@ -1,0 +1,658 @@
+"""Renders runs as one self-contained HTML page: no other file, no network, no library.
+
+In:   workdirs: metrics.jsonl and, if there, run.json, config.yaml, samples.json.
+Out:  report.html: what ran, curves of all runs overlaid, held-out rows with the
+      generator's fills and the discriminator's verdicts, settings.
+
+Everything from a file is escaped: a token may well be `<script>`.
+"""
+
+import dataclasses
+import datetime
+import html
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+import electra_tf
+from electra_tf import config, errors, reporting
+
+# Name of a value and the title of its curve.
+CURVES = {
+    "loss": "Total loss",
+    "mlm_loss": "MLM loss (nats per hidden token)",
+    "rtd_loss": "RTD loss (nats per token)",
+    "mlm_accuracy": "MLM accuracy",
+    "rtd_auc": "RTD AUC",
+    "rtd_precision": "RTD precision",
+    "rtd_recall": "RTD recall",
+    "replaced_rate": "Replaced rate",
+    "learning_rate": "Learning rate",
+    "gradient_norm": "Gradient norm",
+    "tokens_per_second": "Real tokens a second",
+    "row_fill": "Row fill",
+}
+SPLITS = ("train", "validation")
+MAX_POINTS = 500
+NUM_COLOURS = 8
+
+# A curve's drawing area, in the units of its viewBox.
+WIDTH, HEIGHT = 440, 230
+LEFT, RIGHT, TOP, BOTTOM = 52, 430, 10, 204
+
+Point = tuple[int, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What one workdir tells."""
+
+    name: str
+    records: list[dict[str, Any]]
+    info: dict[str, Any]  # run.json
+    settings: dict[str, Any]  # {"train.steps": 2400, ...}
+    samples: reporting.Samples | None
+    notes: list[str]  # What was missing or broken.
+
+    def points(self, name: str, split: str) -> list[Point]:
+        """Returns the finite values of one curve, by step."""
+        return [
+            (record["step"], value)
+            for record in self.records
+            if record.get("split", "train") == split
+            and (value := _finite(record.get(name))) is not None
+        ]
+
+
+def write_report(workdirs: Sequence[str], output: str) -> None:
+    """Renders the runs of `workdirs` into the file `output`.
+
+    Raises:
+        UserError: if a workdir has no metrics, or `output` cannot be written.
+    """
+    folders = list(dict.fromkeys(os.path.normpath(workdir) for workdir in workdirs))
+    names = [os.path.basename(os.path.abspath(folder)) for folder in folders]
+    runs = [
+        read_run(folder, name if names.count(name) == 1 else folder)
+        for folder, name in zip(folders, names, strict=True)
+    ]
+    reporting.write_text(output, render(runs))
+
+
+def read_run(workdir: str, name: str) -> Run:
+    """Reads what a workdir tells; metrics it must have, the rest it may.
+
+    Raises:
+        UserError: if it has no metrics.
+    """
+    metrics_file = os.path.join(workdir, "metrics.jsonl")
+    if not os.path.isfile(metrics_file):
+        raise errors.UserError(
+            f"no {metrics_file}: name the workdir of a run that has logged something"
+        )
+    records, num_broken = reporting.read_metrics(metrics_file)
+    if not records:
+        raise errors.UserError(
+            f"{metrics_file} holds no records yet: wait for the first, or leave it out"
+        )
+    notes = [f"metrics.jsonl: broken lines skipped: {num_broken}"] if num_broken else []
+    info = _read_mapping(os.path.join(workdir, "run.json"), json.loads, notes)
+    settings = _read_mapping(
+        os.path.join(workdir, "config.yaml"), yaml.safe_load, notes
+    )
+    samples = None
+    try:
+        samples = reporting.read_samples(os.path.join(workdir, "samples.json"))
+    except errors.UserError as error:
+        notes.append(f"no held-out rows: {error}")
+    last = datetime.datetime.fromtimestamp(
+        os.path.getmtime(metrics_file), datetime.UTC
+    ).strftime("%Y-%m-%d %H:%M UTC")
+    facts = {
+        "workdir": workdir,
+        "steps": f"{max(record['step'] for record in records):,}",
+        "time": _duration(records[-1].get("seconds")),
+        "last record": last,
+    }
+    return Run(name, records, facts | info, _flatten(settings), samples, notes)
+
+
+def render(runs: Sequence[Run]) -> str:
+    """Returns the page as HTML."""
+    title = " and ".join(run.name for run in runs)
+    sections = [
+        _facts(runs),
+        _last_metrics(runs),
+        _curves(runs),
+        _held_out_rows(runs),
+        _settings(runs),
+    ]
+    body = "\n".join(section for section in sections if section)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{_escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<main>\n<h1>{_escape(title)}</h1>\n{body}\n"
+        f"<footer>electra_tf {electra_tf.__version__}</footer>\n</main>\n"
+        f'<div id="tip" role="status" hidden></div>\n<script>{_SCRIPT}</script>\n'
+        "</body>\n</html>\n"
+    )
+
+
+def thin(points: Sequence[Point], limit: int = MAX_POINTS) -> list[Point]:
+    """Thins to at most `limit` points: of each stretch the lowest and the highest.
+
+    So a spike survives, however long the run.
+    """
+    if len(points) <= limit:
+        return list(points)
+    inner = points[1:-1]
+    size = math.ceil(len(inner) / ((limit - 2) // 2))
+    kept = [points[0]]
+    for start in range(0, len(inner), size):
+        stretch = inner[start : start + size]
+        ends = {min(stretch, key=_value), max(stretch, key=_value)}
+        kept += sorted(ends)
+    return [*kept, points[-1]]
+
+
+def _facts(runs: Sequence[Run]) -> str:
+    names = dict.fromkeys(name for run in runs for name in run.info)
+    rows = [
+        [name, *(_text(run.info.get(name, ""), name) for run in runs)] for name in names
+    ]
+    notes = "".join(
+        f'<p class="note">{_escape(f"{run.name}: {note}")}</p>'
+        for run in runs
+        for note in run.notes
+    )
+    return _section("Runs", _table(runs, rows) + notes)
+
+
+def _last_metrics(runs: Sequence[Run]) -> str:
+    names = dict.fromkeys([*CURVES, *(name for run in runs for name in _names(run))])
+    rows = []
+    for name in names:
+        last = [run.points(name, split)[-1:] for run in runs for split in SPLITS]
+        if any(last):
+            rows.append([name, *(_number(end[0][1]) if end else "" for end in last)])
+    table = _table(runs, rows, columns=SPLITS, numeric=True)
+    return _section("Last metrics", table)
+
+
+def _curves(runs: Sequence[Run]) -> str:
+    legend = "".join(
+        f"<li>{_swatch(index)}{_escape(run.name)}" for index, run in enumerate(runs)
+    )
+    key = (
+        '<li><svg class="key" viewBox="0 0 30 8"><path d="M0 4H30"/></svg>train'
+        '<li><svg class="key validation" viewBox="0 0 30 8"><path d="M0 4H30"/>'
+        '<circle cx="15" cy="4" r="3"/></svg>validation'
+    )
+    charts = "\n".join(_chart(name, title, runs) for name, title in CURVES.items())
+    legend = f'<ul class="legend">{legend}{key}</ul>'
+    return _section("Curves", f'{legend}\n<div class="grid">{charts}</div>')
+
+
+class _Series(NamedTuple):
+    """One run's value in one split."""
+
+    label: str
+    colour: int
+    split: str
+    points: list[Point]
+
+
+class _Frame(NamedTuple):
+    """Where a step and a value lie in a drawing."""
+
+    last_step: int
+    low: float
+    high: float
+
+    def x(self, step: float) -> float:
+        return LEFT + (RIGHT - LEFT) * step / self.last_step
+
+    def y(self, value: float) -> float:
+        return BOTTOM - (BOTTOM - TOP) * (value - self.low) / (self.high - self.low)
+
+
+def _chart(name: str, title: str, runs: Sequence[Run]) -> str:
+    """Draws one value of all runs over the steps; empty if no run has it."""
+    series = [
+        _Series(f"{run.name}, {split}", index % NUM_COLOURS, split, thin(points))
+        for index, run in enumerate(runs)
+        for split in SPLITS
+        if (points := run.points(name, split))
+    ]
+    if not series:
+        return ""
+    values = [value for line in series for _, value in line.points]
+    last_step = max(1, *(line.points[-1][0] for line in series))
+    frame = _Frame(last_step, *_padded(min(values), max(values)))
+    lines = "".join(_line(line, frame) for line in series)
+    ends = "; ".join(f"{line.label} {_number(line.points[-1][1])}" for line in series)
+    data = {
+        "frame": [LEFT, RIGHT, WIDTH, last_step],
+        "series": [[line.label, line.colour, _rounded(line.points)] for line in series],
+    }
+    return (
+        f'<figure class="chart" data-curves="{_escape(_compact(data))}">'
+        f"<figcaption>{_escape(title)}</figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{_escape(f"{title} over steps. Last: {ends}")}">'
+        f'{_axes(frame)}{lines}<path class="cursor" d="M0 {TOP}V{BOTTOM}" hidden=""/>'
+        "</svg></figure>"
+    )
+
+
+def _axes(frame: _Frame) -> str:
+    marks = []
+    for tick in _ticks(frame.low, frame.high):
+        y = frame.y(tick)
+        marks.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{RIGHT}"/>')
+        label = _short(tick)
+        marks.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{label}</text>')
+    for tick in _ticks(0, frame.last_step):
+        x, label = frame.x(tick), _short(tick)
+        marks.append(f'<text class="x" x="{x:.1f}" y="{BOTTOM + 18}">{label}</text>')
+    return "".join(marks)
+
+
+def _line(series: _Series, frame: _Frame) -> str:
+    places = [
+        (f"{frame.x(step):.1f}", f"{frame.y(v):.1f}") for step, v in series.points
+    ]
+    path = "L".join(" ".join(place) for place in places)
+    has_dots = len(places) == 1 or (series.split == "validation" and len(places) <= 60)
+    dots = "".join(
+        f'<circle cx="{x}" cy="{y}" r="2.5"/>' for x, y in places if has_dots
+    )
+    kind = f"{series.split} c{series.colour}"
+    return f'<g class="{kind}"><path d="M{path}"/>{dots}</g>'
+
+
+def _held_out_rows(runs: Sequence[Run]) -> str:
+    blocks: list[str] = []
+    for index, run in enumerate(runs):
+        if run.samples is None or not run.samples.rows:
+            continue
+        rows = "\n".join(
+            _row(number, row) for number, row in enumerate(run.samples.rows, start=1)
+        )
+        plain = _escape("\n".join(reporting.sample_lines(run.samples.rows)))
+        summary = f"{_swatch(index)}{_escape(run.name)}, step {run.samples.step:,}"
+        blocks.append(
+            f"<details{'' if blocks else ' open'}><summary>{summary}</summary>\n{rows}"
+            '\n<details><summary>The same as plain text</summary><pre dir="auto">'
+            f"{plain}</pre></details></details>"
+        )
+    if not blocks:
+        return ""
+    return _section("Held-out rows", _SAMPLES_KEY + "\n".join(blocks))
+
+
+def _row(number: int, row: reporting.Row) -> str:
+    text = "".join(
+        ("<br>" if span.gap == "\n" else span.gap) + _token(span)
+        for span in reporting.spans(row)
+    )
+    return (
+        f'<div class="row"><p class="count">Row {number}: {_count(row)}</p>'
+        f'<p class="text" dir="auto">{text}</p></div>'
+    )
+
+
+def _count(row: reporting.Row) -> str:
+    """Says how often generator and discriminator were right."""
+    replaced = {item.position for item in row.hidden if item.is_replaced}
+    lucky = len(row.hidden) - len(replaced)
+    text = f"{len(row.hidden)} hidden, {lucky} of them guessed right by the generator"
+    if row.replaced_probability is None:
+        return text
+    flagged = {
+        position for position, p in enumerate(row.replaced_probability) if p > 0.5
+    }
+    return (
+        f"{text}; the discriminator flags {len(flagged & replaced)} of {len(replaced)} "
+        f"replaced and {len(flagged - replaced)} of "
+        f"{len(row.tokens) - len(replaced)} other tokens"
+    )
+
+
+def _token(span: reporting.Span) -> str:
+    text = _escape(span.token[2:] if reporting.is_piece(span.token) else span.token)
+    kind, told = "t", [span.token]
+    if span.hidden and span.hidden.is_replaced:
+        was, put = span.hidden.original, span.hidden.sampled
+        kind, told = "t hid", [f"was {was}", f"generator put {put}"]
+        text = f"<del>{_escape(was)}</del> <ins>{_escape(put)}</ins>"
+    elif span.hidden:
+        kind, told = (
+            "t hid lucky",
+            [f"was {span.token}", "guessed right by the generator"],
+        )
+        text += "&#8239;&#10003;"
+    elif span.token in ("[CLS]", "[SEP]"):
+        kind = "s"
+    style = ""
+    if span.probability is not None:
+        style = f' style="--p:{span.probability:.3f}"'
+        told.append(f"p(replaced) {span.probability:.3f}")
+    tip = _escape("; ".join(told))
+    # What is no running text must not decide whether the row runs right to left.
+    tag = "span" if kind == "t" else "bdi"
+    return f'<{tag} class="{kind}"{style} title="{tip}">{text}</{tag}>'
+
+
+def _settings(runs: Sequence[Run]) -> str:
+    if not any(run.settings for run in runs):
+        return ""
+    defaults = _flatten(config.PretrainConfig().model_dump())
+    everything, different = [], []
+    for name in dict.fromkeys(name for run in runs for name in run.settings):
+        values = [
+            _text(run.settings[name]) if name in run.settings else "" for run in runs
+        ]
+        default = _text(defaults[name]) if name in defaults else ""
+        everything.append([name, default, *values])
+        if any(value != default for value in values):
+            different.append([name, default, *values])
+    return _section(
+        "Settings that differ from the defaults",
+        (_table(runs, different, before="default") if different else "<p>None.</p>")
+        + "<details><summary>All settings</summary>"
+        + _table(runs, everything, before="default")
+        + "</details>",
+    )
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section>\n<h2>{title}</h2>\n{body}\n</section>"
+
+
+def _table(
+    runs: Sequence[Run],
+    rows: Iterable[Sequence[str]],
+    *,
+    before: str | None = None,
+    columns: Sequence[str] = (),
+    numeric: bool = False,
+) -> str:
+    """Renders a table with a column a run, or `columns` of each.
+
+    Args:
+        runs: they head the columns.
+        rows: a label and plain texts.
+        before: head of a column between the labels and the runs.
+        columns: heads below each run's.
+        numeric: aligns the texts to the right.
+    """
+    span = f' colspan="{len(columns)}"' if columns else ""
+    head = "<th></th>" + (f"<th>{_escape(before)}</th>" if before else "")
+    head += "".join(
+        f"<th{span}>{_swatch(index)}{_escape(run.name)}</th>"
+        for index, run in enumerate(runs)
+    )
+    if columns:
+        below = "".join(f"<th>{column}</th>" for column in columns) * len(runs)
+        head += f"</tr><tr><th></th>{below}"
+    body = "\n".join(
+        f"<tr><th>{_escape(row[0])}</th>"
+        + "".join(f"<td>{_escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    kind = ' class="numeric"' if numeric else ""
+    return (
+        f'<div class="wide" tabindex="0"><table{kind}><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _swatch(index: int) -> str:
+    return f'<i class="swatch c{index % NUM_COLOURS}"></i>'
+
+
+def _names(run: Run) -> dict[str, None]:
+    """Returns the names of all values of a run, as an ordered set."""
+    names = dict.fromkeys(name for record in run.records for name in record)
+    return {name: None for name in names if name not in ("step", "split", "seconds")}
+
+
+def _value(point: Point) -> float:
+    return point[1]
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    pad = (high - low) * 0.05 or abs(high) * 0.1 or 1.0
+    return (0.0 if 0.0 <= low < pad else low - pad), high + pad
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Returns the few round numbers within the bounds."""
+    size = 10.0 ** math.floor(math.log10(high - low))
+    steps = (size * part for part in (0.2, 0.5, 1.0, 2.0))
+    step = next(step for step in steps if (high - low) / step <= 6)
+    first = math.ceil(low / step)
+    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _short(value: float) -> str:
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    if abs(value) >= 1e4:
+        return f"{value / 1e3:g}k"
+    return f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.3g}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:#.4g}"
+
+
+def _duration(seconds: object) -> str:
+    known = _finite(seconds)
+    return "" if known is None else str(datetime.timedelta(seconds=round(known)))
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _rounded(points: Sequence[Point]) -> list[Point]:
+    return [(step, float(f"{value:.5g}")) for step, value in points]
+
+
+def _text(value: Any, name: str = "") -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return (" " if name == "command" else ", ").join(_text(item) for item in value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _read_mapping(
+    path: str, parse: Callable[[str], Any], notes: list[str]
+) -> dict[str, Any]:
+    """Reads a file that holds names and values; notes if it cannot be read."""
+    name = os.path.basename(path)
+    try:
+        values = parse(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        notes.append(f"no {name}: {error.strerror}")
+        return {}
+    except (yaml.YAMLError, ValueError):
+        values = None
+    if isinstance(values, dict):
+        return values
+    notes.append(f"{name} is broken and left out")
+    return {}
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _escape(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+_SAMPLES_KEY = """<p class="samples-key">
+<span class="t hid"><del>was</del> <ins>put</ins></span> hidden, and what the generator
+put there; <span class="t hid lucky">was&#8239;&#10003;</span> hidden and guessed right.
+Background: the discriminator's probability that the token was replaced,
+<span class="ramp"><b style="--p:0">0</b><b style="--p:.25">.25</b><b
+style="--p:.5">.5</b><b style="--p:.75">.75</b><b style="--p:1">1</b></span>.
+Point at a token, or tap it, for the numbers.</p>
+"""
+
+_STYLE = """
+:root { --bg: #fff; --ink: #1c2128; --soft: #5b6470; --line: #d9dee4; --card: #f6f8fa;
+  --flag: 225 75 20; --good: #16884a;
+  --c0: #1f6fd1; --c1: #d1480f; --c2: #16884a; --c3: #8a3fc0;
+  --c4: #a87b00; --c5: #0f8f9a; --c6: #c2317a; --c7: #5b6470; }
+@media (prefers-color-scheme: dark) { :root { --bg: #14181d; --ink: #e4e8ed;
+  --soft: #a0abb7; --line: #333c46; --card: #1c2229; --flag: 235 85 30; --good: #57cf8b;
+  --c0: #6aaeff; --c1: #ff9255; --c2: #57cf8b; --c3: #c595ff;
+  --c4: #e6bb4a; --c5: #4fd0db; --c6: #ff82b8; --c7: #aab4c0; } }
+.c0 { --c: var(--c0) } .c1 { --c: var(--c1) } .c2 { --c: var(--c2) }
+.c3 { --c: var(--c3) } .c4 { --c: var(--c4) } .c5 { --c: var(--c5) }
+.c6 { --c: var(--c6) } .c7 { --c: var(--c7) }
+* { box-sizing: border-box }
+body { margin: 0; background: var(--bg); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif; }
+main { max-width: 1400px; margin: 0 auto; padding: 16px; }
+h1 { font-size: 1.5rem; margin: 8px 0; overflow-wrap: anywhere }
+h2 { font-size: 1.15rem; margin: 28px 0 8px }
+footer, .note, .count { color: var(--soft); font-size: .87rem }
+footer { margin-top: 32px }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-size: .87rem }
+th, td { text-align: left; padding: 3px 14px 3px 0; vertical-align: top;
+  border-bottom: 1px solid var(--line); max-width: 44em; overflow-wrap: break-word }
+td { min-width: 6em }
+th { font-weight: 600; white-space: nowrap }
+tbody th { font-weight: 400; color: var(--soft); position: sticky; left: 0;
+  background: var(--bg) }
+.numeric td, .numeric thead th { text-align: right; font-variant-numeric: tabular-nums;
+  min-width: 5em }
+.swatch { display: inline-block; width: .8em; height: .8em; margin-right: .4em;
+  border-radius: 2px; background: var(--c) }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 20px; list-style: none;
+  padding: 6px 0; margin: 0 0 8px; position: sticky; top: 0; z-index: 1;
+  background: var(--bg) }
+.key { width: 30px; height: 8px; margin-right: .4em; stroke: var(--ink);
+  stroke-width: 2; fill: var(--ink) }
+div.grid { display: grid; gap: 12px;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr)) }
+.chart { margin: 0; padding: 8px 8px 2px; background: var(--card); border-radius: 6px }
+.chart svg { display: block; width: 100%; touch-action: pan-y }
+figcaption { font-weight: 600; font-size: .9rem }
+.chart text { font-size: 12px; fill: var(--soft) }
+text.y { text-anchor: end } text.x { text-anchor: middle }
+path.rule { stroke: var(--line) }
+.chart g path { fill: none; stroke: var(--c); stroke-width: 1.8;
+  stroke-linejoin: round }
+.chart g.train path { stroke-opacity: .7 }
+.chart g circle { fill: var(--c) }
+.chart g.validation path, .key.validation path { stroke-dasharray: 5 4 }
+.cursor { stroke: var(--soft) }
+.cursor[hidden] { display: none }
+#tip { position: fixed; z-index: 2; pointer-events: none; padding: 6px 10px;
+  max-width: min(90vw, 420px); background: var(--ink); color: var(--bg);
+  border-radius: 6px; font-size: .82rem; font-variant-numeric: tabular-nums }
+#tip[hidden] { display: none }
+summary { cursor: pointer; margin: 8px 0; font-weight: 600 }
+.row { max-width: 80ch; margin: 0 0 14px; padding: 8px 12px; background: var(--card);
+  border-radius: 6px }
+.row p { margin: 0 0 4px }
+.text { font-size: 1.02rem; line-height: 1.75; overflow-wrap: anywhere }
+.t, .s, .ramp b { background: rgb(var(--flag) / calc(var(--p, 0) * .7));
+  border-radius: 3px; padding: 1px 0 }
+.s { color: var(--soft); font-size: .8em }
+.hid { border: 1px solid var(--soft); padding: 0 3px; margin: 0 1px;
+  white-space: nowrap }
+.hid del { color: var(--soft); text-decoration-thickness: 1px }
+.hid ins { text-decoration: none; font-weight: 600 }
+.lucky { border-style: dotted; border-color: var(--good) }
+.samples-key { max-width: 80ch }
+.ramp b { font-weight: 400; padding: 1px 8px; border-radius: 0 }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem;
+  unicode-bidi: plaintext }
+"""
+
+_SCRIPT = """
+const tip = document.getElementById("tip");
+function show(lines, x, y) {
+  tip.replaceChildren(...lines.map(([colour, text]) => {
+    const line = document.createElement("div");
+    if (colour !== null) {
+      const swatch = document.createElement("i");
+      swatch.className = "swatch c" + colour;
+      line.append(swatch);
+    }
+    line.append(text);
+    return line;
+  }));
+  tip.hidden = false;
+  const place = (at, size, room) =>
+    Math.max(4, at + 14 + size > room ? at - 14 - size : at + 14) + "px";
+  tip.style.left = place(x, tip.offsetWidth, innerWidth);
+  tip.style.top = place(y, tip.offsetHeight, innerHeight);
+}
+const said = (value) => Math.abs(value) >= 1000
+  ? Math.round(value).toLocaleString("en-US") : value.toPrecision(4);
+const near = (points, step) => points.reduce((best, point) =>
+  Math.abs(point[0] - step) < Math.abs(best[0] - step) ? point : best);
+for (const chart of document.querySelectorAll(".chart")) {
+  const svg = chart.querySelector("svg"), cursor = chart.querySelector(".cursor");
+  const {frame: [left, right, width, last], series} = JSON.parse(chart.dataset.curves);
+  const point = (event) => {
+    const box = svg.getBoundingClientRect();
+    const x = (event.clientX - box.left) * width / box.width;
+    const wanted = (x - left) / (right - left) * last;
+    const step = near(series.map(([, , points]) => near(points, wanted)), wanted)[0];
+    const place = left + (right - left) * step / last;
+    cursor.setAttribute("transform", `translate(${place})`);
+    cursor.removeAttribute("hidden");
+    show([[null, "step " + step.toLocaleString("en-US")]].concat(
+      series.map(([label, colour, points]) => {
+        const [at, value] = near(points, step);
+        const where = at === step ? "" : ` (step ${at.toLocaleString("en-US")})`;
+        return [colour, `${label}: ${said(value)}${where}`];
+      })), event.clientX, event.clientY);
+  };
+  svg.addEventListener("pointermove", point);
+  svg.addEventListener("pointerdown", point);
+  svg.addEventListener("pointerleave", () => {
+    cursor.setAttribute("hidden", "");
+    tip.hidden = true;
+  });
+}
+addEventListener("scroll", () => { tip.hidden = true; }, {passive: true});
+document.addEventListener("click", (event) => {
+  const token = event.target.closest(".text [title]");
+  if (token) show([[null, token.title]], event.clientX, event.clientY);
+  else if (!event.target.closest(".chart")) tip.hidden = true;
+});
+"""

@@ -1,0 +1,374 @@
+"""WordPiece: text becomes token ids, equal to Hugging Face's BERT tokenizer.
+
+In:   text, a vocabulary (token i is line i), a `config.TokenizerConfig`.
+Out:  token ids, by `Encoder` (offline, fast) or `GraphTokenizer` (in a TF graph).
+
+Both ask the `tokenizers` library what is right and remember the answer, by word or by
+character, so none can drift from it with a Unicode version. Special tokens in the text
+are text: "[MASK]" reads "[", "mask", "]".
+"""
+
+import collections
+import functools
+import hashlib
+import re
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+from electra_tf import config as configs
+from electra_tf import errors
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+
+# A longer word is [UNK] (Hugging Face's limit; BERT's own code says 200).
+MAX_WORD_CHARACTERS = 100
+
+# Words remembered by an encoder; about 150 bytes each.
+_MAX_REMEMBERED = 500_000
+
+# Share of the running text whose characters must be in a trained vocabulary.
+_ALPHABET_COVERAGE = 0.9999
+
+_ASCII_WORDS = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9]")
+
+# Ideographs that split_cjk makes words of their own; the rarer planes are left to
+# the library, which knows them all.
+_COMMON_CJK = re.compile("([\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
+
+
+def read_vocab(file: str | Path) -> list[str]:
+    """Reads and checks a vocab.txt.
+
+    Raises:
+        UserError: it cannot be read, or `parse_vocab` refuses it.
+    """
+    try:
+        data = Path(file).read_bytes()
+    except OSError as error:
+        raise errors.UserError(
+            f"cannot read vocabulary {file}: {error.strerror}"
+        ) from None
+    return parse_vocab(data, str(file))
+
+
+def parse_vocab(data: bytes, where: str) -> list[str]:
+    """Returns the tokens that the bytes of a vocab.txt hold, checked.
+
+    Raises:
+        UserError: not UTF-8, or `check_vocab` refuses it; `where` names it.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise errors.UserError(
+            f"vocabulary {where} is not UTF-8 at byte {error.start}; "
+            "want a text file with a token a line"
+        ) from None
+    tokens = [line.removesuffix("\r") for line in text.split("\n")]
+    if tokens[-1] == "":
+        tokens.pop()
+    check_vocab(tokens, where)
+    return tokens
+
+
+def check_vocab(tokens: Sequence[str], where: str) -> None:
+    """Raises UserError unless tokens are a vocabulary that this code can use."""
+    for token in SPECIAL_TOKENS:
+        if token not in tokens:
+            raise errors.UserError(
+                f"vocabulary {where} has no {token}; it must hold "
+                + " ".join(SPECIAL_TOKENS)
+            )
+    seen: dict[str, int] = {}
+    for line, token in enumerate(tokens, 1):
+        if not token.strip():
+            raise errors.UserError(
+                f"vocabulary {where}: line {line} is empty; want a token a line"
+            )
+        if token in seen:
+            raise errors.UserError(
+                f"vocabulary {where}: {token!r} stands twice, on lines "
+                f"{seen[token]} and {line}; remove one"
+            )
+        seen[token] = line
+    if tokens[0] != PAD:
+        raise errors.UserError(
+            f"vocabulary {where}: the first token is {tokens[0]!r}, want {PAD}, "
+            "for 0 means padding everywhere"
+        )
+
+
+def write_vocab(file: str | Path, tokens: Sequence[str]) -> None:
+    """Writes a token a line."""
+    Path(file).write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+
+
+def vocab_hash(tokens: Sequence[str]) -> str:
+    """Returns the SHA-256 of the tokens as vocab.txt holds them, in hex."""
+    return hashlib.sha256("\n".join(tokens).encode()).hexdigest()
+
+
+def train_vocab(
+    texts: Iterable[str], size: int, config: configs.TokenizerConfig
+) -> list[str]:
+    """Learns a WordPiece vocabulary; the same texts give the same tokens.
+
+    Memory grows with the number of different words, not with the text.
+
+    Args:
+        texts: any pieces of text that break no word.
+        size: tokens wanted; fewer where the text has no more to give.
+        config: how words are cut.
+    """
+    words = _count_words(texts, config)
+    characters = _alphabet(words, size)
+    kept = set(characters)
+    inner = {f"##{c}" for word in words for c in word[1:] if c in kept}
+    # The library numbers "##x" in the order of a hash map with a random seed, and
+    # breaks ties between merges by these numbers. Given as special tokens, they have
+    # theirs before it starts.
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        min_frequency=2,
+        special_tokens=[*SPECIAL_TOKENS, *sorted(inner)],
+        initial_alphabet=characters,
+        limit_alphabet=len(characters),
+        show_progress=False,
+    )
+    learner = tokenizers.Tokenizer(models.WordPiece(unk_token=UNK))
+    learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    learner.train_from_iterator(_repeat(words), trainer)
+    ids = learner.get_vocab()
+    return sorted(ids, key=ids.__getitem__)
+
+
+def _count_words(
+    texts: Iterable[str], config: configs.TokenizerConfig
+) -> collections.Counter[str]:
+    """Counts words as the tokenizer cuts them; each different chunk is cut once."""
+    chunks: collections.Counter[str] = collections.Counter()
+    for text in texts:
+        chunks.update(_chunks(text, config.split_cjk))
+    normalizer = _normalizer(config)
+    splitter = pre_tokenizers.BertPreTokenizer()
+    words: collections.Counter[str] = collections.Counter()
+    for chunk, count in chunks.items():
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(chunk)):
+            if len(word) <= MAX_WORD_CHARACTERS:
+                words[word] += count
+    return words
+
+
+def _alphabet(words: collections.Counter[str], size: int) -> list[str]:
+    """Returns the most frequent characters that cover nearly all of the text.
+
+    A character may take two places (x and ##x): at most half of the vocabulary.
+    """
+    counts: collections.Counter[str] = collections.Counter()
+    for word, count in words.items():
+        for character in word:
+            counts[character] += count
+    wanted = _ALPHABET_COVERAGE * counts.total()
+    kept: list[str] = []
+    covered = 0
+    for character, count in sorted(counts.items(), key=lambda item: (-item[1], item)):
+        if covered >= wanted or len(kept) >= size // 4:
+            break
+        kept.append(character)
+        covered += count
+    return kept
+
+
+def _repeat(words: collections.Counter[str], batch: int = 1000) -> Iterator[str]:
+    """Yields each word as often as it was counted, `batch` at a time."""
+    for word, count in words.items():
+        for start in range(0, count, batch):
+            yield " ".join([word] * min(batch, count - start))
+
+
+class Encoder:
+    """Turns text into token ids offline.
+
+    Words recur: each different chunk between spaces goes through `tokenizers` once.
+    """
+
+    def __init__(self, vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
+        self._ids = _Remembered(_reference(vocab, config))
+        self._split_cjk = config.split_cjk
+
+    def encode(self, text: str) -> npt.NDArray[np.uint32]:
+        """Returns the token ids of a text, without [CLS] and [SEP]."""
+        chunks = _chunks(text, self._split_cjk)
+        return np.frombuffer(b"".join(map(self._ids.__getitem__, chunks)), np.uint32)
+
+    def encode_sentences(
+        self, sentences: Iterable[str]
+    ) -> tuple[npt.NDArray[np.uint32], list[int]]:
+        """Returns a document's token ids and how many each sentence has.
+
+        A sentence of which nothing is left (control characters alone) is left out.
+        """
+        parts = [self.encode(sentence) for sentence in sentences]
+        parts = [part for part in parts if part.size]
+        empty = np.zeros(0, np.uint32)
+        return np.concatenate([empty, *parts]), [part.size for part in parts]
+
+
+_encoder: Encoder | None = None  # Of this worker process.
+
+
+def start_worker(vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
+    """Prepares a process for `encode_documents`."""
+    global _encoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent ends us.
+    _encoder = Encoder(vocab, config)
+
+
+def encode_documents(
+    documents: Sequence[Sequence[str]],
+) -> list[tuple[npt.NDArray[np.uint32], list[int]]]:
+    """Encodes documents with this worker's encoder."""
+    assert _encoder is not None
+    return [_encoder.encode_sentences(sentences) for sentences in documents]
+
+
+class _Remembered(dict[str, bytes]):
+    """Chunk of text without spaces -> its uint32 token ids, asked for once."""
+
+    def __init__(self, reference: tokenizers.Tokenizer) -> None:
+        self._reference = reference
+
+    def __missing__(self, chunk: str) -> bytes:
+        if chunk.isascii() and chunk.isprintable():
+            words = _ASCII_WORDS.findall(chunk)
+        else:
+            words = [chunk]  # Only the library knows where its words end.
+        if len(words) > 1:
+            found = b"".join(map(self.__getitem__, words))
+        else:
+            encoding = self._reference.encode(chunk, add_special_tokens=False)
+            found = np.array(encoding.ids, np.uint32).tobytes()
+        if len(chunk) <= MAX_WORD_CHARACTERS:
+            if len(self) >= _MAX_REMEMBERED:
+                self.clear()
+            self[chunk] = found
+        return found
+
+
+def _chunks(text: str, split_cjk: bool) -> list[str]:
+    """Cuts at spaces, which end a word under any setting, and around ideographs."""
+    if split_cjk and not text.isascii():
+        text = _COMMON_CJK.sub(r" \1 ", text)
+    return text.split(" ")
+
+
+def _normalizer(config: configs.TokenizerConfig) -> normalizers.BertNormalizer:
+    return normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=config.split_cjk,
+        strip_accents=config.strip_accents,
+        lowercase=config.lowercase,
+    )
+
+
+def _reference(
+    vocab: Sequence[str], config: configs.TokenizerConfig
+) -> tokenizers.Tokenizer:
+    """Builds Hugging Face's BERT tokenizer, which defines what is right."""
+    reference = tokenizers.Tokenizer(
+        models.WordPiece(
+            {token: i for i, token in enumerate(vocab)},
+            unk_token=UNK,
+            max_input_chars_per_word=MAX_WORD_CHARACTERS,
+        )
+    )
+    reference.normalizer = _normalizer(config)
+    reference.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return reference
+
+
+class GraphTokenizer:
+    """Turns text into token ids inside a TensorFlow graph, for serving.
+
+    Equal to `Encoder` but for one thing: with strip_accents, two or more combining
+    marks in a row that the library does not drop (those newer than its tables, and
+    spacing ones) come in the order of the text, not in Unicode's canonical order.
+
+    Uses ops that TensorFlow Serving links. All it holds are constants of the graph.
+    """
+
+    def __init__(self, vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
+        import tensorflow_text as tf_text  # Not above: training does without it.
+
+        self._rewrites = _rewrites(config)
+        self._wordpiece = tf_text.FastWordpieceTokenizer(
+            list(vocab),
+            unknown_token=UNK,
+            max_bytes_per_word=4 * MAX_WORD_CHARACTERS,
+            no_pretokenization=True,
+            support_detokenization=False,
+        )
+
+    def __call__(self, texts: "tf.Tensor") -> "tf.RaggedTensor":
+        """Returns int32 ids [B, (tokens)] of string [B], without [CLS] and [SEP]."""
+        import tensorflow as tf
+
+        codes = tf.strings.unicode_decode(texts, "UTF-8")  # [B, (characters)]
+        page = tf.gather(self._rewrites.page_of, codes.values // 256)
+        new = tf.gather_nd(
+            self._rewrites.pages, tf.stack([page, codes.values % 256], axis=-1)
+        )  # [all characters, K]
+        new = codes.with_values(tf.RaggedTensor.from_tensor(new, padding=-1))
+        new = new.merge_dims(1, 2)  # [B, (characters)]
+        words = tf.strings.split(tf.strings.unicode_encode(new, "UTF-8"))
+        length = tf.strings.length(words.values, unit="UTF8_CHAR")
+        short = tf.where(length > MAX_WORD_CHARACTERS, UNK, words.values)
+        return self._wordpiece.tokenize(words.with_values(short)).merge_dims(1, 2)
+
+
+class _Rewrites(NamedTuple):
+    """What each character becomes, spaces around the words included."""
+
+    page_of: npt.NDArray[np.int32]  # [0x1100], page of a character // 256
+    pages: npt.NDArray[np.int32]  # [pages, 256, K], new characters, then -1
+
+
+@functools.lru_cache(maxsize=8)
+def _rewrites(config: configs.TokenizerConfig) -> _Rewrites:
+    """Asks `tokenizers` what it makes of each character there is."""
+    characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    # One call with a separator that nothing else becomes; 100 times as fast.
+    apart = "|"
+    text = apart.join("" if c == apart else c for c in characters)
+    new = _normalizer(config).normalize_str(text).split(apart)
+    new[ord(apart)] = apart
+    alone = _stand_alone(set().union(*new))
+    table = np.full([0x110000, max(map(len, new)) + 2], -1, np.int32)
+    table[:, 0] = np.arange(0x110000)
+    for old, text in zip(characters, new, strict=True):
+        if text != old or text in alone:
+            text = "".join(f" {c} " if c in alone else c for c in text)
+            codes = [ord(c) for c in text]
+            table[ord(old)] = codes + [-1] * (table.shape[1] - len(codes))
+    pages, page_of = np.unique(table.reshape(0x1100, -1), axis=0, return_inverse=True)
+    return _Rewrites(
+        page_of.reshape(-1).astype(np.int32),
+        pages.reshape(len(pages), 256, -1),
+    )
+
+
+def _stand_alone(characters: set[str]) -> set[str]:
+    """Returns those of the characters that are a word of their own: punctuation."""
+    text = " ".join(f"x{character}x" for character in characters - {" "})
+    pieces = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)
+    return {piece for piece, _ in pieces if len(piece) == 1 and piece != "x"}

@@ -1,0 +1,333 @@
+"""The one loop: run the step under the strategy, log, evaluate, save, resume.
+
+In:   a pretrainer, and functions that make its batches.
+Out:  a trained pretrainer; checkpoints and metrics in the workdir.
+
+Keras' `fit` cannot do this: it breaks under several workers, and cannot resume inside
+an epoch (docs/decisions.md, D2).
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+import tensorflow as tf
+
+from electra_tf import checkpoint, config, distribution, errors, objectives, pretrainer
+
+# What one call into TensorFlow should take, so that a bar moves and a signal is heard.
+LOOP_SECONDS = 2.0
+POSITION = 4  # (epoch, group, block, row)
+
+
+class Listener(Protocol):
+    """Who is told of progress (`reporting.Reporter`)."""
+
+    def train(self, step: int, values: dict[str, float]) -> None: ...
+    def evaluation(self, step: int, values: dict[str, float]) -> None: ...
+    def advance(self, step: int) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+class Silence:
+    """A listener for workers that are not the chief."""
+
+    def train(self, step: int, values: dict[str, float]) -> None:
+        """Ignores it."""
+
+    def evaluation(self, step: int, values: dict[str, float]) -> None:
+        """Ignores it."""
+
+    def advance(self, step: int) -> None:
+        """Ignores it."""
+
+    def say(self, text: str) -> None:
+        """Ignores it."""
+
+
+class Data(NamedTuple):
+    """Where batches come from."""
+
+    # (position, worker, num_workers, rows a replica) -> endless batches
+    train: Callable[[Sequence[int], int, int, int], tf.data.Dataset]
+    validation: list[objectives.Batch]  # held-out rows; empty if there are none
+    name_damaged: Callable[[], str | None]  # after a DataLossError: which file
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    step: int
+    finished: bool  # False: stopped by a signal, saved, can be resumed
+    validation: dict[str, float]  # the last evaluation; empty if there was none
+
+
+class Loop:
+    """Runs a pretrainer's step under a strategy; knows the place in the data."""
+
+    def __init__(
+        self,
+        model: pretrainer.Pretrainer,
+        strategy: tf.distribute.Strategy,
+        data: Data,
+        settings: config.PretrainConfig,
+    ) -> None:
+        """Reads nothing yet; `start` opens the data."""
+        self._model, self._strategy, self.data = model, strategy, data
+        self._settings = settings
+        self._rows = distribution.rows_per_replica(
+            strategy, settings.train.batch_size, settings.train.accumulation_steps
+        )
+        self._iterator: Any = None
+        self.num_workers = 1
+        self.positions: checkpoint.Positions = []
+        self._steps = tf.function(self._run_steps)
+        self._measure = tf.function(self._run_measure)
+
+    def start(self, positions: checkpoint.Positions | None) -> None:
+        """Opens the data of all input workers where `positions` say."""
+
+        def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            worker, self.num_workers = context.input_pipeline_id, context.num_input_pipelines
+            if positions and len(positions) != self.num_workers:
+                raise errors.UserError(
+                    f"the checkpoint was written by {len(positions)} input workers, this "
+                    f"run has {self.num_workers}; run as many as before"
+                )
+            where = positions[worker] if positions else (0,) * POSITION
+            return self.data.train(where, worker, self.num_workers, self._rows)
+
+        dataset = self._strategy.distribute_datasets_from_function(pipeline)
+        self._iterator = iter(dataset)
+        self.positions = positions or [(0,) * POSITION] * self.num_workers
+
+    def run(self, steps: int, stopping: bool) -> tuple[dict[str, np.ndarray], bool]:
+        """Runs so many steps; returns their sums, and whether any worker is stopping."""
+        sums, places, stops = self._steps(
+            self._iterator, tf.constant(steps), tf.constant(float(stopping))
+        )
+        places = places.numpy().astype(int).reshape(self.num_workers, -1, POSITION)
+        # Replicas of one worker take batches in turn: the last one is the furthest.
+        self.positions = [tuple(int(i) for i in place[-1]) for place in places]
+        return {name: value.numpy() for name, value in sums.items()}, bool(stops > 0)
+
+    def evaluate(self) -> dict[str, np.ndarray]:
+        """Returns the sums over the validation rows, dealt out to the replicas."""
+        total: dict[str, np.ndarray] = {}
+        replicas = self._strategy.num_replicas_in_sync
+        batches = self.data.validation
+        for first in range(0, len(batches), replicas):
+            part = batches[first : first + replicas]
+            part = part + [_empty(part[0])] * (replicas - len(part))
+            value = self._strategy.experimental_distribute_values_from_function(
+                lambda context, part=part: part[context.replica_id_in_sync_group]
+            )
+            for name, sums in self._measure(value).items():
+                total[name] = total.get(name, 0.0) + sums.numpy().astype(np.float64)
+        return total
+
+    def _run_steps(
+        self, iterator: Any, steps: tf.Tensor, stopping: tf.Tensor
+    ) -> tuple[objectives.Sums, tf.Tensor, tf.Tensor]:
+        """Runs up to `steps` steps, fewer if one is not finite."""
+        replicas = self._strategy.num_replicas_in_sync
+        totals, finite = self._model.zero_sums(), tf.constant(True)
+        report = tf.zeros([replicas, POSITION + 1])
+        for _ in tf.range(steps):
+            if finite:
+                batch = next(iterator)
+                sums, report = self._strategy.run(self._one_step, (batch, stopping))
+                sums = {name: self._local(value) for name, value in sums.items()}
+                report = self._local(report)
+                totals = {name: totals[name] + sums[name] for name in totals}
+                finite = sums["finite"] > 0
+        return totals, report[:, :POSITION], tf.reduce_sum(report[:, POSITION])
+
+    def _one_step(
+        self, batch: objectives.Batch, stopping: tf.Tensor
+    ) -> tuple[objectives.Sums, tf.Tensor]:
+        """Makes an update, and tells all replicas where each reads and who stops."""
+        context = tf.distribute.get_replica_context()
+        place = tf.cast(batch["data_position"][-1], tf.float32)
+        own = tf.one_hot(
+            context.replica_id_in_sync_group, self._strategy.num_replicas_in_sync
+        )
+        said = own[:, None] * tf.concat([place, stopping[None]], axis=0)
+        report = context.all_reduce(tf.distribute.ReduceOp.SUM, said)
+        fields = {name: value for name, value in batch.items() if name != "data_position"}
+        return self._model.update(fields), report
+
+    def _run_measure(self, batch: objectives.Batch) -> objectives.Sums:
+        sums = self._strategy.run(self._model.measure, (batch,))
+        return {name: self._local(value) for name, value in sums.items()}
+
+    def _local(self, value: Any) -> tf.Tensor:
+        """Picks this process' first replica of what is the same on all."""
+        return self._strategy.experimental_local_results(value)[0]
+
+
+def run(
+    loop: Loop,
+    model: pretrainer.Pretrainer,
+    checkpoints: checkpoint.Checkpoints | None,
+    settings: config.PretrainConfig,
+    listener: Listener,
+    first_step: int = 0,
+) -> Outcome:
+    """Trains from `first_step` to the end, or until a signal asks to stop.
+
+    Args:
+        loop: started.
+        model: to make metrics of its sums.
+        checkpoints: where the chief saves; None on other workers.
+        settings: resolved.
+        listener: told of progress.
+        first_step: updates made so far.
+
+    Raises:
+        UserError: a loss or gradient that is not finite, a damaged shard, a full disk,
+            a worker that is gone. Checkpoints written before stay.
+    """
+    total, often = settings.train.steps, settings.run
+    saved = step = first_step
+    sums: dict[str, np.ndarray] = {}
+    elapsed = seconds_a_step = 0.0
+    validation: dict[str, float] = {}
+    with _Signals() as signals:
+        while step < total:
+            size = _loop_size(step, settings, seconds_a_step, loop.num_workers)
+            began = time.monotonic()
+            part, stopping = _guarded(loop, size, signals.stopping, step)
+            _refuse_non_finite(part, step)
+            elapsed += time.monotonic() - began
+            if step > first_step:  # The first call also traces.
+                seconds_a_step = (time.monotonic() - began) / size
+            step += size
+            sums = {k: sums.get(k, 0.0) + v.astype(np.float64) for k, v in part.items()}
+            listener.advance(step)
+            if step % often.log_every_steps == 0 or step == total or stopping:
+                listener.train(step, _values(sums, model) | _speed(sums, elapsed))
+                sums, elapsed = {}, 0.0
+            if step % often.evaluate_every_steps == 0 or step == total:
+                validation = evaluate(loop, model)
+                if validation:
+                    listener.evaluation(step, validation)
+            if step % often.save_every_steps == 0 or step == total or stopping:
+                if checkpoints:
+                    checkpoints.save(step, loop.positions)
+                saved = step
+            if stopping and step < total:
+                listener.say(f"stopped at step {step}; run the same command to go on")
+                break
+    assert saved == step
+    return Outcome(step, step == total, validation)
+
+
+def evaluate(loop: Loop, model: pretrainer.Pretrainer) -> dict[str, float]:
+    """Returns the metrics on the validation rows; empty if there are none."""
+    sums = loop.evaluate()
+    return _values(sums, model) if sums else {}
+
+
+def _loop_size(
+    step: int, settings: config.PretrainConfig, seconds_a_step: float, num_workers: int
+) -> int:
+    """Returns how many steps to run in one call: to the next thing to do, at most.
+
+    One process shortens its calls to about LOOP_SECONDS; several must agree, and have
+    nothing to agree by but the step.
+    """
+    often = settings.run
+    left = [
+        every - step % every
+        for every in (
+            often.log_every_steps,
+            often.evaluate_every_steps,
+            often.save_every_steps,
+        )
+    ]
+    most = min(*left, settings.train.steps_per_loop, settings.train.steps - step)
+    if num_workers > 1:
+        return most
+    if not seconds_a_step:
+        return 1
+    return max(1, min(most, math.floor(LOOP_SECONDS / seconds_a_step)))
+
+
+def _guarded(
+    loop: Loop, size: int, stopping: bool, step: int
+) -> tuple[dict[str, np.ndarray], bool]:
+    try:
+        return loop.run(size, stopping)
+    except tf.errors.DataLossError as error:
+        where = loop.data.name_damaged() or " ".join(error.message.split())[:200]
+        raise errors.UserError(
+            f"damaged data after step {step}: {where}; build the data again, or remove "
+            "the shard from manifest.json"
+        ) from None
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        if loop.num_workers == 1:
+            raise
+        raise errors.UserError(
+            f"lost a worker after step {step} ({' '.join(error.message.split())[:160]}); "
+            "run the same command on all workers: it resumes from the last checkpoint"
+        ) from None
+
+
+def _refuse_non_finite(sums: dict[str, np.ndarray], step: int) -> None:
+    done, finite = int(sums["steps"]), int(sums["finite"])
+    if finite < done:
+        raise errors.UserError(
+            f"step {step + done}: loss or gradient is not finite; the last checkpoint is "
+            "kept; lower train.learning_rate or raise train.warmup_steps in a new --workdir"
+        )
+
+
+def _values(
+    sums: dict[str, np.ndarray], model: pretrainer.Pretrainer
+) -> dict[str, float]:
+    tensors = {name: tf.constant(value, tf.float64) for name, value in sums.items()}
+    metrics = pretrainer.summarize(tensors, model.objective.weights)
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def _speed(sums: dict[str, np.ndarray], seconds: float) -> dict[str, float]:
+    return {
+        "tokens_per_second": float(sums["tokens"]) / seconds,
+        "rows_per_second": float(sums["rows"]) / seconds,
+    }
+
+
+def _empty(batch: objectives.Batch) -> objectives.Batch:
+    """Returns a batch like this one in which nothing counts."""
+    return {name: tf.zeros_like(value) for name, value in batch.items()}
+
+
+class _Signals:
+    """Hears SIGTERM and SIGINT while it is entered; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+        signal.signal(number, self._before[signal.Signals(number)])

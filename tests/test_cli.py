@@ -1,0 +1,106 @@
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+# A command like any other, but for what it does: nothing, or what its flag says.
+COMMAND = """
+    from absl import flags
+    from electra_tf import cli, config, errors
+
+    PLACE = flags.DEFINE_string("place", None, "Where.")
+    TROUBLE = flags.DEFINE_string("trouble", "", "What goes wrong.")
+    flags.adopt_module_key_flags(cli)
+
+    def main():
+        settings = cli.load(config.PretrainConfig)
+        if TROUBLE.value == "user":
+            raise errors.UserError("no corpus at x: name a folder")
+        if TROUBLE.value == "file":
+            open("/dev/null/data")
+        if TROUBLE.value == "bug":
+            raise ZeroDivisionError("ours")
+        print("steps", settings.train.steps, "at", cli.require("place", "say where"))
+
+    if __name__ == "__main__":
+        cli.run(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Runs the command with some flags; returns what the process left."""
+    script = tmp_path_factory.mktemp("command") / "command.py"
+    script.write_text(textwrap.dedent(COMMAND), encoding="utf-8")
+
+    def start(*arguments):
+        return subprocess.run(
+            [sys.executable, str(script), *arguments],
+            env={"PYTHONPATH": "."},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return start
+
+
+def assert_ends_in_one_line(process, line):
+    assert process.returncode == 1
+    assert process.stderr == f"error: {line}\n"
+    assert process.stdout == ""
+
+
+def test_a_command_runs_with_its_settings(run):
+    process = run("--place=here", "--config=configs/debug.yaml", "--set=train.steps=70")
+    assert (process.stdout, process.stderr) == ("steps 70 at here\n", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--trouble=user"], "no corpus at x: name a folder"),
+        (["--trouble=file"], "/dev/null/data: Not a directory"),
+        ([], "--place is missing: say where"),
+        (["here"], "unexpected argument 'here': every argument is a --flag"),
+        (
+            ["--set=train.stepps=7"],
+            "--set: no setting train.stepps; did you mean train.steps?",
+        ),
+        (
+            ["--config=none.yaml"],
+            "cannot read settings none.yaml: No such file or directory",
+        ),
+    ],
+)
+def test_what_the_user_can_mend_ends_in_one_line_and_code_1(arguments, line, run):
+    assert_ends_in_one_line(run(*arguments), line)
+
+
+def test_our_own_bugs_show_where_they_are(run):
+    process = run("--trouble=bug")
+    assert process.returncode == 1
+    assert "Traceback" in process.stderr
+    assert "ZeroDivisionError: ours" in process.stderr
+
+
+def test_an_unknown_flag_is_refused_with_the_nearest(run):
+    process = run("--pleace=here")
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert "Unknown command line flag 'pleace'. Did you mean: place ?" in process.stderr
+
+
+def test_print_config_prints_every_setting_and_stops(run):
+    process = run("--print_config", "--set=train.steps=1e5", "--trouble=bug")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "\n  steps: 100000  # Optimizer updates.\n" in process.stdout
+
+
+def test_help_shows_the_shared_flags_beside_the_commands_own(run):
+    process = run("--help")
+    for flag in ("--config:", "--set:", "--[no]print_config:", "--place:"):
+        assert flag in process.stdout
