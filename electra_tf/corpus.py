@@ -17,6 +17,7 @@ import importlib.util
 import json
 import os
 import pydoc_data.topics
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ class Corpus:
                     self.bytes_read += len(text)
                     yield _sentences(text)
             for file in source.files:
-                yield from _split_long(self._read(file))
+                yield from self._read(file)
             before += source.num_bytes
         self.bytes_read = before
 
@@ -107,9 +108,7 @@ class Corpus:
         lines = self._lines(file, raw)
         if name.endswith(".jsonl"):
             return self._parse_jsonl(file, lines)
-        if self._config.document_per_file:
-            return iter([[line for line in map(str.strip, lines) if line]])
-        return _split_at_blank_lines(lines)
+        return _group(lines, blank_line_ends=not self._config.document_per_file)
 
     def _lines(self, file: Path, stream: IO[bytes]) -> Iterator[str]:
         """Yields lines without their end; one of over 4 MB in pieces."""
@@ -121,19 +120,19 @@ class Corpus:
             if len(piece) == _MAX_LINE_BYTES and not piece.endswith(b"\n"):
                 cut = _last_word_starts(line)
                 line, rest = line[:cut], line[cut:]
-            text = self._decode(file, line, offset)
+            text = self._decode(str(file), line, offset)
             yield text.removeprefix("\ufeff") if offset == 0 else text
             offset += len(line)
         if rest:
-            yield self._decode(file, rest, offset)
+            yield self._decode(str(file), rest, offset)
 
-    def _decode(self, file: Path, line: bytes, offset: int) -> str:
+    def _decode(self, where: str, line: bytes, offset: int) -> str:
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError as error:
             if self._config.undecodable == "refuse":
                 raise errors.UserError(
-                    f"{file} is not UTF-8 at byte {offset + error.start}; convert it, "
+                    f"{where} is not UTF-8 at byte {offset + error.start}; convert it, "
                     "or --set undecodable=replace"
                 ) from None
         text = line.decode("utf-8", errors="replace")
@@ -191,7 +190,7 @@ class Corpus:
             )
         # JSON can write half a surrogate pair, which no UTF-8 has.
         data = value.encode("utf-8", "surrogatepass")
-        return _sentences(self._decode(Path(where), data, 0))
+        return _sentences(self._decode(where, data, 0))
 
 
 def _find(path: str) -> Source:
@@ -249,14 +248,18 @@ def _sentences(text: str) -> Document:
     return [line for line in map(str.strip, text.split("\n")) if line]
 
 
-def _split_at_blank_lines(lines: Iterator[str]) -> Iterator[Document]:
+def _group(lines: Iterator[str], blank_line_ends: bool) -> Iterator[Document]:
     document: Document = []
+    size = 0
     for line in lines:
-        if sentence := line.strip():
+        sentence = line.strip()
+        if sentence:
             document.append(sentence)
-        elif document:
+            size += len(sentence)
+        if size >= _MAX_DOCUMENT_CHARACTERS or (blank_line_ends and not sentence):
             yield document
             document = []
+            size = 0
     yield document
 
 
@@ -294,7 +297,9 @@ def _builtin_texts() -> tuple[str, ...]:
 def _docstrings(file: Path) -> Iterator[str]:
     """Yields the docstrings of a module, its classes and functions; none if broken."""
     try:
-        tree = ast.parse(file.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Invalid escapes are their authors' matter.
+            tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return
     waiting: collections.deque[ast.AST] = collections.deque([tree])

@@ -80,8 +80,8 @@ def open_source(data: config.DataConfig) -> Source:
         )
     if data.vocab is None:
         raise errors.UserError(
-            f"data.vocab is missing: {data.records} holds records of the 2020 code, which "
-            "carry no vocabulary; name the vocab.txt they were made with"
+            f"data.vocab is missing: {data.records} holds records of the 2020 code, "
+            "which carry no vocabulary; name the vocab.txt they were made with"
         )
     return Source(
         train=tuple(legacy.files),
@@ -121,7 +121,8 @@ def train_batches(
     if len(source.train) < num_workers:
         raise errors.UserError(
             f"{num_workers} input workers share {len(source.train)} training shards in "
-            f"{data.records}: run fewer workers, or build the data with min_shards={num_workers}"
+            f"{data.records}: run fewer workers, or build the data with "
+            f"min_shards={num_workers}"
         )
     start = tf.constant(position, tf.int64)
 
@@ -264,8 +265,8 @@ def _check_shard(folder: str, shard: records.Shard) -> str:
     num_bytes = tf.io.gfile.stat(file).length
     if num_bytes != shard.bytes:
         raise errors.UserError(
-            f"{file} is {num_bytes} bytes long and the manifest says {shard.bytes}: it is "
-            "damaged; copy it again, or build the data anew"
+            f"{file} is {num_bytes} bytes long and the manifest says {shard.bytes}: "
+            "it is damaged; copy it again, or build the data anew"
         )
     return file
 
@@ -313,7 +314,7 @@ def _records_per_block(source: Source, data: config.DataConfig) -> int:
 def _block_maker(
     source: Source, data: config.DataConfig, seed: int, worker: int, start: tf.Tensor
 ) -> Callable[[tf.Tensor, tf.Tensor], Batch]:
-    """Returns the function that turns a block's records into its rows, [R, ...] each."""
+    """Returns the function that turns a block's records into its rows, R of them."""
     make_rows = _unpack_legacy if source.legacy_row_tokens is not None else _pack
 
     def make_block(place: tf.Tensor, serialized: tf.Tensor) -> Batch:

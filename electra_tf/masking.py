@@ -92,7 +92,7 @@ def find_candidates(
     Args:
         token_ids: int32 [B, L].
         example_ids: int32 [B, L], 0 = padding.
-        special_ids: of [CLS], [SEP] and [MASK]. As in the 2020 code, [UNK] may be hidden.
+        special_ids: of [CLS], [SEP] and [MASK]; as in the 2020 code, not of [UNK].
     """
     candidates = example_ids > 0
     for special_id in special_ids:

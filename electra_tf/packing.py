@@ -121,8 +121,8 @@ def cut_documents(
     lengths = document_splits[1:] - document_splits[:-1]  # [D]
 
     # Examples end where a random ruler has its marks. Each document is laid on the one
-    # ruler further on than the last, so that it takes no loop; that neighbours may share
-    # a few marks does no harm. Marks are 2 apart or more: no document overshoots.
+    # ruler, further on than the last: so it takes no loop, and that neighbours may
+    # share a few marks does no harm. Marks are 2 apart or more: none runs off the end.
     first_mark = tf.cumsum(lengths // (example_tokens - 3) + 1)  # [D]
     ruler, is_single = _mark_ruler(
         first_mark[-1] + tf.reduce_max(lengths) // 2 + 2,
@@ -195,8 +195,8 @@ def place_examples(lengths: tf.Tensor, row_tokens: int) -> Places:
             tf.concat([offsets, offset], axis=0),
         )
 
-    # Of two rows in use, the later holds only what did not fit into the earlier: so they
-    # are more than half full on average, and this many are enough.
+    # Of two rows in use, the later holds only what did not fit into the earlier: so
+    # they are more than half full on average, and this many are enough.
     most_rows = 2 * tf.reduce_sum(rest) // row_tokens + 2
     _, room, row, offset = tf.while_loop(
         lambda i, *_: i < tf.size(present),

@@ -254,12 +254,12 @@ def _chart(name: str, title: str, runs: Sequence[Run]) -> str:
 
 def _axes(frame: _Frame) -> str:
     marks = []
-    for tick in _ticks(frame.low, frame.high):
+    for tick in ticks(frame.low, frame.high):
         y = frame.y(tick)
         marks.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{RIGHT}"/>')
         label = _short(tick)
         marks.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{label}</text>')
-    for tick in _ticks(0, frame.last_step):
+    for tick in ticks(0, frame.last_step):
         x, label = frame.x(tick), _short(tick)
         marks.append(f'<text class="x" x="{x:.1f}" y="{BOTTOM + 18}">{label}</text>')
     return "".join(marks)
@@ -435,7 +435,7 @@ def _padded(low: float, high: float) -> tuple[float, float]:
     return (0.0 if 0.0 <= low < pad else low - pad), high + pad
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Returns the few round numbers within the bounds."""
     size = 10.0 ** math.floor(math.log10(high - low))
     steps = (size * part for part in (0.2, 0.5, 1.0, 2.0))

@@ -196,6 +196,13 @@ def _repeat(words: collections.Counter[str], batch: int = 1000) -> Iterator[str]
             yield " ".join([word] * min(batch, count - start))
 
 
+class TokenizedDocument(NamedTuple):
+    """A document as a record holds it."""
+
+    token_ids: npt.NDArray[np.uint32]  # of all sentences, no special tokens
+    sentence_lengths: list[int]  # in tokens; none is 0
+
+
 class Encoder:
     """Turns text into token ids offline.
 
@@ -211,17 +218,16 @@ class Encoder:
         chunks = _chunks(text, self._split_cjk)
         return np.frombuffer(b"".join(map(self._ids.__getitem__, chunks)), np.uint32)
 
-    def encode_sentences(
-        self, sentences: Iterable[str]
-    ) -> tuple[npt.NDArray[np.uint32], list[int]]:
+    def encode_document(self, sentences: Iterable[str]) -> TokenizedDocument:
         """Returns a document's token ids and how many each sentence has.
 
         A sentence of which nothing is left (control characters alone) is left out.
         """
         parts = [self.encode(sentence) for sentence in sentences]
         parts = [part for part in parts if part.size]
-        empty = np.zeros(0, np.uint32)
-        return np.concatenate([empty, *parts]), [part.size for part in parts]
+        if not parts:
+            return TokenizedDocument(np.zeros(0, np.uint32), [])
+        return TokenizedDocument(np.concatenate(parts), [part.size for part in parts])
 
 
 _encoder: Encoder | None = None  # Of this worker process.
@@ -236,10 +242,10 @@ def start_worker(vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
 
 def encode_documents(
     documents: Sequence[Sequence[str]],
-) -> list[tuple[npt.NDArray[np.uint32], list[int]]]:
+) -> list[TokenizedDocument]:
     """Encodes documents with this worker's encoder."""
     assert _encoder is not None
-    return [_encoder.encode_sentences(sentences) for sentences in documents]
+    return [_encoder.encode_document(sentences) for sentences in documents]
 
 
 class _Remembered(dict[str, bytes]):

@@ -136,7 +136,9 @@ def test_without_tensorboard_the_run_says_so_once_and_goes_on(tmp_path, monkeypa
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux' /dev/full")
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-    with pytest.raises(errors.UserError, match=r"metrics\.jsonl: No space left") as info:
+    with pytest.raises(
+        errors.UserError, match=r"metrics\.jsonl: No space left"
+    ) as info:
         report(tmp_path, [3])
     assert "\n" not in str(info.value)
 
@@ -144,7 +146,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
 def test_a_workdir_that_cannot_be_made_is_an_error_before_the_first_step(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(errors.UserError, match="cannot write .*file/run"),
+        pytest.raises(errors.UserError, match=r"cannot write .*file/run"),
         reporting.Reporter(str(tmp_path / "file" / "run"), 20),
     ):
         pytest.fail("the run started")
@@ -207,7 +209,7 @@ def test_on_a_terminal_the_bar_fits_whatever_its_width(tmp_path, monkeypatch, co
     bars = [bar for bar in re.split(r"\r|\x1b\[K|\n", drawn) if bar]
     assert len(bars) == 2
     assert max(map(len, bars)) < columns
-    assert all("step 5/20"[: columns - 1] in bar for bar in bars[:1])
+    assert "step 5/20" in bars[0]
     assert ("fill" in bars[1]) == (columns == 300)
     assert ("rtd loss" in bars[1]) == (columns >= 80)
     assert ("[===============               ]" in bars[1]) == (columns == 300)
@@ -240,7 +242,7 @@ def test_a_real_terminal_gets_a_bar(tmp_path, monkeypatch):
     leader, follower = pty.openpty()
     with open(follower, "w") as stream:
         report(tmp_path, [5], stream=stream)
-        assert b"\rstep" in os.read(leader, 4096).replace(b"[", b"\rstep")
+        assert re.match(rb"\r.*step 5/20.*\x1b\[K", os.read(leader, 4096))
     os.close(leader)
 
 
@@ -284,7 +286,9 @@ def test_samples_come_back_as_they_were_written(tmp_path):
 def test_a_file_without_samples_is_named(tmp_path, text):
     path = tmp_path / "samples.json"
     path.write_text(text, encoding="latin-1")
-    with pytest.raises(errors.UserError, match=r"samples\.json holds no samples") as info:
+    with pytest.raises(
+        errors.UserError, match=r"samples\.json holds no samples"
+    ) as info:
         reporting.read_samples(str(path))
     assert "\n" not in str(info.value)
 
@@ -301,13 +305,16 @@ def test_verdicts_and_hidden_positions_must_fit_the_tokens():
 
 def running_text(tokens):
     row = reporting.Row(tokens=tokens, hidden=[], replaced_probability=None)
-    spans = reporting.spans(row)
-    return "".join(span.gap + span.token.removeprefix("##") for span in spans)
+    return "".join(
+        span.gap + (span.token[2:] if reporting.is_piece(span.token) else span.token)
+        for span in reporting.spans(row)
+    )
 
 
 def test_running_text_joins_pieces_and_punctuation_and_breaks_at_examples():
-    tokens = "[CLS] un ##able ( so , no ) [SEP] [CLS] ok ##ay ! [SEP]".split()
-    assert running_text(tokens) == "[CLS] unable (so, no) [SEP]\n[CLS] okay! [SEP]"
+    tokens = ["[CLS]", "un", "##able", "(", "so", ",", "no", ")", "[SEP]"]
+    text = "[CLS] unable (so, no) [SEP]"
+    assert running_text(tokens * 2) == f"{text}\n{text}"
 
 
 def test_running_text_has_spaces_between_words_only_of_scripts_that_have_them():
