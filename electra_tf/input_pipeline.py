@@ -86,7 +86,7 @@ def open_source(data: config.DataConfig) -> Source:
     return Source(
         train=tuple(legacy.files),
         validation=(),
-        vocab=_read_vocab(data.vocab),
+        vocab=_describe_vocab(tokenizer.read_vocab(data.vocab), data.vocab),
         tokens_per_record=legacy.row_tokens,
         legacy_row_tokens=legacy.row_tokens,
     )
@@ -98,7 +98,7 @@ def train_batches(
     *,
     seed: int,
     batch_rows: int,
-    position: Position = (0, 0, 0, 0),
+    position: Position | tf.Tensor = (0, 0, 0, 0),
     worker: int = 0,
     num_workers: int = 1,
 ) -> tf.data.Dataset:
@@ -124,7 +124,7 @@ def train_batches(
             f"{data.records}: run fewer workers, or build the data with "
             f"min_shards={num_workers}"
         )
-    start = tf.constant(position, tf.int64)
+    start = tf.cast(position, tf.int64)
 
     def read_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         noise = tf.random.stateless_uniform([len(source.train)], _fold(seed, [epoch]))
@@ -132,7 +132,7 @@ def train_batches(
         return _read_blocks(source, data, shards[worker::num_workers], epoch, start)
 
     return (
-        tf.data.Dataset.range(position[0], tf.int32.max)
+        tf.data.Dataset.range(start[0], tf.int32.max)
         .flat_map(read_epoch)
         .map(
             _block_maker(source, data, seed, worker, start),
@@ -218,57 +218,38 @@ def name_damaged(source: Source) -> str | None:
 
 def _open_folder(data: config.DataConfig) -> Source:
     manifest = records.read_manifest(data.records)
+    tokens = records.read_vocab(data.records)
+    if data.vocab is not None and tokenizer.read_vocab(data.vocab) != tokens:
+        raise errors.UserError(
+            f"data.vocab={data.vocab} is not the vocabulary that {data.records} was "
+            "built with; leave it out, or build the data with it"
+        )
     documents = sum(shard.documents for shard in manifest.train)
     if not documents:
         raise errors.UserError(
-            f"{data.records} holds no training documents: build it anew"
-        )
-    vocab = _read_vocab(os.path.join(data.records, "vocab.txt"))
-    if vocab.size != manifest.vocab_size:
-        raise errors.UserError(
-            f"{vocab.file} has {vocab.size} tokens and the manifest beside "
-            f"it says {manifest.vocab_size}: restore the file, or build the data anew"
+            f"{data.records} holds no training documents; build the data with more "
+            "text, or a lower validation_rate"
         )
     return Source(
-        train=tuple(_check_shard(data.records, shard) for shard in manifest.train),
+        train=tuple(os.path.join(data.records, shard.file) for shard in manifest.train),
         validation=tuple(
-            _check_shard(data.records, shard) for shard in manifest.validation
+            os.path.join(data.records, shard.file) for shard in manifest.validation
         ),
-        vocab=vocab,
+        vocab=_describe_vocab(tokens, os.path.join(data.records, records.VOCAB)),
         tokens_per_record=sum(shard.tokens for shard in manifest.train) / documents,
         legacy_row_tokens=None,
     )
 
 
-def _read_vocab(file: str) -> Vocab:
-    tokens = tokenizer.read_vocab(file)
-    cls_id, sep_id, mask_id = (
-        tokens.index(token) for token in (tokenizer.CLS, tokenizer.SEP, tokenizer.MASK)
-    )
+def _describe_vocab(tokens: list[str], file: str) -> Vocab:
     return Vocab(
         file=file,
         size=len(tokens),
-        cls_id=cls_id,
-        sep_id=sep_id,
-        mask_id=mask_id,
+        cls_id=tokens.index(tokenizer.CLS),
+        sep_id=tokens.index(tokenizer.SEP),
+        mask_id=tokens.index(tokenizer.MASK),
         is_continuation=np.array([token.startswith("##") for token in tokens]),
     )
-
-
-def _check_shard(folder: str, shard: records.Shard) -> str:
-    """Returns the shard's path, if it is there and as long as the manifest says."""
-    file = os.path.join(folder, shard.file)
-    if not tf.io.gfile.exists(file):
-        raise errors.UserError(
-            f"{file} is missing, but the manifest lists it: build anew"
-        )
-    num_bytes = tf.io.gfile.stat(file).length
-    if num_bytes != shard.bytes:
-        raise errors.UserError(
-            f"{file} is {num_bytes} bytes long and the manifest says {shard.bytes}: "
-            "it is damaged; copy it again, or build the data anew"
-        )
-    return file
 
 
 def _read_blocks(
@@ -359,9 +340,10 @@ def _unpack_legacy(
     source: Source, data: config.DataConfig, serialized: tf.Tensor, seed: tf.Tensor
 ) -> packing.PackedRows:
     """Takes the 2020 code's records as they are: a row holds one example."""
-    parsed = _parser(source)(serialized)
+    legacy_tokens = source.legacy_row_tokens or 0
+    parsed = records.parse_legacy(serialized, legacy_tokens)
     order = tf.argsort(tf.random.stateless_uniform(tf.shape(serialized), seed))
-    room = data.row_tokens - (source.legacy_row_tokens or 0)
+    room = data.row_tokens - legacy_tokens
     real, token_ids, segment_ids = (
         tf.pad(tf.gather(parsed[name], order), [[0, 0], [0, room]])  # [R, L]
         for name in ("input_mask", "input_ids", "segment_ids")

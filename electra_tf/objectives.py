@@ -192,7 +192,8 @@ def _sample(
     logits = tf.stop_gradient(logits)
     if objective.disallow_correct:
         vocabulary = tf.range(logits.shape[-1])
-        logits = tf.where(vocabulary == batch["mask_ids"][..., None], -1000.0, logits)
+        correct = vocabulary == batch["mask_ids"][..., None]  # [B, P, V]
+        logits = tf.where(correct, -math.inf, logits)
     return tf.stop_gradient(
         corruption.sample(logits, batch["sampling_noise"], objective.temperature)
     )

@@ -564,7 +564,7 @@ tbody th { font-weight: 400; color: var(--soft); position: sticky; left: 0;
 .key { width: 30px; height: 8px; margin-right: .4em; stroke: var(--ink);
   stroke-width: 2; fill: var(--ink) }
 div.grid { display: grid; gap: 12px;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr)) }
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)) }
 .chart { margin: 0; padding: 8px 8px 2px; background: var(--card); border-radius: 6px }
 .chart svg { display: block; width: 100%; touch-action: pan-y }
 figcaption { font-weight: 600; font-size: .9rem }

@@ -38,7 +38,7 @@ make_environment() {
   mkdir -p .venv/installed
   for file in "$@"; do
     cmp -s "$file" ".venv/installed/$file" && continue
-    echo "Installing $file into .venv (TensorFlow is large: a few minutes)"
+    echo "Installing $file into .venv (a few minutes the first time)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
       --requirement "$file"
     cp "$file" .venv/installed/

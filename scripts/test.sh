@@ -15,7 +15,7 @@ if [[ "${1:-}" == --slow ]]; then
 fi
 
 make_environment requirements.txt requirements-dev.txt
-.venv/bin/ruff check
+.venv/bin/ruff check --output-format concise
 .venv/bin/ruff format --check
 .venv/bin/mypy
 .venv/bin/python -m pytest -n 2 ${selection[@]+"${selection[@]}"} "$@"

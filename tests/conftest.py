@@ -21,10 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WORDS = [
-    "the", "cat", "dog", "bird", "sat", "ran", "flew", "on", "under", "over", "mat",
-    "tree", "roof", ".", ",",
-]  # fmt: skip
+WORDS = "the cat dog bird sat ran flew on under over mat tree roof . ,".split()
 PIECES = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghilnorstuy")]
 
 # Two documents in one file, one in another: 3, 2 and 4 sentences, all different.

@@ -86,11 +86,11 @@ class Networks:
         self.encoder = models.build_encoder(MODEL)
         self.generator = models.build_generator(GENERATOR, shared)
         self.discriminator = models.build_discriminator(MODEL, shared)
-        rng = np.random.default_rng(1)
+        rng = np.random.default_rng(13)
         for network in (self.encoder, self.generator, self.discriminator):
             for variable in network.trainable_variables:
                 mean = 1.0 if variable.path.endswith("gamma") else 0.0
-                sigma = 1.0 if len(variable.shape) == 2 else 0.2
+                sigma = 0.6 if len(variable.shape) == 2 else 0.2
                 variable.assign(rng.normal(mean, sigma, variable.shape))
 
 

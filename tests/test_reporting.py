@@ -108,7 +108,7 @@ def test_seconds_go_on_from_the_checkpoint_and_not_from_what_was_dropped(tmp_pat
 
 def test_tensorboard_shows_every_step_once_though_a_run_was_killed(tmp_path):
     report(tmp_path, [3, 6, 9], values={"mlm_loss": 1.5})
-    report(tmp_path, [9, 12], resumed_step=7, values={"mlm_loss": 2.5})
+    report(tmp_path, [9, 12], resumed_step=8, values={"mlm_loss": 2.5})
     board = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard" / "train"))
     points = [(event.step, event.value) for event in board.Reload().Scalars("mlm_loss")]
     assert points == [(3, 1.5), (6, 1.5), (9, 2.5), (12, 2.5)]
@@ -264,6 +264,12 @@ def test_a_file_is_written_whole_or_left_alone(tmp_path):
             reporting.write_text(str(path), "x" * 100_000)
     assert path.read_bytes() == b"caf\xc3\xa9\n"
     assert [file.name for file in path.parent.iterdir()] == ["page.html"]
+
+
+def test_half_a_surrogate_pair_is_escaped_and_does_not_stop_the_page(tmp_path):
+    path = tmp_path / "page.html"
+    reporting.write_text(str(path), "half \ud83d\n")
+    assert path.read_text() == "half \\ud83d\n"
 
 
 def test_samples_come_back_as_they_were_written(tmp_path):

@@ -1,0 +1,474 @@
+"""Builds a data folder: a corpus becomes a vocabulary, shards of records, a manifest.
+
+In:   paths of text, maybe a vocabulary, a `config.BuildDataConfig`.
+Out:  a folder as in `records`, the manifest written last.
+
+This process reads and writes, others tokenize. Results are taken in the order of the
+corpus, so the shards are the same, byte for byte, whatever the number of processes.
+"""
+
+import collections
+import fcntl
+import hashlib
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent import futures
+from concurrent.futures import process as process_pools
+from pathlib import Path
+from typing import IO, Self
+
+import tensorflow as tf
+
+from electra_tf import config as configs
+from electra_tf import corpus, errors, records, tokenizer
+
+# Text handed to a process at a time: milliseconds of work, little to hold.
+_BATCH_CHARACTERS = 200_000
+
+# Of all tokens; BERT's vocabulary has below 0.1 % on English text.
+_HIGH_UNK_RATE = 0.01
+
+
+def build(
+    paths: Sequence[str], output: str, vocab: str | None, config: configs.BuildDataConfig
+) -> records.Manifest:
+    """Builds the data, or finds them built already.
+
+    Args:
+        paths: folders, files and patterns of text, or "builtin".
+        output: folder to write; new, empty, or of an interrupted build.
+        vocab: a vocab.txt; None trains one of config.vocab_size tokens.
+        config: the settings.
+
+    Raises:
+        UserError: nothing to read, something unreadable in it, or an output folder
+            that holds something else.
+    """
+    tokens = tokenizer.read_vocab(vocab) if vocab else None
+    if tokens is not None:
+        config = config.model_copy(update={"vocab_size": len(tokens)})
+    text = corpus.Corpus(paths, config)
+    if (Path(output) / records.MANIFEST).exists():
+        manifest = records.read_manifest(output)
+        _refuse_other_data(output, manifest, text, tokens, config)
+        _say(f"{output} is already built: the same corpus, settings and vocabulary")
+        return manifest
+    with _Folder(Path(output)) as folder:
+        manifest = _write(folder, text, tokens, config)
+        folder.finish(manifest)
+    return manifest
+
+
+def _write(
+    folder: "_Folder",
+    text: corpus.Corpus,
+    given: list[str] | None,
+    config: configs.BuildDataConfig,
+) -> records.Manifest:
+    tokens = _train_vocab(text, config) if given is None else given
+    tokenizer.write_vocab(folder.add(records.VOCAB), tokens)
+    unk_id = tokens.index(tokenizer.UNK)
+    num_unk = 0
+    writer = _SplitWriter(folder, config)
+    progress = _Progress(text)
+    for index, document in enumerate(_encode(text, tokens, config)):
+        num_unk += int((document.token_ids == unk_id).sum())
+        writer.write(index, document)
+        progress.update(document)
+    train, validation = writer.close()
+    progress.close()
+    num_tokens = sum(shard.tokens for shard in train + validation)
+    manifest = records.Manifest(
+        vocab_size=len(tokens),
+        vocab_hash=tokenizer.vocab_hash(tokens),
+        vocab_trained=given is None,
+        unk_rate=num_unk / num_tokens,
+        replaced_characters=text.num_replaced,
+        sources=_sources(text),
+        settings=config,
+        train=train,
+        validation=validation,
+    )
+    _summarize(manifest, progress)
+    return manifest
+
+
+def _train_vocab(text: corpus.Corpus, config: configs.BuildDataConfig) -> list[str]:
+    rate = min(1.0, config.vocab_train_bytes / max(1, text.num_bytes))
+    _say(f"training a vocabulary of {config.vocab_size} tokens on {rate:.2%} of the text")
+
+    def sample() -> Iterator[str]:
+        for index, document in enumerate(text.documents()):
+            if _draw("vocab", config.seed, index)[0] < rate:
+                yield from document
+
+    tokens = tokenizer.train_vocab(sample(), config.vocab_size, config.tokenizer)
+    if len(tokens) < config.vocab_size:
+        _say(f"the text has no more than {len(tokens)} tokens to give")
+    return tokens
+
+
+def _encode(
+    text: corpus.Corpus, tokens: list[str], config: configs.BuildDataConfig
+) -> Iterator[tokenizer.TokenizedDocument]:
+    """Yields the corpus tokenized, in its order."""
+    processes = config.processes or os.cpu_count() or 1
+    batches = _batches(text.documents())
+    if processes == 1:
+        encoder = tokenizer.Encoder(tokens, config.tokenizer)
+        for batch in batches:
+            yield from map(encoder.encode_document, batch)
+        return
+    pool = futures.ProcessPoolExecutor(
+        processes,
+        # Not fork: TensorFlow's threads would not survive it.
+        multiprocessing.get_context("spawn"),
+        tokenizer.start_worker,
+        (tokens, config.tokenizer),
+    )
+    waiting: collections.deque[futures.Future[list[tokenizer.TokenizedDocument]]]
+    waiting = collections.deque()
+    try:
+        for batch in batches:
+            waiting.append(pool.submit(tokenizer.encode_documents, batch))
+            if len(waiting) > 3 * processes:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    except process_pools.BrokenProcessPool:
+        raise errors.UserError(
+            f"a tokenizing process died, perhaps killed for want of memory; "
+            f"--set processes={max(1, processes // 2)} needs less"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _batches(documents: Iterator[corpus.Document]) -> Iterator[list[corpus.Document]]:
+    batch: list[corpus.Document] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += sum(map(len, document))
+        if size >= _BATCH_CHARACTERS:
+            yield batch
+            batch = []
+            size = 0
+    if batch:
+        yield batch
+
+
+def _draw(what: str, seed: int, index: int) -> tuple[float, int]:
+    """Returns chance for one document: a share in [0, 1) and a large integer."""
+    digest = hashlib.blake2b(f"{what} {seed} {index}".encode(), digest_size=16).digest()
+    return (
+        int.from_bytes(digest[:6], "little") / 2**48,
+        int.from_bytes(digest[8:], "little"),
+    )
+
+
+class _Folder:
+    """The output folder, and what in it is ours.
+
+    Every file is listed in .building before it is made. So whatever ends a build, the
+    next one knows what to remove, and removes nothing else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._list: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        for folder in ("train", "validation"):
+            (self.path / folder).mkdir(parents=True, exist_ok=True)
+        listed = self.path / records.BUILDING
+        interrupted = listed.exists()
+        if not interrupted:
+            self._refuse_strangers()
+        self._list = listed.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._list, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise errors.UserError(
+                f"another build_data is writing to {self.path}; wait for it, or choose "
+                "another --output"
+            ) from None
+        if interrupted:
+            _say(f"{self.path} holds an interrupted build; starting clean")
+            self._remove_ours()
+            self._refuse_strangers()
+            self._list.truncate(0)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        assert self._list is not None
+        if kind is not None:
+            self._remove_ours()
+        (self.path / records.BUILDING).unlink()
+        self._list.close()
+        if kind is not None:
+            self._remove_empty_folders()
+
+    def add(self, name: str) -> Path:
+        """Returns the path of a file to be written, noted as ours."""
+        assert self._list is not None
+        self._list.write(f"{name}\n")
+        self._list.flush()
+        return self.path / name
+
+    def finish(self, manifest: records.Manifest) -> None:
+        """Writes the manifest: only now the data are whole."""
+        draft = self.add(f"{records.MANIFEST}.draft")
+        with draft.open("w", encoding="utf-8") as stream:
+            stream.write(manifest.model_dump_json(indent=1) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.rename(self.path / records.MANIFEST)
+
+    def _remove_ours(self) -> None:
+        assert self._list is not None
+        self._list.seek(0)
+        for name in self._list.read().split("\n"):
+            if name:
+                (self.path / name).unlink(missing_ok=True)
+
+    def _refuse_strangers(self) -> None:
+        for file in sorted(self.path.rglob("*")):
+            name = str(file.relative_to(self.path))
+            if name not in ("train", "validation", records.BUILDING):
+                self._remove_empty_folders()
+                raise errors.UserError(
+                    f"{self.path} holds {name}, which build_data did not write; choose "
+                    "another --output"
+                )
+
+    def _remove_empty_folders(self) -> None:
+        for folder in (self.path / "train", self.path / "validation", self.path):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+
+class _OpenShard:
+    def __init__(self, folder: _Folder, file: str) -> None:
+        self.file = file
+        self.documents = 0
+        self.tokens = 0
+        self._path = folder.add(file)
+        self._writer = tf.io.TFRecordWriter(str(self._path))
+
+    def write(self, document: tokenizer.TokenizedDocument) -> None:
+        try:
+            self._writer.write(records.serialize(*document))
+        except tf.errors.OpError as error:
+            raise _cannot_write(self._path, error) from None
+        self.documents += 1
+        self.tokens += document.token_ids.size
+
+    def close(self) -> None:
+        try:
+            self._writer.close()
+        except tf.errors.OpError as error:
+            raise _cannot_write(self._path, error) from None
+
+
+class _Split:
+    """Shards of one split, `num_open` of them filled side by side."""
+
+    def __init__(self, folder: _Folder, name: str, num_open: int, max_tokens: int) -> None:
+        self._folder = folder
+        self._name = name
+        self._num_open = num_open
+        self._max_tokens = max_tokens
+        self._open: dict[int, _OpenShard] = {}
+        self._shards: list[_OpenShard] = []
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def write(self, draw: int, document: tokenizer.TokenizedDocument) -> None:
+        slot = draw % self._num_open
+        shard = self._open.get(slot)
+        if shard is None:
+            file = f"{self._name}/part-{len(self._shards):05}.tfrecord"
+            shard = self._open[slot] = _OpenShard(self._folder, file)
+            self._shards.append(shard)
+        shard.write(document)
+        if shard.tokens >= self._max_tokens:
+            shard.close()
+            del self._open[slot]
+
+    def close(self) -> list[records.Shard]:
+        """Closes the shards and gives them their names, which tell their number."""
+        for shard in self._open.values():
+            shard.close()
+        closed = []
+        for number, shard in enumerate(self._shards):
+            file = f"{self._name}/part-{number:05}-of-{len(self._shards):05}.tfrecord"
+            path = self._folder.add(file)
+            (self._folder.path / shard.file).rename(path)
+            closed.append(
+                records.Shard(
+                    file=file,
+                    documents=shard.documents,
+                    tokens=shard.tokens,
+                    bytes=path.stat().st_size,
+                )
+            )
+        return closed
+
+
+class _SplitWriter:
+    """Deals documents to training and validation, by the seed and their place.
+
+    The first document waits for the end: it goes where no other went.
+    """
+
+    def __init__(self, folder: _Folder, config: configs.BuildDataConfig) -> None:
+        self._config = config
+        self._train = _Split(folder, "train", config.min_shards, config.shard_tokens)
+        self._validation = _Split(folder, "validation", 1, config.shard_tokens)
+        self._first: tuple[int, tokenizer.TokenizedDocument] | None = None
+
+    def write(self, index: int, document: tokenizer.TokenizedDocument) -> None:
+        if not document.token_ids.size:
+            return
+        if self._first is None:
+            self._first = (index, document)
+            return
+        share, draw = _draw("split", self._config.seed, index)
+        held_out = share < self._config.validation_rate
+        (self._validation if held_out else self._train).write(draw, document)
+
+    def close(self) -> tuple[list[records.Shard], list[records.Shard]]:
+        """Returns the shards of training and of validation.
+
+        Raises:
+            UserError: no document at all.
+        """
+        if self._first is None:
+            raise errors.UserError("the corpus is empty: no document in it holds text")
+        index, document = self._first
+        share, draw = _draw("split", self._config.seed, index)
+        held_out = share < self._config.validation_rate
+        if not self._train:
+            held_out = False
+        elif not self._validation and self._config.validation_rate:
+            held_out = True
+        (self._validation if held_out else self._train).write(draw, document)
+        return self._train.close(), self._validation.close()
+
+
+class _Progress:
+    """A bar on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self, text: corpus.Corpus) -> None:
+        self._text = text
+        self._start = self._said = time.monotonic()
+        self._is_terminal = sys.stdout.isatty()
+        self._documents = 0
+
+    def update(self, document: tokenizer.TokenizedDocument) -> None:
+        self._documents += 1
+        now = time.monotonic()
+        if now - self._said >= (0.2 if self._is_terminal else 10.0):
+            self._said = now
+            self._show()
+
+    def close(self) -> None:
+        self._show()
+        if self._is_terminal:
+            _say("")
+
+    @property
+    def megabytes_per_second(self) -> float:
+        """Of the corpus as it lies on disk."""
+        return self._text.bytes_read / 1e6 / max(1e-9, time.monotonic() - self._start)
+
+    def _show(self) -> None:
+        done = self._text.bytes_read / max(1, self._text.num_bytes)
+        elapsed = time.monotonic() - self._start
+        left = elapsed / max(done, 1e-9) * (1 - done)
+        line = (
+            f"{done:6.1%}  {self._documents} documents  "
+            f"{self.megabytes_per_second:.1f} MB/s  {left:.0f} s left"
+        )
+        if self._is_terminal:
+            bar = "#" * int(30 * done)
+            sys.stdout.write(f"\r[{bar:30}] {line}   ")
+            sys.stdout.flush()
+        else:
+            _say(line)
+
+
+def _refuse_other_data(
+    output: str,
+    manifest: records.Manifest,
+    text: corpus.Corpus,
+    tokens: list[str] | None,
+    config: configs.BuildDataConfig,
+) -> None:
+    """Raises UserError unless a build would give what is there."""
+    differences = [
+        f"{name}={old} there, {new} now"
+        for name, (old, new) in configs.differences(manifest.settings, config).items()
+        if name != "processes"
+    ]
+    if tokens is None and not manifest.vocab_trained:
+        differences.append("its vocabulary was given")
+    if tokens is not None and tokenizer.vocab_hash(tokens) != manifest.vocab_hash:
+        differences.append("its vocabulary is another")
+    if _sources(text) != manifest.sources:
+        differences.append(
+            "its corpus is another, or was changed since: "
+            + ", ".join(source.path for source in manifest.sources)
+        )
+    if differences:
+        raise errors.UserError(
+            f"{output} holds other data ({'; '.join(differences)}); choose another "
+            "--output, or remove that folder"
+        )
+
+
+def _sources(text: corpus.Corpus) -> list[records.Source]:
+    return [
+        records.Source(
+            path=source.path,
+            files=len(source.files),
+            bytes=source.num_bytes,
+            fingerprint=source.fingerprint,
+        )
+        for source in text.sources
+    ]
+
+
+def _summarize(manifest: records.Manifest, progress: _Progress) -> None:
+    _say(
+        f"{manifest.num_documents} documents, {manifest.num_tokens} tokens, "
+        f"{progress.megabytes_per_second:.1f} MB/s, {len(manifest.train)} training and "
+        f"{len(manifest.validation)} validation shards, "
+        f"{manifest.unk_rate:.3%} {tokenizer.UNK}"
+    )
+    if manifest.replaced_characters:
+        _say(
+            f"WARNING: {manifest.replaced_characters} undecodable places were replaced "
+            "(setting undecodable)"
+        )
+    if manifest.unk_rate > _HIGH_UNK_RATE:
+        _say(
+            f"WARNING: {manifest.unk_rate:.1%} of all tokens are {tokenizer.UNK}. Is the "
+            "vocabulary of this language and casing? See --vocab, tokenizer.lowercase, "
+            "tokenizer.strip_accents, tokenizer.split_cjk; a trained one may be too "
+            "small (--vocab_size)"
+        )
+
+
+def _cannot_write(file: Path, error: tf.errors.OpError) -> errors.UserError:
+    return errors.UserError(f"cannot write {file}: {error.message}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,364 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from electra_tf import config, layers, pretrainer
+
+# With so large an epsilon AdamW is SGD, at a tenth of the rate over epsilon: it
+# forgives no wrong scale of a gradient.
+SGD = {"epsilon": 1e3, "learning_rate": 1e3, "weight_decay": 0.0}
+
+
+def settings(dropout=0.0, **train):
+    """V=11, E=5, D=6, H=3; the generator is 3 wide; L=7, P=3."""
+    model = config.ModelConfig(
+        vocab_size=11,
+        embedding_size=5,
+        hidden_size=6,
+        num_layers=1,
+        num_heads=3,
+        intermediate_size=8,
+        max_positions=9,
+        hidden_dropout_rate=dropout,
+        attention_dropout_rate=dropout,
+    )
+    return config.PretrainConfig(
+        model=model,
+        generator=config.GeneratorConfig(width_scale=0.5),
+        data=config.DataConfig(example_tokens=7, row_tokens=7),
+        train=config.TrainConfig(**{"steps": 1000, "warmup_steps": 0, **train}),
+    )
+
+
+def make_batch(seed, rows=4):
+    """Rows of 7, 6, 5 ... tokens, of which 3, 2, 1, 3 ... are hidden."""
+    rng = np.random.default_rng(seed)
+    lengths = 7 - np.arange(rows)[:, None] % 5
+    example_ids = np.int32(np.arange(7) < lengths)
+    positions = np.sort([rng.permutation(3)[:3] for _ in range(rows)], axis=1)
+    weights = np.arange(3) < 3 - np.arange(rows)[:, None] % 3
+    batch = {
+        "token_ids": np.int32(rng.integers(4, 11, [rows, 7]) * example_ids),
+        "segment_ids": np.int32(rng.integers(0, 2, [rows, 7]) * example_ids),
+        "example_ids": example_ids,
+        "position_ids": np.int32(np.arange(7) * example_ids),
+        "mask_positions": np.int32(positions),
+        "mask_ids": np.int32(rng.integers(5, 11, [rows, 3]) * weights),
+        "mask_weights": np.float32(weights),
+        "sampling_noise": rng.random([rows, 3], dtype=np.float32),
+        "data_position": np.int32(rng.integers(0, 9, [rows, 4])),
+    }
+    return {name: tf.constant(value) for name, value in batch.items()}
+
+
+def weights_of(model):
+    return {id_: v.numpy() for id_, v in enumerate(model.trainable_variables)}
+
+
+def run(model, batches, update=None):
+    """Updates the model with each batch; returns its weights and all sums."""
+    update = update or tf.function(model.update)
+    sums = [tf.nest.map_structure(np.asarray, update(batch)) for batch in batches]
+    return weights_of(model), sums
+
+
+def assert_same(got, want, rtol, atol):
+    """Compares weights and all sums of two runs."""
+    for left, right in [(got[0], want[0]), *zip(got[1], want[1], strict=True)]:
+        assert left.keys() == right.keys()
+        for name, value in right.items():
+            np.testing.assert_allclose(
+                left[name], value, rtol=rtol, atol=atol, err_msg=str(name)
+            )
+
+
+BATCHES = [make_batch(seed) for seed in range(10)]
+
+
+@pytest.fixture(scope="module")
+def one_replica():
+    """What ten updates on one device give, by SGD without dropout."""
+    return run(pretrainer.build(settings(**SGD)), BATCHES)
+
+
+def test_an_update_follows_the_clipped_gradient_of_both_mean_losses():
+    model = pretrainer.build(settings(**SGD, clip_norm=0.5))
+    batch, before = BATCHES[0], weights_of(model)
+    variables = [v.value for v in model.trainable_variables]
+    with tf.GradientTape() as tape:
+        sums, _ = model.objective.sums(batch, training=False)
+        hidden, real = 3 + 2 + 1 + 3, 7 + 6 + 5 + 4
+        loss = sums["mlm"] / hidden + 50.0 * sums["rtd"] / real
+    gradients = [tf.convert_to_tensor(g).numpy() for g in tape.gradient(loss, variables)]
+    norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradients))
+    assert norm > 1.0  # Else nothing would be clipped.
+
+    after, (found,) = run(model, [batch])
+    np.testing.assert_allclose(found["gradient_norm"], norm, rtol=1e-5)
+    np.testing.assert_allclose(found["learning_rate"], 1e3, rtol=1e-6)
+    assert (found["steps"], found["finite"], found["rows"]) == (1.0, 1.0, 4.0)
+    assert (found["mlm_count"], found["rtd_count"]) == (hidden, real)
+    assert (found["tokens"], found["positions"]) == (real, 28)
+    np.testing.assert_allclose(found["mlm_loss"], sums["mlm"], rtol=1e-5)
+    np.testing.assert_allclose(found["rtd_loss"], sums["rtd"], rtol=1e-5)
+    for name, gradient in enumerate(gradients):
+        step = -0.1 * gradient * 0.5 / norm
+        np.testing.assert_allclose(after[name] - before[name], step, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("accumulation_steps", [2, 4])
+def test_micro_batches_give_what_the_whole_batch_gives(one_replica, accumulation_steps):
+    model = pretrainer.build(settings(**SGD, accumulation_steps=accumulation_steps))
+    assert_same(run(model, BATCHES), one_replica, rtol=1e-5, atol=1e-6)
+
+
+def distribute(strategy, batch):
+    """Gives each replica its part of the rows, in order."""
+    share = batch["token_ids"].shape[0] // strategy.num_replicas_in_sync
+
+    def rows(value):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: value[context.replica_id_in_sync_group * share :][:share]
+        )
+
+    return {name: rows(value) for name, value in batch.items()}
+
+
+def test_two_replicas_give_what_one_gives(one_replica):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = pretrainer.build(settings(**SGD))
+    start = weights_of(model)
+
+    @tf.function
+    def update(batch):
+        return strategy.run(model.update, args=(batch,))
+
+    def first(batch):
+        sums = update(distribute(strategy, batch))
+        both = tf.nest.map_structure(strategy.experimental_local_results, sums)
+        for name, (left, right) in both.items():
+            np.testing.assert_array_equal(left, right, err_msg=name)
+        return {name: left for name, (left, _) in both.items()}
+
+    found = run(model, BATCHES, first)
+    assert_same(found, one_replica, rtol=1e-5, atol=1e-5)
+    for variable in model.trainable_variables:
+        left, right = strategy.experimental_local_results(variable.value)
+        np.testing.assert_array_equal(left, right, err_msg=variable.path)
+    # The case was met: weights moved, gradients were clipped, replicas' shares differ.
+    assert max(np.abs(found[0][name] - start[name]).max() for name in start) > 0.1
+    assert min(sums["gradient_norm"] for sums in found[1]) > 1.0
+    real = np.sum(BATCHES[0]["example_ids"], axis=1)
+    assert real[:2].sum() != real[2:].sum()
+
+
+def test_the_whole_update_compiles_with_xla(one_replica):
+    model = pretrainer.build(settings(**SGD))
+    update = tf.function(model.update, jit_compile=True)
+    _, sums = run(model, BATCHES[:3], update)
+    for got, want in zip(sums, one_replica[1], strict=False):
+        for name in ("mlm_loss", "rtd_loss", "gradient_norm"):
+            np.testing.assert_allclose(got[name], want[name], rtol=1e-4, err_msg=name)
+
+
+def test_a_nan_is_reported_as_not_finite():
+    model = pretrainer.build(settings(**SGD))
+    update = tf.function(model.update)
+    assert run(model, BATCHES[:1], update)[1][0]["finite"] == 1.0
+    logit = model.discriminator.get_layer("replaced_token_head").logit.bias
+    logit.assign([np.nan])
+    assert run(model, BATCHES[:1], update)[1][0]["finite"] == 0.0
+
+
+def test_one_batch_is_learnt_and_the_same_seed_gives_the_same_weights():
+    batch = make_batch(3, rows=2)
+
+    def learn(seed):
+        learner = settings(0.1, learning_rate=1e-2, seed=seed)
+        return run(pretrainer.build(learner), [batch] * 30)
+
+    (one, sums), (same, _), (other, _) = learn(5), learn(5), learn(6)
+    for name, value in one.items():
+        np.testing.assert_array_equal(same[name], value)
+    assert any(np.any(other[name] != value) for name, value in one.items())
+    for name, share in (("mlm_loss", 0.5), ("rtd_loss", 0.8)):
+        first = np.mean([s[name] for s in sums[:3]])
+        last = np.mean([s[name] for s in sums[-3:]])
+        assert last < share * first, name
+
+
+def test_fit_learns_and_evaluate_measures():
+    model = pretrainer.build(settings(learning_rate=1e-2))
+    model.compile()
+    data = tf.data.Dataset.from_tensor_slices(
+        {name: tf.stack([b[name] for b in BATCHES[:2]]) for name in BATCHES[0]}
+    )
+    before = model.evaluate(data, return_dict=True, verbose=0)
+    sums = [model.measure(batch) for batch in BATCHES[:2]]
+    total = {name: sums[0][name] + sums[1][name] for name in sums[0]}
+    want = pretrainer.summarize(total, model.objective.weights)
+    assert before.keys() == want.keys()
+    for name, value in before.items():
+        np.testing.assert_allclose(value, want[name], rtol=1e-5, err_msg=name)
+
+    history = model.fit(
+        data.repeat(10), epochs=3, validation_data=data, verbose=0, shuffle=False
+    ).history
+    assert history["loss"][2] < 0.9 * history["loss"][0]
+    assert history["val_loss"][2] < 0.9 * before["loss"]
+    assert history["gradient_norm"][2] > 0.0
+    assert "val_gradient_norm" not in history
+    after = model.evaluate(data, return_dict=True, verbose=0)
+    np.testing.assert_allclose(after["loss"], history["val_loss"][2], rtol=1e-6)
+
+
+class Probe:
+    """An objective that shows the dropout mask of each part of a batch.
+
+    Its loss is the sum of a linear layer's outputs, so that its gradient is the sum
+    of the inputs. Part n of the batch, rows whose `number` is n, draws mask n.
+    """
+
+    def __init__(self):
+        inputs = keras.Input((5,))
+        outputs = keras.layers.Dense(1, use_bias=False, name="line")(inputs)
+        self.networks = {"probe": keras.Model(inputs, outputs)}
+        self.configs = {}
+        self.weights = {"line": 1.0}
+        self._dropout = layers.Dropout(0.5)
+
+    def counts(self, batch):
+        return {"line": tf.cast(tf.size(batch["number"]), tf.float32)}
+
+    def sums(self, batch, training):
+        line = tf.reduce_sum(self.networks["probe"](batch["x"]))
+        mask = self._dropout(tf.ones([2000]), training=training)
+        row = tf.one_hot(batch["number"][0], 4)
+        return {"line": line}, {"masks": row[:, None] * mask}
+
+    def verdicts(self, batch):
+        return {}
+
+
+PARTS = {
+    "example_ids": tf.constant([[1, 0]] * 4),
+    "number": tf.constant([0, 1, 2, 3]),
+    "x": tf.constant(np.random.default_rng(1).normal(0, 1, [4, 5]), tf.float32),
+}
+
+
+def assert_apart(masks):
+    for one in range(len(masks)):
+        for other in range(one):
+            # The standard error of 0.5 over 2,000 units is 0.011; allow five of them.
+            assert abs(np.mean(masks[one] == masks[other]) - 0.5) < 0.056
+
+
+def test_each_step_replica_and_micro_batch_drops_other_units():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = pretrainer.Pretrainer(Probe(), config.TrainConfig(accumulation_steps=2))
+
+    @tf.function
+    def update(batch):
+        return strategy.run(model.update, args=(batch,))
+
+    batch = PARTS | {"token_ids": PARTS["number"]}
+    steps = [
+        strategy.experimental_local_results(update(distribute(strategy, batch))["masks"])
+        for _ in range(2)
+    ]
+    assert_apart(np.concatenate([steps[0][0], steps[1][0]]))
+
+
+@pytest.mark.parametrize("compile_step", [False, True])
+def test_any_objective_is_trained_compiled_or_not(compile_step):
+    train = config.TrainConfig(**SGD, warmup_steps=0, clip_norm=100.0)
+    model = pretrainer.Pretrainer(Probe(), train, compile_step=compile_step)
+    (before,) = weights_of(model).values()
+    after, (sums,) = run(model, [PARTS])
+    gradient = np.mean(PARTS["x"], axis=0)
+    np.testing.assert_allclose(
+        (after[0] - before)[:, 0], -0.1 * gradient, rtol=1e-3, atol=1e-6
+    )
+    np.testing.assert_allclose(sums["gradient_norm"], np.linalg.norm(gradient), rtol=1e-5)
+    np.testing.assert_allclose(sums["line_loss"], np.sum(PARTS["x"] @ before), rtol=1e-5)
+    assert sums["line_count"] == 4.0
+
+
+def test_measuring_changes_nothing_and_drops_nothing():
+    model = pretrainer.Pretrainer(Probe(), config.TrainConfig())
+    (before,) = weights_of(model).values()
+    masks = model.measure(PARTS)["masks"]
+    np.testing.assert_array_equal(masks, np.eye(4)[0][:, None] * np.ones(2000))
+    np.testing.assert_array_equal(weights_of(model)[0], before)
+    assert int(model.learner.iterations) == 0
+
+
+def test_sums_become_metrics():
+    sums = {
+        "mlm_loss": 6.0,
+        "mlm_count": 4.0,
+        "mlm_correct": 1.0,
+        "sampled_correct": 3.0,
+        "rtd_loss": 5.0,
+        "rtd_count": 20.0,
+        "rtd_correct": 14.0,
+        "flagged": 8.0,
+        "replaced": 5.0,
+        "caught": 2.0,
+        "tokens": 20.0,
+        "positions": 25.0,
+        "steps": 2.0,
+        "gradient_norm": 7.0,
+        "learning_rate": 0.5,
+        "finite": 2.0,
+    }
+    sums = {name: tf.constant(value) for name, value in sums.items()}
+    sums["rtd_histogram"] = tf.constant([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+    found = pretrainer.summarize(sums, {"mlm": 2.0, "rtd": 50.0})
+    want = {
+        "loss": 2.0 * 1.5 + 50.0 * 0.25,
+        "mlm_loss": 1.5,
+        "rtd_loss": 0.25,
+        "mlm_accuracy": 0.25,
+        "sampled_accuracy": 0.75,
+        "rtd_accuracy": 0.7,
+        "rtd_precision": 0.25,
+        "rtd_recall": 0.4,
+        "replaced_rate": 0.25,
+        "row_fill": 0.8,
+        "gradient_norm": 3.5,
+        "learning_rate": 0.25,
+        "rtd_auc": (2 * (3 + 0.5) + 4) / 12,
+    }
+    assert found.keys() == want.keys()
+    for name, value in want.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
+
+
+def test_sums_of_one_objective_give_no_metrics_of_another():
+    sums = {"mlm_loss": tf.constant(6.0), "mlm_count": tf.constant(4.0)}
+    found = pretrainer.summarize(sums, {"mlm": 1.0})
+    assert {name: float(v) for name, v in found.items()} == {"loss": 1.5, "mlm_loss": 1.5}
+
+
+def test_the_area_under_the_curve_equals_the_rank_formula():
+    rng = np.random.default_rng(4)
+    probabilities = 1 / (1 + np.exp(-rng.normal([[-1.0], [0.2]], 1.0, [2, 300])))
+    originals, replaced = probabilities[0, :, None], probabilities[1, None, :]
+    exact = np.mean((replaced > originals) + 0.5 * (replaced == originals))
+    histogram = [np.histogram(p, bins=200, range=(0, 1))[0] for p in probabilities]
+    # Pairs within one bin count a half where they count 0 or 1.
+    error = 0.5 * np.sum(histogram[0] * histogram[1]) / 300**2
+    assert error < 0.005
+    found = pretrainer.area_under_curve(tf.constant(histogram, tf.float32))
+    np.testing.assert_allclose(found, exact, atol=error)
+    assert 0.7 < exact < 0.9
+
+
+def test_the_area_is_a_half_where_one_kind_is_missing():
+    for histogram in ([[0.0, 3.0], [0.0, 0.0]], [[0.0, 0.0], [2.0, 1.0]]):
+        assert float(pretrainer.area_under_curve(tf.constant(histogram))) == 0.5
