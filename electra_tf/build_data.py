@@ -29,8 +29,8 @@ def main() -> None:
     settings = cli.load(config.BuildDataConfig)
     if VOCAB.value and VOCAB_SIZE.value is not None:
         raise errors.UserError(
-            f"--vocab={VOCAB.value} and --vocab_size={VOCAB_SIZE.value} contradict each "
-            "other: give a vocabulary, or the size of the one to train"
+            f"--vocab={VOCAB.value} and --vocab_size={VOCAB_SIZE.value} contradict "
+            "each other: give a vocabulary, or the size of the one to train"
         )
     cli.require("corpus", "name a folder, a file, a pattern, or builtin")
     paths = [path for value in CORPUS.value for path in value.split(",") if path]

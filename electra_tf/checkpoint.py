@@ -25,7 +25,7 @@ Positions = list[tuple[int, ...]]
 
 
 class _PlainState(tf.train.experimental.PythonState):
-    """The data positions, as JSON inside the checkpoint: one file set, all or nothing."""
+    """The data positions, as JSON inside the checkpoint: all or nothing is read."""
 
     def __init__(self) -> None:
         self.positions: Positions = []
@@ -83,14 +83,15 @@ class Checkpoints:
         except (tf.errors.OpError, OSError) as error:
             self._remove(step)
             raise errors.UserError(
-                f"cannot save {prefix}: {_reason(error)}; free some space and run the same "
-                f"command again: it resumes from step {max(self.steps(), default=0)}"
+                f"cannot save {prefix}: {_reason(error)}; free some space and run the "
+                "same command again: it goes on from step "
+                f"{max(self.steps(), default=0)}"
             ) from None
         for old in self.steps()[: -self._keep] if self._keep else []:
             self._remove(old)
 
     def restore(self, say: Callable[[str], None]) -> tuple[int, Positions] | None:
-        """Restores the newest checkpoint that can be read; call it in the strategy's scope.
+        """Restores the newest checkpoint that can be read, in the strategy's scope.
 
         Args:
             say: takes a warning for each one that cannot.
@@ -115,8 +116,8 @@ class Checkpoints:
             return step, self._state.positions
         if steps:
             raise errors.UserError(
-                f"{self.folder}: none of {len(steps)} checkpoints can be read; start in a "
-                "new --workdir"
+                f"{self.folder}: none of {len(steps)} checkpoints can be read; start "
+                "in a new --workdir"
             )
         return None
 
@@ -124,7 +125,7 @@ class Checkpoints:
         return os.path.join(self.folder, f"ckpt-{step}")
 
     def _remove(self, step: int) -> None:
-        """Removes the files of one checkpoint, the index first: without it there is none."""
+        """Removes a checkpoint's files, the index first: without it there is none."""
         prefix = self._prefix(step)
         for file in [f"{prefix}.index", *glob.glob(f"{glob.escape(prefix)}.data-*")]:
             try:

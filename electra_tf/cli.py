@@ -13,6 +13,9 @@ from absl import app, flags
 
 from electra_tf import config, errors
 
+# Errors alone (2), and before TensorFlow is loaded: it looks only then.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 CONFIG = flags.DEFINE_string("config", None, "YAML file with the settings of this run.")
 SET = flags.DEFINE_multi_string(
     "set", [], "section.field=value, over the file; repeatable."
@@ -48,7 +51,6 @@ def run(main: Callable[[], None]) -> None:
     full disk or a folder without permission, where nothing closer to it has said more,
     does the same. Anything else is our bug and shows its traceback.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     def start(argv: list[str]) -> None:
         try:
@@ -64,6 +66,8 @@ def run(main: Callable[[], None]) -> None:
                 raise
             _end(f"{error.filename}: {error.strerror}")
 
+    # Else app.run raises the verbosity to INFO, and TensorFlow tells of every save.
+    flags.FLAGS["verbosity"].using_default_value = False
     app.run(start)
 
 

@@ -1,9 +1,9 @@
-"""Files of text become documents, one after the other, with flat memory.
+r"""Files of text become documents, one after the other, with flat memory.
 
 In:   folders, files and globs of .txt, .jsonl, .gz of both, .parquet; the word builtin.
 Out:  documents: lists of sentences (lines that are not blank).
 
-In a .txt a blank line ends a document; in .jsonl and Parquet a row is one. Only "\\n"
+In a .txt a blank line ends a document; in .jsonl and Parquet a row is one. Only "\n"
 ends a line.
 """
 
@@ -30,6 +30,8 @@ BUILTIN = "builtin"
 
 # Libraries whose docstrings are part of the built-in corpus, where installed.
 _BUILTIN_LIBRARIES = ("tensorflow", "keras", "numpy", "keras_hub")
+
+_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 _ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet")
 
@@ -172,10 +174,12 @@ class Corpus:
                     f"{file} has no column {column!r} (setting text_field); "
                     f"it has {', '.join(names)}"
                 )
-            row = 0
-            for batch in table.iter_batches(batch_size=1000, columns=[column]):
-                for row, value in enumerate(batch.column(0).to_pylist(), row + 1):
-                    yield self._field(f"{file}, row {row}", value)
+            batches = table.iter_batches(batch_size=1000, columns=[column])
+            values = (
+                value for batch in batches for value in batch.column(0).to_pylist()
+            )
+            for row, value in enumerate(values, 1):
+                yield self._field(f"{file}, row {row}", value)
         except pyarrow.ArrowException as error:
             raise errors.UserError(f"{file} is not Parquet: {error}") from None
 
@@ -298,17 +302,14 @@ def _docstrings(file: Path) -> Iterator[str]:
     """Yields the docstrings of a module, its classes and functions; none if broken."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Invalid escapes are their authors' matter.
+            warnings.simplefilter("ignore")  # Not ours to mend.
             tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return
     waiting: collections.deque[ast.AST] = collections.deque([tree])
     while waiting:
         node = waiting.popleft()
-        if isinstance(
-            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        ):
-            if text := ast.get_docstring(node):
-                yield text.encode("utf-8", "replace").decode("utf-8")
+        if isinstance(node, _DOCUMENTED) and (text := ast.get_docstring(node)):
+            yield text.encode("utf-8", "replace").decode("utf-8")
         if not isinstance(node, ast.expr):
             waiting.extend(ast.iter_child_nodes(node))

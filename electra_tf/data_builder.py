@@ -33,7 +33,10 @@ _HIGH_UNK_RATE = 0.01
 
 
 def build(
-    paths: Sequence[str], output: str, vocab: str | None, config: configs.BuildDataConfig
+    paths: Sequence[str],
+    output: str,
+    vocab: str | None,
+    config: configs.BuildDataConfig,
 ) -> records.Manifest:
     """Builds the data, or finds them built already.
 
@@ -98,7 +101,7 @@ def _write(
 
 def _train_vocab(text: corpus.Corpus, config: configs.BuildDataConfig) -> list[str]:
     rate = min(1.0, config.vocab_train_bytes / max(1, text.num_bytes))
-    _say(f"training a vocabulary of {config.vocab_size} tokens on {rate:.2%} of the text")
+    _say(f"training a vocabulary of {config.vocab_size} tokens on {rate:.1%} of all")
 
     def sample() -> Iterator[str]:
         for index, document in enumerate(text.documents()):
@@ -190,17 +193,15 @@ class _Folder:
             self._refuse_strangers()
         self._list = listed.open("a+", encoding="utf-8")
         try:
-            fcntl.flock(self._list, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise errors.UserError(
-                f"another build_data is writing to {self.path}; wait for it, or choose "
-                "another --output"
-            ) from None
-        if interrupted:
-            _say(f"{self.path} holds an interrupted build; starting clean")
-            self._remove_ours()
-            self._refuse_strangers()
-            self._list.truncate(0)
+            self._lock()
+            if interrupted:
+                _say(f"{self.path} holds an interrupted build; starting clean")
+                self._remove_ours()
+                self._refuse_strangers()
+                self._list.truncate(0)
+        except errors.UserError:
+            self._list.close()
+            raise
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -227,6 +228,16 @@ class _Folder:
             stream.flush()
             os.fsync(stream.fileno())
         draft.rename(self.path / records.MANIFEST)
+
+    def _lock(self) -> None:
+        assert self._list is not None
+        try:
+            fcntl.flock(self._list, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise errors.UserError(
+                f"another build_data is writing to {self.path}; wait for it, or choose "
+                "another --output"
+            ) from None
 
     def _remove_ours(self) -> None:
         assert self._list is not None
@@ -277,7 +288,9 @@ class _OpenShard:
 class _Split:
     """Shards of one split, `num_open` of them filled side by side."""
 
-    def __init__(self, folder: _Folder, name: str, num_open: int, max_tokens: int) -> None:
+    def __init__(
+        self, folder: _Folder, name: str, num_open: int, max_tokens: int
+    ) -> None:
         self._folder = folder
         self._name = name
         self._num_open = num_open
@@ -458,10 +471,10 @@ def _summarize(manifest: records.Manifest, progress: _Progress) -> None:
         )
     if manifest.unk_rate > _HIGH_UNK_RATE:
         _say(
-            f"WARNING: {manifest.unk_rate:.1%} of all tokens are {tokenizer.UNK}. Is the "
-            "vocabulary of this language and casing? See --vocab, tokenizer.lowercase, "
-            "tokenizer.strip_accents, tokenizer.split_cjk; a trained one may be too "
-            "small (--vocab_size)"
+            f"WARNING: {manifest.unk_rate:.1%} of all tokens are {tokenizer.UNK}. Is "
+            "the vocabulary of this language and casing? See --vocab and the settings "
+            "tokenizer.lowercase, strip_accents, split_cjk; a trained vocabulary may "
+            "be too small: --vocab_size"
         )
 
 

@@ -24,7 +24,8 @@ def strategy(tpu: str | None = None) -> tf.distribute.Strategy:
     """Chooses how the work is shared out.
 
     A TPU where `tpu` names one ("local" on a TPU VM); several machines where the
-    environment variable TF_CONFIG lists them; else all GPUs of this machine, or its CPU.
+    environment variable TF_CONFIG lists them; else all GPUs of this machine, or its
+    CPU.
 
     Raises:
         UserError: no such TPU; TF_CONFIG malformed; its port taken.
@@ -81,10 +82,31 @@ def rows_per_replica(
     parts = strategy.num_replicas_in_sync * accumulation_steps
     if batch_size % parts:
         raise errors.UserError(
-            f"train.batch_size={batch_size}: {strategy.num_replicas_in_sync} replicas times "
-            f"train.accumulation_steps={accumulation_steps} must divide it"
+            f"train.batch_size={batch_size}: {strategy.num_replicas_in_sync} replicas "
+            f"times train.accumulation_steps={accumulation_steps} must divide it"
         )
-    return batch_size // strategy.num_replicas_in_sync
+    return int(batch_size // strategy.num_replicas_in_sync)
+
+
+def refuse_different_steps(strategy: tf.distribute.Strategy, step: int) -> None:
+    """Checks that all workers go on from the same step.
+
+    Raises:
+        UserError: if not: they do not read the same workdir.
+    """
+
+    @tf.function
+    def add_up() -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(float(step)))
+
+    total = strategy.experimental_local_results(strategy.run(add_up))[0]
+    mean = float(total) / strategy.num_replicas_in_sync
+    if mean != step:
+        raise errors.UserError(
+            f"this worker goes on from step {step}, the workers on average from "
+            f"{mean}: --workdir must be a folder that all of them share"
+        )
 
 
 def _is_tpu(strategy: tf.distribute.Strategy) -> bool:
@@ -101,13 +123,15 @@ def _tpu_strategy(tpu: str) -> tf.distribute.Strategy:
     except (ValueError, OSError, RuntimeError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:200]
         raise errors.UserError(
-            f"--tpu={tpu}: no TPU of that name can be reached ({reason}); on a TPU VM use "
-            "--tpu=local, with tensorflow-tpu installed"
+            f"--tpu={tpu}: no TPU of that name can be reached ({reason}); on a TPU VM "
+            "use --tpu=local, with tensorflow-tpu installed"
         ) from None
     except Exception as error:  # the Cloud client raises its own kinds
         if type(error).__module__.startswith("tensorflow"):
             raise
-        raise errors.UserError(f"--tpu={tpu}: {' '.join(str(error).split())[:200]}") from None
+        raise errors.UserError(
+            f"--tpu={tpu}: {' '.join(str(error).split())[:200]}"
+        ) from None
 
 
 def _multi_worker_strategy(text: str) -> tf.distribute.Strategy:
@@ -115,10 +139,7 @@ def _multi_worker_strategy(text: str) -> tf.distribute.Strategy:
     own = cluster[kind][index]
     _refuse_taken_port(own)
     others = [
-        address
-        for members in cluster.values()
-        for address in members
-        if address != own
+        address for members in cluster.values() for address in members if address != own
     ]
     found = threading.Event()
     watch = threading.Thread(target=_give_up, args=(found, others), daemon=True)
@@ -139,11 +160,13 @@ def _read_tf_config(text: str) -> tuple[dict[str, list[str]], str, int]:
         value: Any = json.loads(text)
         cluster = {str(kind): list(value["cluster"][kind]) for kind in value["cluster"]}
         kind, index = value["task"]["type"], int(value["task"]["index"])
-        cluster[kind][index].rpartition(":")[0] or [][0]
+        if ":" not in cluster[kind][index]:
+            raise ValueError
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise errors.UserError(
             f"TF_CONFIG={text[:200]!r}: want "
-            '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
+            '{"cluster": {"worker": ["host:port", ...]}, '
+            '"task": {"type": "worker", "index": 0}}'
         ) from None
     return cluster, kind, index
 
@@ -162,16 +185,15 @@ def _refuse_taken_port(address: str) -> None:
 
 
 def _give_up(found: threading.Event, others: list[str]) -> None:
-    """Ends the process if the cluster does not form: TensorFlow itself waits for hours."""
+    """Ends the process if the cluster does not form: TensorFlow waits for hours."""
     if found.wait(CLUSTER_TIMEOUT_SECONDS):
         return
     silent = [address for address in others if not _answers(address)]
-    print(
+    sys.stderr.write(
         f"error: TF_CONFIG: after {CLUSTER_TIMEOUT_SECONDS} s no answer from "
-        f"{', '.join(silent or others)}; start the same command there",
-        file=sys.stderr,
-        flush=True,
+        f"{', '.join(silent or others)}; start the same command there\n"
     )
+    sys.stderr.flush()
     os._exit(1)
 
 

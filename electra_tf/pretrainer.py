@@ -47,7 +47,8 @@ class Pretrainer(keras.Model):
             setattr(self, name, network)
         self.learner = optimizer.build(train)
         self.learner.build(self.trainable_variables)
-        self._totals = Totals(objective.weights, name="totals")
+        self._trained = Totals(objective.weights, name="trained")
+        self._measured = Totals(objective.weights, name="measured")
         self._gradients = tf.function(
             self._all_gradients, autograph=False, jit_compile=compile_step or None
         )
@@ -103,18 +104,22 @@ class Pretrainer(keras.Model):
 
     def train_step(self, batch: objectives.Batch) -> dict[str, tf.Tensor]:
         """Makes one update, for `fit`."""
-        self._totals.update_state(self.update(batch))
-        return self._totals.result()
+        self._trained.update_state(self.update(batch))
+        return self._trained.result()
 
     def test_step(self, batch: objectives.Batch) -> dict[str, tf.Tensor]:
         """Measures one batch, for `evaluate`."""
-        self._totals.update_state(self.measure(batch))
-        return self._totals.result()
+        self._measured.update_state(self.measure(batch))
+        return self._measured.result()
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """What Keras resets at the start of an epoch."""
-        return [self._totals]
+        return [self._trained, self._measured]
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        """Returns nothing, so that Keras logs what each step returns."""
+        return {}
 
     def _sums(
         self, batch: objectives.Batch, counts: objectives.Sums, training: bool

@@ -6,7 +6,7 @@ Out:  the workdir, with metrics, checkpoints, samples, report and preset.
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,47 +39,79 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
         UserError: for all that docs/pretraining.md lists.
     """
     source = input_pipeline.open_source(settings.data)
-    vocab = tokenizer.read_vocab(source.vocab.file)
+    vocab = _read_vocab(source, settings)
     settings = _with_vocab_size(settings, len(vocab))
     strategy = distribution.strategy(tpu)
     is_chief = distribution.is_chief(strategy)
-    workdir.open_workdir(
-        folder,
-        settings,
-        {"vocabulary": tokenizer.vocab_hash(vocab), "objective": settings.objective.name},
-        is_chief=is_chief,
-        devices=list(strategy.extended.worker_devices),
-    )
+    facts = {
+        "vocabulary": tokenizer.vocab_hash(vocab),
+        "objective": settings.objective.name,
+    }
+    devices = list(strategy.extended.worker_devices)
+    workdir.open_workdir(folder, settings, facts, is_chief=is_chief, devices=devices)
     distribution.set_precision(settings.train.precision)
     with strategy.scope():
         model = pretrainer.build(
             settings,
             compile_step=distribution.compile_step(strategy, settings.train.xla),
         )
-    loop = training_loop.Loop(model, strategy, _data(source, settings, strategy), settings)
+    data = _data(source, settings, strategy)
+    loop = training_loop.Loop(model, strategy, data, settings)
     checkpoints = checkpoint.Checkpoints(folder, model, settings.run.keep)
+    warnings: list[str] = []
     with strategy.scope():
-        found = checkpoints.restore(print)
+        found = checkpoints.restore(warnings.append)
         if found is None and settings.train.init_from:
-            _take_over_weights(settings.train.init_from, model, vocab)
+            _take_over_weights(settings.train.init_from, model, vocab, warnings.append)
     step, positions = found or (0, None)
+    distribution.refuse_different_steps(strategy, step)
     loop.start(positions)
     with _listener(is_chief, folder, settings, step) as listener:
+        for warning in warnings:
+            listener.say(warning)
         _say_what_runs(listener, settings, strategy, model, step)
         outcome = training_loop.run(
             loop, model, checkpoints if is_chief else None, settings, listener, step
         )
-        if is_chief and outcome.finished:
-            _finish(folder, settings, model, loop, vocab, source, outcome, listener)
+        if outcome.finished:
+            # On all workers; empty where this session had no step left to make.
+            metrics = outcome.validation or training_loop.evaluate(loop, model)
+            if is_chief:
+                _finish(folder, settings, model, vocab, source, data, metrics, listener)
 
 
-def _with_vocab_size(settings: config.PretrainConfig, size: int) -> config.PretrainConfig:
+def _read_vocab(
+    source: input_pipeline.Source, settings: config.PretrainConfig
+) -> list[str]:
+    """Reads the records' vocabulary; refuses settings that do not fit them."""
+    data = settings.data
+    if source.legacy_row_tokens is None:
+        vocab = records.read_vocab(data.records)
+        if data.vocab is not None and tokenizer.read_vocab(data.vocab) != vocab:
+            raise errors.UserError(
+                f"data.vocab={data.vocab} is not the vocabulary that {data.records} "
+                "was built with; drop the setting, or build the data with "
+                f"--vocab={data.vocab}"
+            )
+        return vocab
+    if source.legacy_row_tokens > settings.model.max_positions:
+        raise errors.UserError(
+            f"model.max_positions={settings.model.max_positions}: rows in "
+            f"{data.records} are {source.legacy_row_tokens} tokens long; raise it"
+        )
+    return tokenizer.read_vocab(source.vocab.file)
+
+
+def _with_vocab_size(
+    settings: config.PretrainConfig, size: int
+) -> config.PretrainConfig:
     """Takes the vocabulary's size from the data; one that is stated must agree."""
     stated = "vocab_size" in settings.model.model_fields_set
     if stated and settings.model.vocab_size != size:
         raise errors.UserError(
             f"model.vocab_size={settings.model.vocab_size}, but the vocabulary of "
-            f"{settings.data.records} has {size} tokens; drop the setting, or use other data"
+            f"{settings.data.records} has {size} tokens; drop the setting, or use "
+            "other data"
         )
     model = settings.model.model_copy(update={"vocab_size": size})
     return settings.model_copy(update={"model": model})
@@ -105,6 +137,9 @@ def _data(
             num_workers=num_workers,
         )
 
+    def name_damaged() -> str | None:
+        return input_pipeline.name_damaged(source)
+
     validation: list[objectives.Batch] = []
     if source.has_validation:
         parts = strategy.num_replicas_in_sync * train.accumulation_steps
@@ -115,31 +150,34 @@ def _data(
             batch_rows=max(1, train.batch_size // parts),
             max_rows=settings.run.evaluate_rows,
         )
-        validation = [
-            {name: value for name, value in batch.items() if name != "data_position"}
-            for batch in held_out
-        ]
-    return training_loop.Data(
-        batches, validation, lambda: input_pipeline.name_damaged(source)
-    )
+        with training_loop.explained_damage(name_damaged, "in the validation shards"):
+            validation = [
+                {name: batch[name] for name in batch if name != "data_position"}
+                for batch in held_out
+            ]
+    return training_loop.Data(batches, validation, name_damaged)
 
 
 def _take_over_weights(
-    origin: str, model: pretrainer.Pretrainer, vocab: list[str]
+    origin: str,
+    model: pretrainer.Pretrainer,
+    vocab: list[str],
+    say: Callable[[str], None],
 ) -> None:
     """Starts from the weights of a preset, or of a workdir's preset."""
-    inside = os.path.join(origin, "preset")
-    found = preset.load(inside if os.path.isdir(inside) else origin)
+    is_preset = os.path.isfile(os.path.join(origin, preset.ABOUT))
+    found = preset.load(origin if is_preset else os.path.join(origin, "preset"))
     if found.vocab != vocab:
         raise errors.UserError(
-            f"train.init_from={origin}: its vocabulary ({len(found.vocab)} tokens) is not "
-            f"that of the data ({len(vocab)}); build the data with --vocab={origin}/vocab.txt"
+            f"train.init_from={origin}: its vocabulary ({len(found.vocab)} tokens) is "
+            f"not that of the data ({len(vocab)} tokens); build the data with "
+            f"--vocab={found.folder}/vocab.txt"
         )
     for name, network in model.objective.networks.items():
         if name in found.networks:
             preset.load_weights(found, name, network)
         else:
-            print(f"train.init_from={origin} has no {name}: it starts from random weights")
+            say(f"warning: train.init_from={origin} has no {name}: it starts at random")
 
 
 def _listener(
@@ -174,15 +212,14 @@ def _finish(
     folder: str,
     settings: config.PretrainConfig,
     model: pretrainer.Pretrainer,
-    loop: training_loop.Loop,
     vocab: list[str],
     source: input_pipeline.Source,
-    outcome: training_loop.Outcome,
+    data: training_loop.Data,
+    metrics: dict[str, float],
     listener: training_loop.Listener,
 ) -> None:
     """Writes preset, samples and report, and shows what was learned."""
-    objective = model.objective
-    metrics = outcome.validation or training_loop.evaluate(loop, model)
+    objective, steps = model.objective, settings.train.steps
     tokenizer_config = config.TokenizerConfig()
     if source.legacy_row_tokens is None:
         tokenizer_config = records.read_manifest(settings.data.records).tokenizer
@@ -194,30 +231,33 @@ def _finish(
         tokenizer_config,
         {
             "settings": settings.model_dump(),
-            "steps": outcome.step,
+            "steps": steps,
             "metrics": metrics,
             "versions": workdir.versions(),
             "commit": workdir.commit(),
         },
     )
-    if loop.data.validation:
-        rows = _samples(objective, loop.data.validation[0], vocab)
-        reporting.write_samples(os.path.join(folder, "samples.json"), outcome.step, rows)
+    if data.validation:
+        rows = _samples(objective, data.validation[0], vocab)
+        reporting.write_samples(os.path.join(folder, "samples.json"), steps, rows)
         listener.say("\nheld-out rows, as the model sees them:\n")
         for line in reporting.sample_lines(rows[:3]):
             listener.say(line)
     report = os.path.join(folder, "report.html")
     report_page.write_report([folder], report)
     shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-    listener.say(f"\nfinished at step {outcome.step:,}. held-out: {shown or 'no data'}")
-    listener.say(f"preset:  {folder}/preset\nreport:  {report}\nmetrics: {folder}/metrics.jsonl")
+    listener.say(f"\nfinished at step {steps:,}. held-out: {shown or 'no data'}")
+    listener.say(f"preset:  {folder}/preset\nreport:  {report}")
+    listener.say(f"metrics: {folder}/metrics.jsonl")
 
 
 def _samples(
     objective: objectives.Objective, batch: objectives.Batch, vocab: list[str]
 ) -> list[reporting.Row]:
     """Turns held-out rows into text: what was hidden, drawn, and suspected."""
-    verdicts = {name: value.numpy() for name, value in objective.verdicts(batch).items()}
+    verdicts = {
+        name: value.numpy() for name, value in objective.verdicts(batch).items()
+    }
     fields = {name: value.numpy() for name, value in batch.items()}
     rows = []
     for index in range(min(NUM_SAMPLES, len(fields["token_ids"]))):
@@ -239,7 +279,9 @@ def _samples(
                     for place, i, j in zip(where, ids, drawn, strict=True)
                 ],
                 replaced_probability=(
-                    None if probability is None else probability[index][:length].tolist()
+                    None
+                    if probability is None
+                    else probability[index][:length].tolist()
                 ),
             )
         )

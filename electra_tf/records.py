@@ -1,4 +1,4 @@
-"""The schema of a data folder: records in shards, and the manifest that vouches for them.
+"""The schema of a data folder: records in shards, a manifest that vouches for them.
 
 In:   token ids and sentence lengths of a document; a folder that build_data wrote.
 Out:  serialized records and their manifest; parsed records, of any length.
@@ -88,7 +88,9 @@ class LegacyRecords(NamedTuple):
     row_tokens: int  # L
 
 
-def serialize(token_ids: npt.NDArray[np.uint32], sentence_lengths: Sequence[int]) -> bytes:
+def serialize(
+    token_ids: npt.NDArray[np.uint32], sentence_lengths: Sequence[int]
+) -> bytes:
     """Returns a document as a record."""
     example = tf.train.Example()
     feature = example.features.feature

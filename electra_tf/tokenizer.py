@@ -14,6 +14,7 @@ import hashlib
 import re
 import signal
 import string
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -370,6 +371,7 @@ def _rewrites(config: configs.TokenizerConfig) -> _Rewrites:
             text = "".join(f" {c} " if c in alone else c for c in text)
             codes = [ord(c) for c in text]
             table[ord(old)] = codes + [-1] * (table.shape[1] - len(codes))
+    table = table[:, np.any(table >= 0, axis=0)]
     pages, page_of = np.unique(table.reshape(0x1100, -1), axis=0, return_inverse=True)
     return _Rewrites(
         page_of.reshape(-1).astype(np.int32),
@@ -379,6 +381,8 @@ def _rewrites(config: configs.TokenizerConfig) -> _Rewrites:
 
 def _stand_alone(characters: set[str]) -> set[str]:
     """Returns those of the characters that are a word of their own: punctuation."""
-    text = " ".join(f"x{character}x" for character in characters - {" "})
+    # The library's table is older than Python's: it has nothing of what that lacks.
+    known = [c for c in characters if unicodedata.category(c) != "Cn" and c != " "]
+    text = " ".join(f"x{character}x" for character in known)
     pieces = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)
     return {piece for piece, _ in pieces if len(piece) == 1 and piece != "x"}

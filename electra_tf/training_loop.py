@@ -7,10 +7,11 @@ Keras' `fit` cannot do this: it breaks under several workers, and cannot resume 
 an epoch (docs/decisions.md, D2).
 """
 
+import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -22,15 +23,24 @@ from electra_tf import checkpoint, config, distribution, errors, objectives, pre
 # What one call into TensorFlow should take, so that a bar moves and a signal is heard.
 LOOP_SECONDS = 2.0
 POSITION = 4  # (epoch, group, block, row)
+# What collectives raise when a worker is gone.
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
 
 
 class Listener(Protocol):
     """Who is told of progress (`reporting.Reporter`)."""
 
-    def train(self, step: int, values: dict[str, float]) -> None: ...
-    def evaluation(self, step: int, values: dict[str, float]) -> None: ...
-    def advance(self, step: int) -> None: ...
-    def say(self, text: str) -> None: ...
+    def train(self, step: int, values: dict[str, float]) -> None:
+        """Takes means over the steps since the last time."""
+
+    def evaluation(self, step: int, values: dict[str, float]) -> None:
+        """Takes what the validation rows gave."""
+
+    def advance(self, step: int) -> None:
+        """Takes how far the run is."""
+
+    def say(self, text: str) -> None:
+        """Takes a line for people."""
 
 
 class Silence:
@@ -92,11 +102,12 @@ class Loop:
         """Opens the data of all input workers where `positions` say."""
 
         def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            worker, self.num_workers = context.input_pipeline_id, context.num_input_pipelines
+            worker = context.input_pipeline_id
+            self.num_workers = context.num_input_pipelines
             if positions and len(positions) != self.num_workers:
                 raise errors.UserError(
-                    f"the checkpoint was written by {len(positions)} input workers, this "
-                    f"run has {self.num_workers}; run as many as before"
+                    f"the checkpoint was written by {len(positions)} input workers, "
+                    f"this run has {self.num_workers}; run as many as before"
                 )
             where = positions[worker] if positions else (0,) * POSITION
             return self.data.train(where, worker, self.num_workers, self._rows)
@@ -106,7 +117,7 @@ class Loop:
         self.positions = positions or [(0,) * POSITION] * self.num_workers
 
     def run(self, steps: int, stopping: bool) -> tuple[dict[str, np.ndarray], bool]:
-        """Runs so many steps; returns their sums, and whether any worker is stopping."""
+        """Runs so many steps; returns their sums, and whether a worker is stopping."""
         sums, places, stops = self._steps(
             self._iterator, tf.constant(steps), tf.constant(float(stopping))
         )
@@ -158,7 +169,9 @@ class Loop:
         )
         said = own[:, None] * tf.concat([place, stopping[None]], axis=0)
         report = context.all_reduce(tf.distribute.ReduceOp.SUM, said)
-        fields = {name: value for name, value in batch.items() if name != "data_position"}
+        fields = {
+            name: value for name, value in batch.items() if name != "data_position"
+        }
         return self._model.update(fields), report
 
     def _run_measure(self, batch: objectives.Batch) -> objectives.Sums:
@@ -261,29 +274,46 @@ def _loop_size(
 def _guarded(
     loop: Loop, size: int, stopping: bool, step: int
 ) -> tuple[dict[str, np.ndarray], bool]:
+    with explained_damage(loop.data.name_damaged, f"after step {step}"):
+        try:
+            return loop.run(size, stopping)
+        except LOST as error:
+            if loop.num_workers == 1:
+                raise
+            raise errors.UserError(
+                f"lost a worker after step {step} ({_first_line(error)}); "
+                "run the same command on all workers to go on from the last checkpoint"
+            ) from None
+
+
+@contextlib.contextmanager
+def explained_damage(
+    name_damaged: Callable[[], str | None], when: str
+) -> Iterator[None]:
+    """Names the shard that is at fault for an error of TensorFlow, if one is."""
     try:
-        return loop.run(size, stopping)
-    except tf.errors.DataLossError as error:
-        where = loop.data.name_damaged() or " ".join(error.message.split())[:200]
-        raise errors.UserError(
-            f"damaged data after step {step}: {where}; build the data again, or remove "
-            "the shard from manifest.json"
-        ) from None
-    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-        if loop.num_workers == 1:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        where = name_damaged()
+        if where is None and not isinstance(error, tf.errors.DataLossError):
             raise
         raise errors.UserError(
-            f"lost a worker after step {step} ({' '.join(error.message.split())[:160]}); "
-            "run the same command on all workers: it resumes from the last checkpoint"
+            f"damaged data {when}: {where or _first_line(error)}; build the data "
+            "again, or remove the shard from manifest.json"
         ) from None
+
+
+def _first_line(error: tf.errors.OpError) -> str:
+    return str(error.message).strip().split("\n")[0][:160]
 
 
 def _refuse_non_finite(sums: dict[str, np.ndarray], step: int) -> None:
     done, finite = int(sums["steps"]), int(sums["finite"])
     if finite < done:
         raise errors.UserError(
-            f"step {step + done}: loss or gradient is not finite; the last checkpoint is "
-            "kept; lower train.learning_rate or raise train.warmup_steps in a new --workdir"
+            f"step {step + done}: loss or gradient is not finite; the last checkpoint "
+            "is kept; lower train.learning_rate or raise train.warmup_steps in a new "
+            "--workdir"
         )
 
 

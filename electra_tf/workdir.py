@@ -17,6 +17,8 @@ from typing import Any
 
 from electra_tf import config, errors
 
+SETTINGS, RUN = "config.yaml", "run.json"
+
 # Settings that may change between two sessions of a run: none changes what is learned
 # beyond the rounding of float32.
 MAY_CHANGE = ("run.", "train.steps_per_loop", "train.xla", "data.records", "data.vocab")
@@ -29,8 +31,10 @@ def open_workdir(
     *,
     is_chief: bool,
     devices: list[str],
-) -> bool:
-    """Readies a workdir, and tells whether a run is taken up again.
+) -> None:
+    """Readies a workdir for a run that starts, or is taken up again.
+
+    Until there is a checkpoint, there is nothing to resume, and all may change.
 
     Args:
         folder: made if it is not there.
@@ -44,24 +48,23 @@ def open_workdir(
             data, or cannot be written.
     """
     path = Path(folder)
-    written = path / "config.yaml"
-    if written.exists():
-        _refuse_changes(written, settings)
-        _refuse_other_facts(path / "run.json", facts)
-        resumed = True
-    else:
+    before: dict[str, Any] = {}
+    if any(path.glob("checkpoints/*.index")) and (path / SETTINGS).exists():
+        _refuse_changes(path / SETTINGS, settings)
+        before = read_run(folder)
+        _refuse_other_facts(folder, before.get("facts", {}), facts)
+    elif is_chief:
         _refuse_foreign(path)
-        resumed = False
     if is_chief:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            _write(path / "run.json", _record(path / "run.json", settings, facts, devices))
-            _write(written, config.dump(settings))
+            _write(path / RUN, _record(before, settings, facts, devices))
+            _write(path / SETTINGS, config.dump(settings))
         except OSError as error:
             raise errors.UserError(
-                f"cannot write --workdir={folder}: {error.strerror}"
+                f"cannot write --workdir={folder}: {error.strerror}; name a folder "
+                "that can be written"
             ) from None
-    return resumed
 
 
 def _refuse_changes(written: Path, settings: config.PretrainConfig) -> None:
@@ -73,39 +76,47 @@ def _refuse_changes(written: Path, settings: config.PretrainConfig) -> None:
     ]
     if changed:
         raise errors.UserError(
-            f"cannot resume {written.parent} with other settings: {'; '.join(changed)}; "
-            "put them back, or start in a new --workdir (train.init_from takes over weights)"
+            f"cannot resume {written.parent} with other settings: "
+            f"{'; '.join(changed)}; put them back, or start in a new --workdir "
+            "(train.init_from takes over weights)"
         )
 
 
-def _refuse_other_facts(file: Path, facts: dict[str, Any]) -> None:
-    before = read_run(str(file.parent)).get("facts", {})
+def _refuse_other_facts(
+    folder: str, before: dict[str, Any], facts: dict[str, Any]
+) -> None:
     for name, value in facts.items():
         if name in before and before[name] != value:
             raise errors.UserError(
-                f"cannot resume {file.parent}: its {name} is {before[name]}, that of the "
+                f"cannot resume {folder}: its {name} is {before[name]}, that of the "
                 f"data now is {value}; use the data it was started with"
             )
 
 
 def _refuse_foreign(path: Path) -> None:
+    """Refuses a folder that holds anything, unless a run was stopped early in it."""
+    if (path / SETTINGS).exists():
+        config.load(config.PretrainConfig, str(path / SETTINGS))
+        return
     try:
         found = sorted(p.name for p in path.iterdir())
     except FileNotFoundError:
         return
     except OSError as error:
-        raise errors.UserError(f"--workdir={path}: {error.strerror}") from None
-    # What a run leaves that was stopped between making the folder and its first file.
-    if set(found) - {"run.json", "run.json.tmp", "config.yaml.tmp"}:
         raise errors.UserError(
-            f"--workdir={path} holds something else than a run ({found[0]} ...); "
+            f"--workdir={path}: {error.strerror}; name a folder"
+        ) from None
+    # What a run leaves that was stopped between making the folder and its first file.
+    if foreign := sorted(set(found) - {RUN, f"{RUN}.tmp", f"{SETTINGS}.tmp"}):
+        raise errors.UserError(
+            f"--workdir={path} holds something else than a run ({foreign[0]} ...); "
             "name a new or empty folder"
         )
 
 
 def read_run(folder: str) -> dict[str, Any]:
     """Reads run.json; empty if there is none."""
-    file = Path(folder) / "run.json"
+    file = Path(folder) / RUN
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -116,7 +127,7 @@ def read_run(folder: str) -> dict[str, Any]:
 
 
 def _record(
-    file: Path,
+    before: dict[str, Any],
     settings: config.PretrainConfig,
     facts: dict[str, Any],
     devices: list[str],
@@ -130,7 +141,6 @@ def _record(
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
         "devices": devices,
     }
-    before = read_run(str(file.parent))
     run = {
         **session,
         "seed": settings.train.seed,

@@ -1,12 +1,14 @@
 """What tests share: two CPUs that TensorFlow sees, fixed seeds, tiny inputs."""
 
 import os
+import random
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import pytest
 import tensorflow as tf
+import yaml
 
 from electra_tf import config
 
@@ -24,12 +26,14 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = "the cat dog bird sat ran flew on under over mat tree roof . ,".split()
 PIECES = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghilnorstuy")]
 
-# Two documents in one file, one in another: 3, 2 and 4 sentences, all different.
-DOCUMENTS = [
-    ["The cat sat on the mat.", "A dog ran.", "The bird flew over the roof."],
-    ["The dog sat under a tree, on a mat.", "A bird sat on the cat."],
-    ["A cat ran.", "The cat ran over a roof.", "The bird ran.", "A tree flew, a tree."],
-]
+
+def _make_document(chance):
+    """Draws two to seven sentences of three to eleven words."""
+    lengths = [chance.randint(3, 11) for _ in range(chance.randint(2, 7))]
+    return [" ".join(chance.choices(WORDS, k=length)) for length in lengths]
+
+
+DOCUMENTS = [_make_document(random.Random(seed)) for seed in range(40)]
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +68,60 @@ def tiny_vocab(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory):
-    """A folder with two .txt files that hold DOCUMENTS."""
+    """A folder with two .txt files that hold DOCUMENTS, 13 and 27 of them."""
     folder = tmp_path_factory.mktemp("corpus")
-    texts = ["\n".join(document) for document in DOCUMENTS]
-    (folder / "first.txt").write_text("\n\n".join(texts[:2]) + "\n", encoding="utf-8")
-    (folder / "second.txt").write_text(texts[2] + "\n", encoding="utf-8")
+    for name, documents in (("a", DOCUMENTS[:13]), ("b", DOCUMENTS[13:])):
+        text = "\n\n".join("\n".join(document) for document in documents)
+        (folder / f"{name}.txt").write_text(f"{text}\n", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory, tiny_corpus, tiny_vocab):
+    """A data folder built from tiny_corpus: 3 training shards and 1 for validation."""
+    from electra_tf import data_builder  # Not above: few tests need it.
+
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    settings = config.BuildDataConfig(min_shards=3, validation_rate=0.2, processes=1)
+    data_builder.build([str(tiny_corpus)], str(folder), str(tiny_vocab), settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, tiny_data):
+    """A config file: 20 steps on tiny_data, about two epochs, dropout and all."""
+    file = tmp_path_factory.mktemp("config") / "tiny_run.yaml"
+    settings = {
+        "model": {
+            "embedding_size": 10,
+            "hidden_size": 12,
+            "num_layers": 1,
+            "num_heads": 3,
+            "intermediate_size": 20,
+            "max_positions": 32,
+        },
+        "generator": {"width_scale": 0.5},
+        "data": {
+            "records": str(tiny_data),
+            "example_tokens": 16,
+            "row_tokens": 24,
+            "shuffle_shards": 2,
+            "block_rows": 16,
+        },
+        "train": {
+            "steps": 20,
+            "batch_size": 6,
+            "warmup_steps": 4,
+            "learning_rate": 1e-3,
+            "steps_per_loop": 3,
+        },
+        "run": {
+            "log_every_steps": 5,
+            "evaluate_every_steps": 10,
+            "evaluate_rows": 15,
+            "save_every_steps": 5,
+            "keep": 2,
+        },
+    }
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return file

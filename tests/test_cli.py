@@ -6,22 +6,26 @@ import pytest
 
 # A command like any other, but for what it does: nothing, or what its flag says.
 COMMAND = """
-    from absl import flags
+    import os
+    from absl import flags, logging
     from electra_tf import cli, config, errors
 
+    LOG_LEVEL = os.environ["TF_CPP_MIN_LOG_LEVEL"]
     PLACE = flags.DEFINE_string("place", None, "Where.")
     TROUBLE = flags.DEFINE_string("trouble", "", "What goes wrong.")
     flags.adopt_module_key_flags(cli)
 
     def main():
         settings = cli.load(config.PretrainConfig)
+        logging.info("chatter")
         if TROUBLE.value == "user":
             raise errors.UserError("no corpus at x: name a folder")
         if TROUBLE.value == "file":
             open("/dev/null/data")
         if TROUBLE.value == "bug":
             raise ZeroDivisionError("ours")
-        print("steps", settings.train.steps, "at", cli.require("place", "say where"))
+        place = cli.require("place", "say where")
+        print("steps", settings.train.steps, "at", place, "level", LOG_LEVEL)
 
     if __name__ == "__main__":
         cli.run(main)
@@ -55,7 +59,7 @@ def assert_ends_in_one_line(process, line):
 
 def test_a_command_runs_with_its_settings(run):
     process = run("--place=here", "--config=configs/debug.yaml", "--set=train.steps=70")
-    assert (process.stdout, process.stderr) == ("steps 70 at here\n", "")
+    assert (process.stdout, process.stderr) == ("steps 70 at here level 2\n", "")
     assert process.returncode == 0
 
 
@@ -78,6 +82,11 @@ def test_a_command_runs_with_its_settings(run):
 )
 def test_what_the_user_can_mend_ends_in_one_line_and_code_1(arguments, line, run):
     assert_ends_in_one_line(run(*arguments), line)
+
+
+def test_the_chatter_of_libraries_is_heard_only_on_request(run):
+    assert run("--place=here").stderr == ""
+    assert "chatter" in run("--place=here", "--verbosity=0").stderr
 
 
 def test_our_own_bugs_show_where_they_are(run):

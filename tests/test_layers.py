@@ -35,7 +35,9 @@ def randomize(layer, seed):
 
 def draw_masks(dropout, seed, calls=1, shape=(7,)):
     with layers.dropout_seed(tf.constant(seed)):
-        return [np.asarray(dropout(tf.ones(shape), training=True)) for _ in range(calls)]
+        return [
+            np.asarray(dropout(tf.ones(shape), training=True)) for _ in range(calls)
+        ]
 
 
 def test_gelu_is_the_exact_form():

@@ -125,7 +125,9 @@ def dense(x, w, name):
 
 
 def attend(x, w, name, example_ids, num_heads):
-    query, key, value = (dense(x, w, f"{name}/{part}") for part in ("query", "key", "value"))
+    query, key, value = (
+        dense(x, w, f"{name}/{part}") for part in ("query", "key", "value")
+    )
     width = x.shape[-1] // num_heads
     context = np.zeros_like(x)
     for head in range(num_heads):
@@ -170,7 +172,9 @@ def test_the_generator_equals_a_plain_reference(networks):
     w = values(networks.generator)
     hidden = encode_rows(w, GENERATOR, ROWS)
     x = np.stack([hidden[row][MASK_POSITIONS[row]] for row in range(2)])
-    x = layer_norm(gelu(dense(x, w, "masked_token_head/dense")), w, "masked_token_head/norm")
+    x = layer_norm(
+        gelu(dense(x, w, "masked_token_head/dense")), w, "masked_token_head/norm"
+    )
     want = x @ w["embeddings/word_embeddings"].T + w["masked_token_head/output_bias"]
     assert spread(want) > 0.3
     np.testing.assert_allclose(networks.generator(MASKED), want, atol=1e-5)
@@ -199,7 +203,9 @@ def unpack(rows):
             for name, value in rows.items():
                 kept = np.zeros(len(ids), np.int32)
                 kept[: len(places)] = value[row, places]
-                alone[name].append(np.minimum(kept, 1) if name == "example_ids" else kept)
+                alone[name].append(
+                    np.minimum(kept, 1) if name == "example_ids" else kept
+                )
     return {name: np.stack(value) for name, value in alone.items()}, sources
 
 
@@ -221,7 +227,9 @@ def test_a_packed_row_is_guessed_as_its_examples_alone(networks):
     for index, (row, start, end) in enumerate(sources):
         for slot, position in enumerate(MASK_POSITIONS[row]):
             if start <= position < end:
-                single = {name: value[index : index + 1] for name, value in alone.items()}
+                single = {
+                    name: value[index : index + 1] for name, value in alone.items()
+                }
                 single["mask_positions"] = np.int32([[position - start]])
                 guess = networks.generator(single)[0, 0]
                 np.testing.assert_allclose(packed[row, slot], guess, atol=1e-5)
@@ -287,7 +295,10 @@ def test_weights_start_as_in_the_2020_code():
         update={"vocab_size": 300, "embedding_size": 40, "hidden_size": 60}
     )
     shared = models.build_embeddings(model)
-    networks = [models.build_generator(model, shared), models.build_discriminator(model)]
+    networks = [
+        models.build_generator(model, shared),
+        models.build_discriminator(model),
+    ]
     glorot = {
         "embeddings_project/kernel": math.sqrt(6 / (40 + 60)),
         "replaced_token_head/logit/kernel": math.sqrt(6 / (60 + 1)),

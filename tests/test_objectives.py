@@ -105,7 +105,10 @@ def fill(sampled):
 
 def test_hidden_and_real_tokens_are_counted(electra):
     counts = electra.counts(BATCH)
-    assert {name: float(count) for name, count in counts.items()} == {"mlm": 4, "rtd": 11}
+    assert {name: float(count) for name, count in counts.items()} == {
+        "mlm": 4,
+        "rtd": 11,
+    }
 
 
 def test_both_losses_are_sums_over_hidden_and_over_real_tokens(electra):
@@ -191,7 +194,9 @@ def test_padding_and_unused_slots_count_for_nothing(electra):
             np.testing.assert_allclose(got[part][name], value, rtol=1e-5, err_msg=name)
 
 
-def test_the_discriminators_loss_reaches_the_generator_through_embeddings_alone(electra):
+def test_the_discriminators_loss_reaches_the_generator_through_embeddings_alone(
+    electra,
+):
     generator = electra.networks["generator"]
     with tf.GradientTape(persistent=True) as tape:
         sums, _ = electra.sums(BATCH, training=False)
@@ -199,7 +204,9 @@ def test_the_discriminators_loss_reaches_the_generator_through_embeddings_alone(
     reached = {
         v.path
         for v, slope in zip(
-            variables, tape.gradient(sums["rtd"], [v.value for v in variables]), strict=True
+            variables,
+            tape.gradient(sums["rtd"], [v.value for v in variables]),
+            strict=True,
         )
         if slope is not None
     }
@@ -276,7 +283,7 @@ def test_a_masked_language_model_learns_from_the_hidden_tokens_alone():
     logits = guess(mlm)
     assert sums.keys() == {"mlm"}
     np.testing.assert_allclose(sums["mlm"], minus_log_p(logits), rtol=1e-5)
-    assert metrics.keys() == {"mlm_correct"}
+    assert metrics.keys() == mlm.metrics.keys() == {"mlm_correct"}
     sampled = corruption.sample(
         tf.constant(logits, tf.float32), BATCH["sampling_noise"]
     )
@@ -286,7 +293,8 @@ def test_a_masked_language_model_learns_from_the_hidden_tokens_alone():
 def test_uniform_replacement_draws_every_token_alike(uniform):
     noise = (np.arange(330, dtype=np.float32) + 0.5) / 330
     _, sampled, _ = uniform.guess(
-        {"sampling_noise": noise[None], "mask_weights": tf.ones([1, 330])}, training=True
+        {"sampling_noise": noise[None], "mask_weights": tf.ones([1, 330])},
+        training=True,
     )
     np.testing.assert_array_equal(np.bincount(sampled[0], minlength=11), [30] * 11)
     almost_one = np.nextafter(np.float32(1), np.float32(0))
@@ -304,6 +312,15 @@ def test_uniform_replacement_trains_a_discriminator_alone(uniform):
     costs = np.log1p(np.exp(np.where(is_replaced, -verdicts, verdicts)))
     real = np.asarray(BATCH["example_ids"]) > 0
     np.testing.assert_allclose(sums["rtd"], costs[real].sum(), rtol=1e-5)
+
+
+def test_the_sums_are_those_an_objective_announces(electra, uniform):
+    for objective in (electra, uniform):
+        losses, metrics = objective.sums(BATCH, training=False)
+        assert (
+            losses.keys() == objective.weights.keys() == objective.counts(BATCH).keys()
+        )
+        assert {n: tuple(m.shape) for n, m in metrics.items()} == objective.metrics
 
 
 def test_an_unknown_objective_is_refused_with_the_known_ones():

@@ -85,7 +85,10 @@ def test_epsilon_is_added_outside_the_root():
     found = run(learner, steps=1)
     kernel, bias = (
         start - 0.1 * gradient / (np.sqrt(0.001) * np.abs(gradient) + 0.5)
-        for start, gradient in ((KERNEL, KERNEL_GRADIENTS[0]), (BIAS, BIAS_GRADIENTS[0]))
+        for start, gradient in (
+            (KERNEL, KERNEL_GRADIENTS[0]),
+            (BIAS, BIAS_GRADIENTS[0]),
+        )
     )
     assert_trained(found, kernel, bias)
 
@@ -195,7 +198,9 @@ def test_weights_and_tables_decay_and_biases_and_norms_do_not(networks):
     assert not answers["embeddings/norm/gamma"]
 
 
-@pytest.mark.parametrize("path", ["head/scale", "layer_0/kernels", "kernel/x", "unbias"])
+@pytest.mark.parametrize(
+    "path", ["head/scale", "layer_0/kernels", "kernel/x", "unbias"]
+)
 def test_a_path_that_no_decay_rule_matches_stops_the_run(path):
     with pytest.raises(ValueError, match=f"{path}: 0 weight-decay rules match, want 1"):
         optimizer.decays(path)

@@ -1,0 +1,96 @@
+"""The command: its flags, its exit codes, what it prints."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from electra_tf import records
+
+
+def start(*flags: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "electra_tf.build_data", *map(str, flags)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+
+
+def run(*flags: str) -> tuple[int, str, str]:
+    process = start(*flags)
+    out, err = process.communicate()
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def texts(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a good film\n\nno good film\n\n" * 50)
+    return folder
+
+
+def test_text_becomes_data_and_the_same_command_again_finds_them(texts):
+    data = texts.parent / "data"
+    (texts.parent / "more.jsonl").write_text('{"text": "another film"}\n')
+    flags = [f"--corpus={texts},{texts.parent}/*.jsonl", f"--corpus={texts}/a.txt"]
+    flags += [f"--output={data}", "--vocab_size=101", "--set", "seed=7"]
+    code, out, err = run(*flags)
+    assert code == 0, err
+    assert "201 documents, " in out
+    manifest = records.read_manifest(str(data))
+    assert manifest.settings.vocab_size == 101
+    assert manifest.settings.seed == 7
+    assert [source.files for source in manifest.sources] == [1, 1, 1]
+    code, out, _ = run(*flags)
+    assert code == 0
+    assert "already built" in out
+
+
+def test_a_killed_build_is_no_data_and_the_next_one_finishes_it(texts):
+    data = texts.parent / "data"
+    (texts / "big.txt").write_text("\n\n".join(f"w{i} film" for i in range(400_000)))
+    flags = [f"--corpus={texts}", f"--output={data}", "--vocab_size=100"]
+    process = start(*flags)
+    while process.poll() is None and not list(data.glob("train/*")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (data / "manifest.json").exists()
+    (texts / "big.txt").unlink()
+    code, out, err = run(*flags)
+    assert code == 0, err
+    assert "interrupted build; starting clean" in out
+    assert records.read_manifest(str(data)).num_documents == 100
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--output=data"], "error: --corpus is missing"),
+        (["--corpus=texts"], "error: --output is missing"),
+        (
+            ["--corpus=none", "--output=data"],
+            "error: --corpus=none: no such file or folder",
+        ),
+        (
+            ["--corpus=x", "--output=data", "--vocab=v.txt", "--vocab_size=100"],
+            "error: --vocab=v.txt and --vocab_size=100 contradict each other",
+        ),
+        (
+            ["--corpus=x", "--output=data", "--set", "min_shard=3"],
+            "no setting min_shard; did you mean min_shards?",
+        ),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_1(flags, message):
+    code, _, err = run(*flags)
+    assert code == 1
+    assert message in err.splitlines()[-1]
+    assert "Traceback" not in err

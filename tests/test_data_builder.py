@@ -1,0 +1,307 @@
+"""A corpus becomes records: all of it, once, the same every time, or not at all."""
+
+import collections
+import contextlib
+import fcntl
+import random
+import resource
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from electra_tf import config, data_builder, errors, records, tokenizer
+
+VOCAB = [
+    *tokenizer.SPECIAL_TOKENS,
+    *(f"w{i}" for i in range(90)),
+    *(f"##{i}" for i in range(10)),
+]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """A folder of 301 documents, each of its own first word and 1 to 40 words."""
+    rng = random.Random(5)
+    documents = [
+        "\n".join(
+            " ".join(f"w{rng.randrange(90)}" for _ in range(rng.randrange(1, 9)))
+            for _ in range(rng.randrange(1, 6))
+        )
+        for _ in range(301)
+    ]
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("\n\n".join(documents[:200]))
+    (folder / "b.txt").write_text("\n\n".join(documents[200:]))
+    tokenizer.write_vocab(tmp_path / "given.txt", VOCAB)
+    return folder
+
+
+def build(texts, output="data", vocab="given.txt", **settings) -> records.Manifest:
+    settings = {"processes": 1, "min_shards": 3, "shard_tokens": 800, **settings}
+    return data_builder.build(
+        [str(texts)],
+        str(texts.parent / output),
+        str(texts.parent / vocab) if vocab else None,
+        config.BuildDataConfig(**settings),
+    )
+
+
+def read(folder, shards) -> list[tuple[list[int], list[int]]]:
+    documents = []
+    for shard in shards:
+        serialized = list(tf.data.TFRecordDataset(str(folder / shard.file)))
+        token_ids, lengths = records.parse(tf.stack(serialized))
+        found = list(zip(token_ids.to_list(), lengths.to_list(), strict=True))
+        assert len(found) == shard.documents
+        assert sum(len(ids) for ids, _ in found) == shard.tokens
+        documents += found
+    return documents
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_every_token_of_every_document_is_in_one_record(texts):
+    manifest = build(texts)
+    found = read(texts.parent / "data", manifest.train + manifest.validation)
+    want = []
+    for file in ("a.txt", "b.txt"):
+        for document in (texts / file).read_text().split("\n\n"):
+            lines = [line.split() for line in document.split("\n")]
+            ids = [VOCAB.index(word) for line in lines for word in line]
+            want.append((ids, [len(line) for line in lines]))
+    assert collections.Counter(map(str, found)) == collections.Counter(map(str, want))
+    assert manifest.num_documents == 301
+    assert manifest.unk_rate == 0
+
+
+def test_shards_are_closed_when_full_and_numbered_without_gaps(texts):
+    manifest = build(texts)
+    assert len(manifest.train) > 4
+    names = [shard.file for shard in manifest.train]
+    total = len(names)
+    assert names == [f"train/part-{i:05}-of-{total:05}.tfrecord" for i in range(total)]
+    assert all(shard.tokens < 800 + 40 for shard in manifest.train)
+    assert sum(shard.tokens < 800 for shard in manifest.train) <= 3
+    files = {name for name in contents(texts.parent / "data") if "train/" in name}
+    assert files == set(names)
+
+
+def test_a_shard_is_a_random_sample_and_not_a_stretch(texts):
+    manifest = build(texts, shard_tokens=10**6, validation_rate=0.0)
+    assert len(manifest.train) == 3
+    order = [str(document) for document in read(texts.parent / "data", manifest.train)]
+    of_a = build_order(texts)
+    first = order[: manifest.train[0].documents]
+    share = np.mean([of_a[document] < 150 for document in first])
+    # Half of the corpus lies before 150; the standard error over 100 is 0.05.
+    assert 0.25 < share < 0.75
+
+
+def build_order(texts) -> dict[str, int]:
+    one = build(texts, "one", min_shards=1, shard_tokens=10**6, validation_rate=0.0)
+    documents = read(texts.parent / "one", one.train)
+    return {str(document): i for i, document in enumerate(documents)}
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_the_folder_is_the_same_whatever_the_number_of_processes(
+    texts, processes, monkeypatch
+):
+    monkeypatch.setattr(data_builder, "_BATCH_CHARACTERS", 500)
+    build(texts, "one")
+    build(texts, "more", processes=processes)
+    one, more = contents(texts.parent / "one"), contents(texts.parent / "more")
+    del one["manifest.json"], more["manifest.json"]  # They hold the setting.
+    assert one == more
+
+
+def test_another_seed_deals_other_documents(texts):
+    one = read(texts.parent / "data", build(texts).validation)
+    other = read(texts.parent / "other", build(texts, "other", seed=7).validation)
+    assert one != other
+
+
+def test_the_share_of_validation_is_as_set(texts):
+    manifest = build(texts, validation_rate=0.3)
+    held_out = sum(shard.documents for shard in manifest.validation)
+    # The standard error of 0.3 over 301 documents is 8; allow four of them.
+    assert abs(held_out - 0.3 * 301) < 32
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "train", "validation"),
+    [(2, 1e-9, 1, 1), (1, 0.5, 1, 0), (2, 1.0, 1, 1), (3, 0.0, 3, 0)],
+)
+def test_small_corpora_have_both_splits_where_they_can(
+    texts, count, rate, train, validation
+):
+    for file in texts.iterdir():
+        file.unlink()
+    (texts / "a.txt").write_text("w1 w2\n\n" * count)
+    manifest = build(texts, validation_rate=rate)
+    assert sum(shard.documents for shard in manifest.train) == train
+    assert sum(shard.documents for shard in manifest.validation) == validation
+
+
+def test_a_vocabulary_is_trained_where_none_is_given(texts, capsys):
+    manifest = build(texts, vocab=None, vocab_size=150)
+    tokens = records.read_vocab(str(texts.parent / "data"))
+    assert len(tokens) == manifest.vocab_size <= 150
+    assert manifest.vocab_trained
+    assert "w42" in tokens
+    assert "training a vocabulary" in capsys.readouterr().out
+
+
+def test_a_vocabulary_is_trained_on_a_sample_of_a_large_corpus(texts):
+    (texts / "z.txt").write_text(
+        "\n\n".join(f"zz{i:03}a zz{i:03}a" for i in range(400))
+    )
+    build(texts, vocab=None, vocab_size=5000, vocab_train_bytes=4000)
+    tokens = records.read_vocab(str(texts.parent / "data"))
+    seen = sum(f"zz{i:03}a" in tokens for i in range(400))
+    # 4,000 of about 14,000 bytes: 28 %, plus or minus 9 documents.
+    assert 60 < seen < 180
+
+
+def test_many_unknown_tokens_are_warned_of(texts, capsys):
+    (texts / "c.txt").write_text("\u4f60 " * 50)
+    manifest = build(texts)
+    assert manifest.unk_rate == pytest.approx(50 / manifest.num_tokens)
+    out = capsys.readouterr().out
+    assert "WARNING: " in out
+    assert "split_cjk" in out
+
+
+def test_replaced_bytes_are_counted_in_the_manifest(texts, capsys):
+    (texts / "c.txt").write_bytes(b"w1 \xff w2 \xfe")
+    assert build(texts, undecodable="replace").replaced_characters == 2
+    assert "WARNING: 2 undecodable" in capsys.readouterr().out
+
+
+def test_the_same_build_again_is_not_built_again(texts, capsys):
+    first = build(texts)
+    before = contents(texts.parent / "data")
+    assert build(texts, processes=2) == first
+    assert "already built" in capsys.readouterr().out
+    assert contents(texts.parent / "data") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 43}, "seed=42 there, 43 now"),
+        ({"vocab": None}, "its vocabulary was given"),
+        ({"vocab": "other.txt"}, "its vocabulary is another"),
+    ],
+)
+def test_other_data_are_not_written_over(texts, change, message):
+    tokenizer.write_vocab(texts.parent / "other.txt", [*VOCAB[:-1], "##x"])
+    build(texts)
+    before = contents(texts.parent / "data")
+    with pytest.raises(errors.UserError, match=message):
+        build(texts, **change)
+    assert contents(texts.parent / "data") == before
+
+
+def test_a_changed_corpus_is_noticed(texts):
+    build(texts)
+    (texts / "c.txt").write_text("w1")
+    with pytest.raises(errors.UserError, match="its corpus is another, or was changed"):
+        build(texts)
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(texts):
+    data = texts.parent / "data"
+    (data / "train").mkdir(parents=True)
+    (data / "train/mine.txt").write_text("mine")
+    with pytest.raises(errors.UserError, match=r"holds train/mine\.txt, which"):
+        build(texts)
+    assert contents(data) == {"train/mine.txt": b"mine"}
+
+
+def interrupt(texts):
+    """Leaves what a build leaves that is killed while it writes."""
+    data = texts.parent / "data"
+    (data / "train").mkdir(parents=True)
+    (data / "validation").mkdir()
+    (data / ".building").write_text(
+        "vocab.txt\ntrain/part-00000.tfrecord\ntrain/gone\n"
+    )
+    (data / "vocab.txt").write_text("half")
+    (data / "train/part-00000.tfrecord").write_bytes(b"half")
+    return data
+
+
+def test_an_interrupted_build_is_said_and_starts_clean(texts, capsys):
+    data = interrupt(texts)
+    build(texts)
+    assert "interrupted build; starting clean" in capsys.readouterr().out
+    build(texts, "other")
+    assert contents(data) == contents(texts.parent / "other")
+
+
+def test_an_interrupted_build_takes_nothing_else_with_it(texts):
+    data = interrupt(texts)
+    (data / "mine.txt").write_text("mine")
+    with pytest.raises(errors.UserError, match=r"holds mine\.txt, which"):
+        build(texts)
+    assert (data / "mine.txt").read_text() == "mine"
+
+
+def test_two_builds_do_not_write_to_one_folder(texts):
+    data = interrupt(texts)
+    with (data / ".building").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(errors.UserError, match="another build_data is writing"):
+            build(texts)
+    assert (data / "vocab.txt").read_text() == "half"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_failed_build_leaves_nothing(texts, processes):
+    (texts / "c.txt").write_bytes(b"w1 \xff")
+    with pytest.raises(errors.UserError, match=r"c\.txt is not UTF-8 at byte 3"):
+        build(texts, processes=processes)
+    assert not (texts.parent / "data").exists()
+
+
+def test_an_empty_corpus_is_refused(texts):
+    for file in texts.iterdir():
+        file.write_text(" \n\x00\n\n")
+    with pytest.raises(errors.UserError, match="the corpus is empty"):
+        build(texts)
+    with pytest.raises(errors.UserError, match="the corpus is empty"):
+        build(texts, vocab=None)
+    assert not (texts.parent / "data").exists()
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int):
+    """As on a full disk: what is written beyond `size` fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_data(texts):
+    with (
+        files_of_at_most(3000),
+        pytest.raises(errors.UserError, match=r"cannot write .*part-0000") as error,
+    ):
+        build(texts, min_shards=1, shard_tokens=10**6)
+    assert "\n" not in str(error.value)
+    assert not (texts.parent / "data").exists()

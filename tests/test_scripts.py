@@ -1,0 +1,130 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+
+
+def write_run(folder, records):
+    folder.mkdir()
+    lines = [json.dumps(record) for record in records]
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def compare(first, second, *flags):
+    return subprocess.run(
+        [sys.executable, SCRIPTS / "compare_losses.py", first, second, *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def record(step, mlm, split="train", **others):
+    return {"step": step, "split": split, "mlm_loss": mlm, **others}
+
+
+def test_runs_with_the_same_losses_do_not_part(tmp_path):
+    first = write_run(tmp_path / "a", [record(3, 7.0, seconds=1.0), record(6, 5.0)])
+    second = write_run(
+        tmp_path / "b", [record(3, 7.0, seconds=9.0), record(6, 5.00001)]
+    )
+    process = compare(first, second)
+    assert process.returncode == 0, process.stdout
+    assert "0 of 2 losses part" in process.stdout
+
+
+@pytest.mark.parametrize("other", [5.1, float("nan"), float("inf")])
+def test_runs_whose_losses_part_exit_1_and_say_where(other, tmp_path):
+    first = write_run(tmp_path / "a", [record(3, 7.0), record(6, 5.0)])
+    second = write_run(tmp_path / "b", [record(3, 7.0), record(6, other)])
+    process = compare(first, second)
+    assert process.returncode == 1
+    marked = [line for line in process.stdout.splitlines() if "apart" in line]
+    assert [line.split()[1] for line in marked] == ["6"]
+
+
+def test_the_tolerance_is_relative(tmp_path):
+    first = write_run(tmp_path / "a", [record(3, 1000.0)])
+    second = write_run(tmp_path / "b", [record(3, 1001.0)])
+    assert compare(first, second, "--tolerance=1e-2").returncode == 0
+    assert compare(first, second, "--tolerance=1e-4").returncode == 1
+
+
+def test_training_is_not_compared_with_validation(tmp_path):
+    first = write_run(tmp_path / "a", [record(3, 7.0)])
+    second = write_run(tmp_path / "b", [record(3, 7.0, split="validation")])
+    process = compare(first, second)
+    assert process.returncode == 1
+    assert process.stderr == "error: the two runs logged no loss at a step they share\n"
+
+
+def test_a_run_without_metrics_is_named(tmp_path):
+    first = write_run(tmp_path / "a", [record(3, 7.0)])
+    process = compare(first, tmp_path)
+    assert process.returncode == 1
+    assert process.stderr == (
+        f"error: {tmp_path / 'metrics.jsonl'}: No such file or directory\n"
+    )
+
+
+# A machine with the tools that scripts/environment.sh needs, and Pythons of our making.
+TOOLS = ["bash", "dirname", "cat", "mkdir", "cmp", "cp", "rm"]
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A fresh clone on a bare machine; returns what runs scripts/test.sh there."""
+    shutil.copytree(SCRIPTS, tmp_path / "clone/scripts")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for tool in TOOLS:
+        (programs / tool).symlink_to(shutil.which(tool))
+
+    def run(pythons):
+        for name, script in pythons.items():
+            file = programs / name
+            file.write_text(f"#!{programs}/bash\n{script}\n")
+            file.chmod(0o755)
+        return subprocess.run(
+            [programs / "bash", "scripts/test.sh"],
+            cwd=tmp_path / "clone",
+            env={"PATH": str(programs)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_a_machine_without_python_is_told_which_to_install(machine):
+    process = machine({})
+    assert process.returncode == 1
+    assert process.stderr == (
+        "error: TensorFlow 2.21 needs Python 3.11, 3.12 or 3.13, found none: "
+        "install one of them\n"
+    )
+
+
+def test_a_python_that_is_too_new_is_named(machine):
+    process = machine({"python3": '[[ "$1" == --version ]] && echo Python 3.14.0'})
+    assert process.returncode == 1
+    assert "found Python 3.14.0" in process.stderr
+
+
+def test_a_python_without_venv_is_told_how_to_get_it(machine):
+    process = machine({"python3": '[[ "$2" != *ensurepip* ]]'})
+    assert process.returncode == 1
+    assert "apt-get install python3-venv" in process.stderr
+
+
+def test_a_second_python_is_taken_where_the_first_does_not_fit(machine):
+    fit = '[[ "$1" != --version ]] || echo Python 3.12.9'
+    process = machine({"python3": "exit 1", "python3.12": fit})
+    assert process.stdout.startswith("Making .venv with Python 3.12.9\n")
