@@ -8,6 +8,7 @@ Precedence at start-up: the workdir's own checkpoint, then train.init_from, then
 random weights.
 """
 
+import contextlib
 import errno
 import glob
 import json
@@ -128,10 +129,10 @@ class Checkpoints:
         """Removes a checkpoint's files, the index first: without it there is none."""
         prefix = self._prefix(step)
         for file in [f"{prefix}.index", *glob.glob(f"{glob.escape(prefix)}.data-*")]:
-            try:
+            with contextlib.suppress(tf.errors.OpError):
                 tf.io.gfile.remove(file)
-            except tf.errors.NotFoundError:
-                continue
+        with contextlib.suppress(tf.errors.OpError):
+            tf.io.gfile.rmtree(f"{prefix}_temp")  # What a failed save leaves.
 
 
 def _weights_and_moments(
@@ -156,7 +157,8 @@ def _reason(error: Exception) -> str:
     """Says in few words why a file could not be read or written."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    text = " ".join(str(getattr(error, "message", error)).split())
+    text = str(getattr(error, "message", error))
+    text = " ".join(re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", text).split())
     if "No space left" in text:
         return os.strerror(errno.ENOSPC)
     return text[:160]

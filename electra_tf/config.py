@@ -218,7 +218,8 @@ class DataConfig(Settings):
     @property
     def max_predictions(self) -> int:
         """P: the most tokens a row hides, as in the 2020 code."""
-        return max(1, int((self.mask_rate + 0.005) * self.row_tokens))
+        most = int((self.mask_rate + 0.005) * self.row_tokens)
+        return min(max(1, most), self.row_tokens)
 
 
 class TrainConfig(Settings):

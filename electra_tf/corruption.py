@@ -72,8 +72,12 @@ def fill_in(
     """
     there = tf.gather(token_ids, positions, batch_dims=1)  # [B, P]
     change = tf.where(weights > 0, values - there, 0)
-    rows = tf.broadcast_to(tf.range(tf.shape(positions)[0])[:, None], tf.shape(positions))
-    return tf.tensor_scatter_nd_add(token_ids, tf.stack([rows, positions], axis=-1), change)
+    rows = tf.broadcast_to(
+        tf.range(tf.shape(positions)[0])[:, None], tf.shape(positions)
+    )
+    return tf.tensor_scatter_nd_add(
+        token_ids, tf.stack([rows, positions], axis=-1), change
+    )
 
 
 def corrupt(batch: dict[str, tf.Tensor], sampled: tf.Tensor) -> CorruptedRows:

@@ -51,8 +51,6 @@ def build(
             that holds something else.
     """
     tokens = tokenizer.read_vocab(vocab) if vocab else None
-    if tokens is not None:
-        config = config.model_copy(update={"vocab_size": len(tokens)})
     text = corpus.Corpus(paths, config)
     if (Path(output) / records.MANIFEST).exists():
         manifest = records.read_manifest(output)
@@ -424,10 +422,11 @@ def _refuse_other_data(
     config: configs.BuildDataConfig,
 ) -> None:
     """Raises UserError unless a build would give what is there."""
+    immaterial = {"processes"} if tokens is None else {"processes", "vocab_size"}
     differences = [
         f"{name}={old} there, {new} now"
         for name, (old, new) in configs.differences(manifest.settings, config).items()
-        if name != "processes"
+        if name not in immaterial
     ]
     if tokens is None and not manifest.vocab_trained:
         differences.append("its vocabulary was given")

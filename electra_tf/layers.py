@@ -23,7 +23,7 @@ NO_ATTENTION = -10_000.0
 
 
 class _Chance(threading.local):
-    """The dropout seed of the step being traced; each replica traces in its own thread."""
+    """The dropout seed of the step being traced, one a thread: replicas have theirs."""
 
     seed: tf.Tensor | None = None
     draws: int = 0
@@ -69,7 +69,9 @@ class Dropout(keras.layers.Layer):
         if not training or not self._threshold:
             return x
         shape = x.shape if x.shape.is_fully_defined() else tf.shape(x)
-        keep = _random_uint16(shape, self._seed()) >= tf.constant(self._threshold, tf.uint16)
+        keep = _random_uint16(shape, self._seed()) >= tf.constant(
+            self._threshold, tf.uint16
+        )
         return x * (tf.cast(keep, x.dtype) * tf.cast(self._scale, x.dtype))
 
     def _seed(self) -> tf.Tensor:
@@ -112,7 +114,10 @@ class LayerNorm(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Returns `x` normalized, in the dtype it came in."""
         return _layer_norm(
-            x, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta), self.epsilon
+            x,
+            tf.convert_to_tensor(self.gamma),
+            tf.convert_to_tensor(self.beta),
+            self.epsilon,
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -123,7 +128,7 @@ class LayerNorm(keras.layers.Layer):
 def _layer_norm(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tf.Tensor:
-    """Normalizes in float32. The gradient by hand passes over memory less often (D6)."""
+    """Normalizes in float32. The gradient by hand passes over memory less (D6)."""
 
     @tf.custom_gradient
     def normalize(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
@@ -172,7 +177,9 @@ class Embeddings(keras.layers.Layer):
     def __init__(self, config: config.ModelConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._config = config
-        self.norm = LayerNorm(config.layer_norm_epsilon, name="norm", dtype=self.dtype_policy)
+        self.norm = LayerNorm(
+            config.layer_norm_epsilon, name="norm", dtype=self.dtype_policy
+        )
         self.dropout = Dropout(config.hidden_dropout_rate, name="dropout")
 
     def build(self, *shapes: Any) -> None:
@@ -219,7 +226,9 @@ class AttentionBias(keras.layers.Layer):
 
     def call(self, example_ids: tf.Tensor) -> tf.Tensor:
         """Turns int32 [B, L] into what is added to the scores, [B, 1, L, L]."""
-        apart = tf.not_equal(example_ids[:, None, :, None], example_ids[:, None, None, :])
+        apart = tf.not_equal(
+            example_ids[:, None, :, None], example_ids[:, None, None, :]
+        )
         return tf.cast(apart, self.compute_dtype) * NO_ATTENTION
 
 
@@ -254,7 +263,9 @@ class EncoderBlock(keras.layers.Layer):
         self.intermediate = dense(c.intermediate_size, "intermediate")
         self.output_dense = dense(c.hidden_size, "output")
         self.output_norm = norm("output_norm")
-        self.attention_dropout = Dropout(c.attention_dropout_rate, name="attention_dropout")
+        self.attention_dropout = Dropout(
+            c.attention_dropout_rate, name="attention_dropout"
+        )
         self.hidden_dropout = Dropout(c.hidden_dropout_rate, name="hidden_dropout")
         self._activation = activation(c.activation)
 
@@ -269,7 +280,7 @@ class EncoderBlock(keras.layers.Layer):
         self.output_norm.build(wide)
 
     def call(self, x: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Turns [B, L, D] into [B, L, D]; `bias` [B, 1, L, L] is added to the scores."""
+        """Turns [B, L, D] into [B, L, D]; `bias` [B, 1, L, L] goes onto the scores."""
         attended = self.attention_output(self._attend(x, bias, training))  # [B, L, D]
         x = self.attention_norm(x + self.hidden_dropout(attended, training=training))
         wide = self._activation(self.intermediate(x))  # [B, L, F]
@@ -312,7 +323,9 @@ class MaskedTokenHead(keras.layers.Layer):
             name="dense",
             dtype=self.dtype_policy,
         )
-        self.norm = LayerNorm(config.layer_norm_epsilon, name="norm", dtype=self.dtype_policy)
+        self.norm = LayerNorm(
+            config.layer_norm_epsilon, name="norm", dtype=self.dtype_policy
+        )
         self._activation = activation(config.activation)
 
     def build(self, hidden_shape: Any, mask_positions_shape: Any = None) -> None:
@@ -364,12 +377,13 @@ class ReplacedTokenHead(keras.layers.Layer):
 
 def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the activation of that name; `gelu` is the exact form with erf."""
-    return {
+    known: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
         "gelu": exact_gelu,
         "gelu_approximate": lambda x: tf.nn.gelu(x, approximate=True),
         "relu": tf.nn.relu,
         "silu": tf.nn.silu,
-    }[name]
+    }
+    return known[name]
 
 
 def truncated_normal(config: config.ModelConfig) -> keras.initializers.Initializer:

@@ -36,7 +36,7 @@ def hide_tokens(
     As in the 2020 code: most of the hidden tokens show [MASK], the rest are left to be
     seen; all of them are guessed. Differs from the 2020 code, which draws with
     replacement, so hides fewer tokens than it counts and averages ids where two draws
-    meet (docs/decisions.md).
+    meet (docs/decisions.md, D3).
 
     Args:
         token_ids: int32 [B, L].

@@ -36,10 +36,14 @@ def build_encoder(
     """
     inputs = _row_inputs()
     embed = embeddings or build_embeddings(model)
-    x = embed(inputs["token_ids"], inputs["segment_ids"], inputs["position_ids"])  # [B, L, E]
+    x = embed(
+        inputs["token_ids"], inputs["segment_ids"], inputs["position_ids"]
+    )  # [B, L, E]
     if model.embedding_size != model.hidden_size:
         # Glorot-uniform, TF1's default, as in the 2020 code.
-        x = keras.layers.Dense(model.hidden_size, name="embeddings_project")(x)  # [B, L, D]
+        x = keras.layers.Dense(model.hidden_size, name="embeddings_project")(
+            x
+        )  # [B, L, D]
     bias = layers.AttentionBias(name="attention_bias")(inputs["example_ids"])
     for index in range(model.num_layers):
         x = layers.EncoderBlock(model, name=f"layer_{index}")(x, bias)
@@ -68,7 +72,7 @@ def build_generator(
 def build_discriminator(
     model: config.ModelConfig, embeddings: layers.Embeddings | None = None
 ) -> keras.Model:
-    """Builds an encoder with a head that asks of each token, replaced?: logits [B, L]."""
+    """Builds an encoder whose head asks of each token, replaced?: logits [B, L]."""
     inputs = _row_inputs()
     hidden = build_encoder(model, embeddings)(inputs)  # [B, L, D]
     logits = layers.ReplacedTokenHead(model, name="replaced_token_head")(hidden)

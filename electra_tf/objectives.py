@@ -206,7 +206,9 @@ def _guess_sums(logits: tf.Tensor, batch: Batch) -> tuple[tf.Tensor, Sums]:
     return loss, {"mlm_correct": tf.reduce_sum(hits * weights)}
 
 
-def _verdict_sums(logits: tf.Tensor, is_replaced: tf.Tensor, is_real: tf.Tensor) -> Sums:
+def _verdict_sums(
+    logits: tf.Tensor, is_replaced: tf.Tensor, is_real: tf.Tensor
+) -> Sums:
     """Counts verdicts over real tokens, and how their probabilities are spread.
 
     Returns sums `flagged`, `replaced`, `caught` (flagged and replaced), `rtd_correct`,

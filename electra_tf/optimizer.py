@@ -64,7 +64,8 @@ class AdamW(keras.optimizers.Optimizer):
     """Adam with decoupled weight decay; by default without bias correction.
 
     m and v as in Adam; update = m / (sqrt(v) + epsilon) + decay * weight, times the
-    rate. As in the 2020 code: no bias correction, epsilon outside the root.
+    rate. As in the 2020 code: no bias correction, epsilon outside the root. (With bias
+    correction, epsilon is added before it: the second form in Kingma and Ba, 2.)
 
     Gradients come in reduced over replicas (pretrainer): Keras would clip and then
     reduce, so this class reduces nothing.
@@ -185,7 +186,7 @@ def decays(path: str) -> bool:
 def layer_rates(
     paths: Iterable[str], num_layers: int, decay: float
 ) -> dict[str, float]:
-    """Returns the factor on the learning rate of each variable of an encoder with a head.
+    """Returns the factor on the learning rate of each variable of an encoder and head.
 
     As in the paper: the head trains at the full rate, the last block at `decay` of
     it, the embeddings at `decay` to the power of num_layers + 1. Differs from the 2020
@@ -200,7 +201,7 @@ def layer_rates(
 
 
 def depth(path: str, num_layers: int) -> int:
-    """Returns how many blocks lie below a variable: embeddings 0, head num_layers + 1."""
+    """Returns how many blocks lie below: embeddings 0, the head num_layers + 1."""
     found = [
         level(match, num_layers)
         for pattern, level in DEPTH_RULES

@@ -7,6 +7,7 @@ Out:  config.json, vocab.txt, <network>.weights.h5.
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -141,8 +142,11 @@ def load_weights(preset: Preset, name: str, network: keras.Model) -> None:
     """Loads the weights of the preset's network `name` into a network of its shape."""
     path = os.path.join(preset.folder, f"{name}.weights.h5")
     try:
-        network.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras warns where it leaves weights as they were drawn.
+            warnings.simplefilter("error", UserWarning)
+            network.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
         reason = " ".join(str(error).split())[:200]
         raise errors.UserError(f"cannot load {path}: {reason}") from None
 

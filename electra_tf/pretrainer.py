@@ -79,8 +79,12 @@ class Pretrainer(keras.Model):
         sums = self._reduce(sums)
         gradients, norm = tf.clip_by_global_norm(gradients, self.train_config.clip_norm)
         rate = self.learner.learning_rate
-        self.learner.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        finite = tf.math.is_finite(norm) & tf.math.is_finite(_total_loss(sums, self.objective.weights))
+        self.learner.apply_gradients(
+            zip(gradients, self.trainable_variables, strict=True)
+        )
+        finite = tf.math.is_finite(norm) & tf.math.is_finite(
+            _total_loss(sums, self.objective.weights)
+        )
         return sums | {
             "steps": tf.constant(1.0),
             "gradient_norm": norm,
@@ -90,8 +94,12 @@ class Pretrainer(keras.Model):
 
     def zero_sums(self) -> objectives.Sums:
         """Returns what `update` returns, all zero: where adding up starts."""
-        names = ["tokens", "positions", "rows", "steps", "gradient_norm"]
-        names += ["learning_rate", "finite"]
+        names = ("steps", "gradient_norm", "learning_rate", "finite")
+        return self._zero_measures() | {name: tf.zeros([]) for name in names}
+
+    def _zero_measures(self) -> objectives.Sums:
+        """Returns what `measure` returns, all zero."""
+        names = ["tokens", "positions", "rows"]
         for name in self.objective.weights:
             names += [f"{name}_loss", f"{name}_count"]
         shapes = dict.fromkeys(names, ()) | self.objective.metrics
@@ -156,10 +164,12 @@ class Pretrainer(keras.Model):
         def add(index: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
             return index + 1, tf.nest.map_structure(tf.add, total, micro(index))
 
-        start = micro(tf.constant(0))
-        return tf.while_loop(
-            lambda index, total: index < parts, add, [tf.constant(1), start]
-        )[1]
+        zeros = [tf.zeros_like(v.value) for v in self.trainable_variables]
+        start = (zeros, self._zero_measures())
+        _, (gradients, sums) = tf.while_loop(
+            lambda index, total: index < parts, add, [tf.constant(0), start]
+        )
+        return gradients, sums
 
     def _micro_gradients(
         self, batch: objectives.Batch, counts: objectives.Sums, seed: tf.Tensor
@@ -196,14 +206,13 @@ def build(settings: config.PretrainConfig, *, compile_step: bool = False) -> Pre
     return Pretrainer(objective, settings.train, compile_step=compile_step)
 
 
-def summarize(
-    sums: objectives.Sums, weights: dict[str, float]
-) -> dict[str, tf.Tensor]:
+def summarize(sums: objectives.Sums, weights: dict[str, float]) -> dict[str, tf.Tensor]:
     """Turns sums over steps and replicas into metrics.
 
-    loss (weighted by `weights`), mlm_loss, rtd_loss in nats a token; mlm_accuracy, sampled_accuracy,
-    rtd_accuracy, rtd_precision, rtd_recall, rtd_auc over real tokens, not padding;
-    replaced_rate, row_fill as shares; gradient_norm and learning_rate as means.
+    loss (weighted by `weights`), mlm_loss, rtd_loss in nats a token; mlm_accuracy,
+    sampled_accuracy over hidden tokens; rtd_accuracy, rtd_precision, rtd_recall,
+    rtd_auc over real tokens, not padding; replaced_rate, row_fill as shares;
+    gradient_norm and learning_rate as means.
     """
 
     def ratio(part: str, whole: str) -> Callable[[], tf.Tensor]:

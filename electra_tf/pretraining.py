@@ -30,6 +30,8 @@ from electra_tf import (
 )
 
 NUM_SAMPLES = 6  # held-out rows to show
+# Of a network, when it starts from another one's weights.
+MAY_DIFFER = {"hidden_dropout_rate", "attention_dropout_rate", "initializer_range"}
 
 
 def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) -> None:
@@ -174,10 +176,19 @@ def _take_over_weights(
             f"--vocab={found.folder}/vocab.txt"
         )
     for name, network in model.objective.networks.items():
-        if name in found.networks:
-            preset.load_weights(found, name, network)
-        else:
+        if name not in found.networks:
             say(f"warning: train.init_from={origin} has no {name}: it starts at random")
+            continue
+        changed = config.differences(
+            found.networks[name], model.objective.configs[name]
+        )
+        for field, (old, new) in changed.items():
+            if field not in MAY_DIFFER:
+                raise errors.UserError(
+                    f"train.init_from={origin}: {field} of its {name} is {old!r}, that "
+                    f"of this run {new!r}; they must agree"
+                )
+        preset.load_weights(found, name, network)
 
 
 def _listener(

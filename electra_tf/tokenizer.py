@@ -11,9 +11,12 @@ are text: "[MASK]" reads "[", "mask", "]".
 import collections
 import functools
 import hashlib
+import multiprocessing
+import os
 import re
 import signal
 import string
+import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -240,7 +243,16 @@ def start_worker(vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
     """Prepares a process for `encode_documents`."""
     global _encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent ends us.
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     _encoder = Encoder(vocab, config)
+
+
+def _end_with_the_parent() -> None:
+    """Else a worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def encode_documents(

@@ -277,12 +277,12 @@ def _guarded(
     with explained_damage(loop.data.name_damaged, f"after step {step}"):
         try:
             return loop.run(size, stopping)
-        except LOST as error:
+        except LOST:
             if loop.num_workers == 1:
                 raise
             raise errors.UserError(
-                f"lost a worker after step {step} ({_first_line(error)}); "
-                "run the same command on all workers to go on from the last checkpoint"
+                f"lost a worker after step {step}; run the same command on all workers "
+                "to go on from the last checkpoint"
             ) from None
 
 

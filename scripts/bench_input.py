@@ -55,7 +55,7 @@ def measure(data: config.DataConfig, batch_rows: int, num_blocks: int) -> None:
     per_core_second = num_real / (time.process_time() - core_start)
     print(
         f"row_tokens {data.row_tokens}: fill {num_real / num_slots:.4f}, "
-        f"{statistics.median(per_second):,.0f} tokens/s (median of {num_blocks} blocks), "
+        f"{statistics.median(per_second):,.0f} tokens/s (median of {num_blocks}), "
         f"{per_core_second:,.0f} tokens a core second, "
         f"first batch after {first_seconds:.1f} s (TensorFlow {tf.__version__})"
     )

@@ -98,7 +98,8 @@ class Side:
         return float(self._ask(str(steps))) / steps
 
     def _ask(self, line: str) -> str:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         print(line, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:
@@ -190,7 +191,9 @@ def composite() -> Iterator[Any]:
         discriminator.electra.embeddings.word_embeddings.weight
     )
     both = torch.nn.ModuleList([generator, discriminator]).train()
-    learner = torch.optim.AdamW(both.parameters(), lr=5e-4, weight_decay=0.01, fused=True)
+    learner = torch.optim.AdamW(
+        both.parameters(), lr=5e-4, weight_decay=0.01, fused=True
+    )
     rows = {k: torch.from_numpy(v) for k, v in random_rows(shape).items()}
     ids, where = rows["token_ids"].long(), rows["mask_positions"].long()
     masked = ids.scatter(1, where, 103)
@@ -200,7 +203,9 @@ def composite() -> Iterator[Any]:
         at = torch.arange(len(ids[part]))[:, None], where[part]
         hidden = generator.electra(masked[part], token_type_ids=segments[part])[0][at]
         logits = generator.generator_lm_head(generator.generator_predictions(hidden))
-        mlm = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets[part].flatten())
+        mlm = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), targets[part].flatten()
+        )
         with torch.no_grad():
             gumbel = -torch.log(-torch.log(torch.rand_like(logits) + 1e-9) + 1e-9)
             drawn = (logits + gumbel).argmax(-1)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from electra_tf import records
+from electra_tf import records, tokenizer
 
 
 def start(*flags: str) -> subprocess.Popen:
@@ -55,7 +55,9 @@ def test_text_becomes_data_and_the_same_command_again_finds_them(texts):
 def test_a_killed_build_is_no_data_and_the_next_one_finishes_it(texts):
     data = texts.parent / "data"
     (texts / "big.txt").write_text("\n\n".join(f"w{i} film" for i in range(400_000)))
-    flags = [f"--corpus={texts}", f"--output={data}", "--vocab_size=100"]
+    vocab = texts.parent / "vocab.txt"
+    tokenizer.write_vocab(vocab, [*tokenizer.SPECIAL_TOKENS, "film"])
+    flags = [f"--corpus={texts}", f"--output={data}", f"--vocab={vocab}"]
     process = start(*flags)
     while process.poll() is None and not list(data.glob("train/*")):
         time.sleep(0.02)

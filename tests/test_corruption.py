@@ -28,7 +28,7 @@ def softmax(logits):
 
 
 def draw_evenly(logits, draws=1000, temperature=1.0):
-    """Returns how often each token comes at evenly spread noise: softmax +- 1 / draws."""
+    """Returns the share of each token at evenly spread noise: softmax +- 1 / draws."""
     noise = (np.arange(draws, dtype=np.float32) + 0.5) / draws
     logits = np.broadcast_to(np.float32(logits), [1, draws, len(logits)])
     sampled = corruption.sample(tf.constant(logits), noise[None], temperature)

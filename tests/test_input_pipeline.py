@@ -155,6 +155,25 @@ def test_every_token_comes_once_an_epoch_and_epochs_differ(source):
     assert max(block for _, block, _ in places) >= 2
 
 
+def test_an_epoch_reads_the_shards_in_another_order(source):
+    firsts = [
+        tokens_of(row for row in rows if row["data_position"][1] == 0)
+        for rows in take_epochs(source, 3)
+    ]
+    assert len(set(map(str, firsts))) > 1
+
+
+def test_a_block_mixes_the_shards_of_its_group(source, rows):
+    def shards_of(rows):
+        tokens = set(tokens_of(rows))
+        return {file for file in source.train if tokens & set(tokens_in([file]))}
+
+    group = [row for row in rows if tuple(row["data_position"][:2]) == (0, 0)]
+    block = [row for row in group if row["data_position"][2] == 0]
+    assert shards_of(block) == shards_of(group)
+    assert len(shards_of(group)) > 1
+
+
 def test_an_epoch_hides_other_tokens_than_the_one_before(source):
     hidden = [
         {int(i) for row in rows for i in row["mask_ids"][row["mask_weights"] == 1]}
@@ -188,6 +207,10 @@ def test_every_position_resumes_bit_for_bit(source, rows):
     )
     expected = [row for i in range(num_rows) for row in rows[i + 1 : i + 3]]
     assert_same_rows(list(resumed.unbatch().as_numpy_iterator()), expected)
+    # What is skipped at first is not skipped again in later groups and epochs.
+    for i in (5, 25):
+        rest = take_rows(source, len(rows) - i - 1, position=positions[i])
+        assert_same_rows(rest, rows[i + 1 :])
     ends = {int(np.argmax(a != b)) for a, b in itertools.pairwise(positions)}
     assert ends == {0, 1, 2, 3}, "no end of an epoch, group or block was met"
 

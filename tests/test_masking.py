@@ -90,6 +90,7 @@ def test_only_candidates_are_hidden_and_none_twice():
     [
         (0.0, [1, 1, 0, 0]),
         (0.3, [2, 1, 0, 0]),
+        (0.35, [3, 1, 0, 0]),
         (0.5, [4, 1, 0, 0]),
         (1.0, [5, 1, 0, 0]),
     ],
@@ -129,6 +130,12 @@ def test_the_same_seed_hides_the_same_and_another_hides_others():
     first, again, other = (hide(ROWS, seed=(seed, 0)) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.token_ids, again.token_ids)
     assert hidden_positions(first) != hidden_positions(other)
+    # Where all is hidden, the seed still says what shows [MASK].
+    faces = [
+        hide(ROWS, seed=(seed, 0), rate=1.0, max_predictions=8, mask_token_rate=0.5)
+        for seed in range(4)
+    ]
+    assert len({str(masked.token_ids.numpy()) for masked in faces}) > 1
 
 
 def test_a_word_is_hidden_whole_or_not_at_all():

@@ -135,7 +135,7 @@ def test_verdicts_are_counted_over_real_tokens(electra):
     token_ids, is_replaced = fill(sampled)
     flagged = judge(electra, token_ids) > 0
     real = np.asarray(BATCH["example_ids"]) > 0
-    assert 0 < is_replaced.sum()
+    assert is_replaced.any()
     assert 0 < (flagged & real).sum() < real.sum()
     want = {
         "flagged": (flagged & real).sum(),

@@ -151,6 +151,14 @@ def test_segments_part_between_sentences_near_the_middle():
     assert splits == {7, 13}
 
 
+@pytest.mark.parametrize("first", [3, 7, 13, 17])
+def test_the_only_place_between_sentences_is_taken(first):
+    document = [list(range(10, 10 + first)), list(range(10 + first, 30))]
+    for seed in range(4):
+        (example,) = examples_of(pack([document], 23, 23, seed=(seed, 1)))
+        assert example[0].index(SEP) - 1 == first
+
+
 def test_one_long_sentence_parts_in_the_middle():
     (example,) = examples_of(pack([[list(range(10, 27))]], 23, 23))
     assert example[0].index(SEP) == 1 + 8
@@ -178,6 +186,11 @@ def test_best_fit_by_hand():
     assert rows[0] == rows[3]
     assert len({*rows}) == places.num_rows == 3
     assert places.offset.numpy().tolist() == [6, 7, 0, 0, 0]
+
+    # When 3 comes, the row with 10 and 7 has room for 3 and the one with 14 for 6.
+    places = packing.place_examples(tf.constant([14, 3, 10, 7]), 20)
+    assert places.row.numpy().tolist() == [0, 1, 1, 1]
+    assert places.offset.numpy().tolist() == [0, 17, 0, 10]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def settings(dropout=0.0, **train):
         max_positions=9,
         hidden_dropout_rate=dropout,
         attention_dropout_rate=dropout,
+        initializer_range=0.3,  # Else all logits would be about 0.
     )
     return config.PretrainConfig(
         model=model,
@@ -137,9 +138,10 @@ def test_an_update_follows_the_clipped_gradient_of_both_mean_losses(trainee):
 def test_micro_batches_give_what_the_whole_batch_gives(one_replica):
     model = pretrainer.build(settings(**SGD, accumulation_steps=4))
     sums = run(tf.function(model.update), BATCHES)
-    assert_same(weights_of(model), one_replica[0], rtol=1e-5, atol=1e-6)
+    assert_same(sums[0], one_replica[1][0], rtol=2e-6, atol=0)
     for got, want in zip(sums, one_replica[1], strict=True):
-        assert_same(got, want, rtol=1e-5, atol=1e-6)
+        assert_same(got, want, rtol=1e-5, atol=1e-5)
+    assert_same(weights_of(model), one_replica[0], rtol=1e-5, atol=1e-5)
 
 
 def distribute(strategy, batch):
@@ -191,6 +193,21 @@ def test_the_whole_update_compiles_with_xla(trainee, one_replica):
         assert_same(got, want, rtol=1e-4, atol=1e-4)
 
 
+def test_mixed_precision_trains_float32_weights_on_nearly_the_same_loss(one_replica):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = pretrainer.build(settings(**SGD))
+    before = weights_of(model)
+    (sums,) = run(tf.function(model.update), BATCHES[:1])
+    want = one_replica[1][0]
+    for name in ("mlm_loss", "rtd_loss", "gradient_norm"):
+        # bfloat16 has 8 bits: 0.4 % an operation.
+        assert 1e-6 < abs(sums[name] / want[name] - 1.0) < 0.1, name
+    assert sums["finite"] == 1.0
+    after = weights_of(model)
+    assert {value.dtype for value in after.values()} == {np.dtype("float32")}
+    assert any(np.any(after[name] != value) for name, value in before.items())
+
+
 def test_zero_sums_have_the_names_and_shapes_of_an_updates_sums(trainee, one_replica):
     zeros = trainee.model.zero_sums()
     assert {name: value.shape for name, value in zeros.items()} == {
@@ -209,12 +226,12 @@ def test_a_nan_is_reported_as_not_finite(trainee):
 
 def test_one_batch_is_learnt_and_from_the_same_start_in_the_same_way():
     pupil = Trainee(settings(dropout=0.1, learning_rate=1e-2))
-    batch = make_batch(3, rows=2)
+    batch = make_batch(7, rows=2)
     sums = run(pupil.update, [batch] * 30)
     for name in ("mlm_loss", "rtd_loss"):
-        first = np.mean([s[name] for s in sums[:3]])
-        last = np.mean([s[name] for s in sums[-3:]])
-        assert last < 0.9 * first, name
+        losses = [s[name] for s in sums]
+        # The generator moves, so that the discriminator's loss rises at times.
+        assert np.mean(losses[10:]) < 0.75 * np.mean(losses[:3]), name
     again = run(pupil.restart().update, [batch] * 5)
     for got, want in zip(again, sums, strict=False):
         assert_same(got, want, rtol=0, atol=0)

@@ -208,15 +208,17 @@ TEXTS = [
 
 
 def test_a_trained_vocabulary_is_valid_and_as_large_as_asked_for():
-    tokens = tokenizer.train_vocab(TEXTS, 57, UNCASED)
+    tokens = tokenizer.train_vocab(TEXTS * 3, 57, UNCASED)
     tokenizer.check_vocab(tokens, "trained")
     assert tokens[:5] == list(tokenizer.SPECIAL_TOKENS)
     assert len(tokens) == 57
 
 
 def test_training_learns_the_words_of_the_text_as_the_settings_cut_them():
-    assert {"newest", "ete", "the"} < set(tokenizer.train_vocab(TEXTS, 997, UNCASED))
-    assert {"\u00e9t\u00e9"} < set(tokenizer.train_vocab(TEXTS, 997, CASED))
+    assert {"newest", "ete", "the"} < set(
+        tokenizer.train_vocab(TEXTS * 3, 997, UNCASED)
+    )
+    assert {"\u00e9t\u00e9"} < set(tokenizer.train_vocab(TEXTS * 3, 997, CASED))
 
 
 def test_the_same_text_trains_the_same_vocabulary():
