@@ -348,7 +348,9 @@ class BuildDataConfig(Settings):
     )
     validation_rate: Rate = Field(0.01, description="Share of documents held out.")
     shard_tokens: PositiveInt = Field(
-        8_000_000, description="A shard is closed when it holds as many tokens."
+        4_000_000,
+        description="A shard is closed when it holds as many tokens; "
+        "min_shards of them are held in memory, about 2.2 bytes a token.",
     )
     min_shards: PositiveInt = Field(
         16, description="Training shards filled side by side: small data has as many."

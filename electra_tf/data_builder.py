@@ -261,26 +261,40 @@ class _Folder:
 
 
 class _OpenShard:
+    """A shard being filled: held in memory, as its records are written in random order.
+
+    Else an epoch would begin with what the corpus begins with, in every shard.
+    """
+
     def __init__(self, folder: _Folder, file: str) -> None:
         self.file = file
-        self.documents = 0
         self.tokens = 0
         self._path = folder.add(file)
-        self._writer = tf.io.TFRecordWriter(str(self._path))
+        self._records: list[tuple[int, bytes]] = []
 
-    def write(self, document: tokenizer.TokenizedDocument) -> None:
-        try:
-            self._writer.write(records.serialize(*document))
-        except tf.errors.OpError as error:
-            raise _cannot_write(self._path, error) from None
-        self.documents += 1
+    @property
+    def documents(self) -> int:
+        return len(self._records)
+
+    def write(self, draw: int, document: tokenizer.TokenizedDocument) -> None:
+        self._records.append((draw, records.serialize(*document)))
         self.tokens += document.token_ids.size
 
-    def close(self) -> None:
+    def close(self) -> records.Shard:
         try:
-            self._writer.close()
+            with tf.io.TFRecordWriter(str(self._path)) as writer:
+                for _, record in sorted(self._records):
+                    writer.write(record)
         except tf.errors.OpError as error:
             raise _cannot_write(self._path, error) from None
+        closed = records.Shard(
+            file=self.file,
+            documents=self.documents,
+            tokens=self.tokens,
+            bytes=self._path.stat().st_size,
+        )
+        self._records = []
+        return closed
 
 
 class _Split:
@@ -294,41 +308,32 @@ class _Split:
         self._num_open = num_open
         self._max_tokens = max_tokens
         self._open: dict[int, _OpenShard] = {}
-        self._shards: list[_OpenShard] = []
+        self._closed: list[records.Shard] = []
 
-    def __len__(self) -> int:
-        return len(self._shards)
+    def __bool__(self) -> bool:
+        return bool(self._open or self._closed)
 
     def write(self, draw: int, document: tokenizer.TokenizedDocument) -> None:
         slot = draw % self._num_open
         shard = self._open.get(slot)
         if shard is None:
-            file = f"{self._name}/part-{len(self._shards):05}.tfrecord"
+            number = len(self._open) + len(self._closed)
+            file = f"{self._name}/part-{number:05}.tfrecord"
             shard = self._open[slot] = _OpenShard(self._folder, file)
-            self._shards.append(shard)
-        shard.write(document)
+        shard.write(draw, document)
         if shard.tokens >= self._max_tokens:
-            shard.close()
-            del self._open[slot]
+            self._closed.append(self._open.pop(slot).close())
 
     def close(self) -> list[records.Shard]:
         """Closes the shards and gives them their names, which tell their number."""
-        for shard in self._open.values():
-            shard.close()
-        closed = []
-        for number, shard in enumerate(self._shards):
-            file = f"{self._name}/part-{number:05}-of-{len(self._shards):05}.tfrecord"
-            path = self._folder.add(file)
-            (self._folder.path / shard.file).rename(path)
-            closed.append(
-                records.Shard(
-                    file=file,
-                    documents=shard.documents,
-                    tokens=shard.tokens,
-                    bytes=path.stat().st_size,
-                )
-            )
-        return closed
+        self._closed += [shard.close() for shard in self._open.values()]
+        self._closed.sort(key=lambda shard: shard.file)
+        named = []
+        for number, shard in enumerate(self._closed):
+            file = f"{self._name}/part-{number:05}-of-{len(self._closed):05}.tfrecord"
+            (self._folder.path / shard.file).rename(self._folder.add(file))
+            named.append(shard.model_copy(update={"file": file}))
+        return named
 
 
 class _SplitWriter:

@@ -7,8 +7,7 @@ Out:  a strategy; one loop runs under all of them (training_loop).
 import json
 import os
 import socket
-import sys
-import threading
+import time
 from typing import Any
 
 import keras
@@ -137,22 +136,15 @@ def _tpu_strategy(tpu: str) -> tf.distribute.Strategy:
 def _multi_worker_strategy(text: str) -> tf.distribute.Strategy:
     cluster, kind, index = _read_tf_config(text)
     own = cluster[kind][index]
-    _refuse_taken_port(own)
-    others = [
-        address for members in cluster.values() for address in members if address != own
-    ]
-    found = threading.Event()
-    watch = threading.Thread(target=_give_up, args=(found, others), daemon=True)
-    watch.start()
+    workers = [address for members in cluster.values() for address in members]
+    _meet(own, [address for address in workers if address != own])
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         raise errors.UserError(
             f"TF_CONFIG: the workers did not find each other ({error.message[:200]}); "
-            f"start the same command on all of {', '.join(others)}"
+            f"start the same command on all of {', '.join(workers)}"
         ) from None
-    finally:
-        found.set()
 
 
 def _read_tf_config(text: str) -> tuple[dict[str, list[str]], str, int]:
@@ -171,36 +163,43 @@ def _read_tf_config(text: str) -> tuple[dict[str, list[str]], str, int]:
     return cluster, kind, index
 
 
-def _refuse_taken_port(address: str) -> None:
-    port = address.rpartition(":")[2]
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", int(port)))
-        except (OSError, ValueError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise errors.UserError(
-                f"TF_CONFIG: cannot listen on {address}: {reason}; choose a free port"
-            ) from None
+def _meet(own: str, others: list[str]) -> None:
+    """Waits until every worker answers on its port.
+
+    TensorFlow itself would wait for hours, deaf to signals.
+    """
+    deadline = time.monotonic() + CLUSTER_TIMEOUT_SECONDS
+    with _listen(own):
+        while missing := [address for address in others if not _answers(address)]:
+            if time.monotonic() > deadline:
+                raise errors.UserError(
+                    f"TF_CONFIG: after {CLUSTER_TIMEOUT_SECONDS} s no answer from "
+                    f"{', '.join(missing)}; start the same command there"
+                )
+            others = missing  # One answer is enough: then TensorFlow takes over.
+            time.sleep(0.2)
 
 
-def _give_up(found: threading.Event, others: list[str]) -> None:
-    """Ends the process if the cluster does not form: TensorFlow waits for hours."""
-    if found.wait(CLUSTER_TIMEOUT_SECONDS):
-        return
-    silent = [address for address in others if not _answers(address)]
-    sys.stderr.write(
-        f"error: TF_CONFIG: after {CLUSTER_TIMEOUT_SECONDS} s no answer from "
-        f"{', '.join(silent or others)}; start the same command there\n"
-    )
-    sys.stderr.flush()
-    os._exit(1)
+def _listen(address: str) -> socket.socket:
+    """Opens this worker's port until TensorFlow does."""
+    try:
+        where = ("", int(address.rpartition(":")[2]))
+        if socket.has_dualstack_ipv6():
+            family = socket.AF_INET6
+            return socket.create_server(where, family=family, dualstack_ipv6=True)
+        return socket.create_server(where)
+    except (OSError, ValueError, OverflowError) as error:
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else str(error)
+        raise errors.UserError(
+            f"TF_CONFIG: cannot listen on {address}: {reason}; choose a free port"
+        ) from None
 
 
 def _answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), timeout=2):
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
             return True
-    except OSError:
+    except (OSError, ValueError, OverflowError):
         return False

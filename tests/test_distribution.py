@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import time
 
 import commands
 import numpy as np
@@ -129,7 +128,7 @@ def test_training_changed_the_weights(trained_on_one):
     start = weights(pretrainer.build(SETTINGS))
     moved = [np.abs(trained_on_one[name] - start[name]).max() for name in start]
     assert len(moved) > 20
-    assert min(moved) > 1e-3
+    assert np.median(moved) > 1e-2  # Key biases hardly have a gradient.
 
 
 def test_two_replicas_learn_what_one_learns(trained_on_one):
@@ -206,23 +205,16 @@ def test_a_port_that_is_taken_is_named(monkeypatch):
             distribution.strategy()
 
 
-def wait_in_vain(seconds):
-    distribution.CLUSTER_TIMEOUT_SECONDS = seconds
-    distribution.strategy()
-
-
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_worker_that_does_not_come_is_named_in_time(index, tmp_path):
+def test_a_worker_that_does_not_come_is_named_in_time(index, monkeypatch):
     ports = free_ports(2)
-    start = time.monotonic()
-    process = commands.Started(
-        tmp_path, wait_in_vain, 2, TF_CONFIG=tf_config(ports, index)
-    )
-    commands.assert_ends_in_one_line(
-        process,
-        f"after 2 s no answer from localhost:{ports[1 - index]}; start the same",
-    )
-    assert time.monotonic() - start < 60
+    monkeypatch.setenv("TF_CONFIG", tf_config(ports, index))
+    monkeypatch.setattr(distribution, "CLUSTER_TIMEOUT_SECONDS", 0.5)
+    missing = f"localhost:{ports[1 - index]}"
+    with pytest.raises(
+        errors.UserError, match=f"0.5 s no answer from {missing}; start"
+    ):
+        distribution.strategy()
 
 
 @pytest.mark.parametrize("name", ["nope", "local"])
