@@ -75,11 +75,12 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
         outcome = training_loop.run(
             loop, model, checkpoints if is_chief else None, settings, listener, step
         )
-        if outcome.finished:
-            # On all workers; empty where this session had no step left to make.
-            metrics = outcome.validation or training_loop.evaluate(loop, model)
-            if is_chief:
-                _finish(folder, settings, model, vocab, source, data, metrics, listener)
+        if not outcome.finished:
+            return
+        # On all workers; empty where this session had no step left to make.
+        metrics = outcome.validation or training_loop.evaluate(loop, model)
+    if is_chief:
+        _finish(folder, settings, model, vocab, source, data, metrics, listener)
 
 
 def _read_vocab(

@@ -5,10 +5,14 @@ python scripts/bench_input.py --records=DATA_FOLDER [--batch_rows=128]
 
 import argparse
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from electra_tf import config, input_pipeline
 
