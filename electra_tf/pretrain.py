@@ -5,7 +5,7 @@ python -m electra_tf.pretrain --config=configs/small.yaml --workdir=runs/small
 
 from absl import flags
 
-from electra_tf import cli, config, pretraining
+from electra_tf import cli, config
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made, or resumed.")
 TPU = flags.DEFINE_string("tpu", None, "Name of a TPU; local on a TPU VM.")
@@ -17,6 +17,10 @@ def main() -> None:
     """Trains to the end of the schedule, or until a signal."""
     settings = cli.load(config.PretrainConfig)
     workdir = cli.require("workdir", "name the folder that this run writes")
+
+    # Not above: --help and --print_config need no TensorFlow.
+    from electra_tf import pretraining
+
     pretraining.run(settings, workdir, TPU.value)
 
 

@@ -18,4 +18,4 @@ make_environment requirements.txt requirements-dev.txt
 .venv/bin/ruff check --output-format concise
 .venv/bin/ruff format --check
 .venv/bin/mypy
-.venv/bin/python -m pytest -n 2 ${selection[@]+"${selection[@]}"} "$@"
+.venv/bin/python -m pytest -n 2 --dist loadscope ${selection[@]+"${selection[@]}"} "$@"

@@ -44,6 +44,12 @@ def _same_start_for_every_test():
 
 
 @pytest.fixture(scope="session")
+def two_replicas():
+    """Shares the work out to two CPUs; a second such strategy would collide with it."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
 def tiny_model_config():
     """An encoder whose sizes all differ: E=10, D=12, H=3, V as in tiny_vocab."""
     return config.ModelConfig(

@@ -131,9 +131,8 @@ def test_training_changed_the_weights(trained_on_one):
     assert np.median(moved) > 1e-2  # Key biases hardly have a gradient.
 
 
-def test_two_replicas_learn_what_one_learns(trained_on_one):
-    strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
-    assert_all_close(train(strategy), trained_on_one)
+def test_two_replicas_learn_what_one_learns(trained_on_one, two_replicas):
+    assert_all_close(train(two_replicas), trained_on_one)
 
 
 def test_two_workers_learn_what_one_learns(trained_on_one, tmp_path):
@@ -170,11 +169,10 @@ def test_a_cpu_compiles_only_when_told(xla, compiled):
     assert distribution.compile_step(strategy, xla) == compiled
 
 
-def test_replicas_and_micro_batches_must_divide_the_batch():
-    strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
-    assert distribution.rows_per_replica(strategy, 12, 3) == 6
+def test_replicas_and_micro_batches_must_divide_the_batch(two_replicas):
+    assert distribution.rows_per_replica(two_replicas, 12, 3) == 6
     with pytest.raises(errors.UserError, match=r"batch_size=10: 2 replicas times .*=3"):
-        distribution.rows_per_replica(strategy, 10, 3)
+        distribution.rows_per_replica(two_replicas, 10, 3)
 
 
 # What may be amiss.

@@ -245,14 +245,13 @@ def test_more_workers_than_shards_are_refused(source):
         open_batches(source, num_workers=6)
 
 
-def test_it_can_be_distributed(source, rows):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_it_can_be_distributed(source, rows, two_replicas):
     batches = iter(
-        strategy.distribute_datasets_from_function(
+        two_replicas.distribute_datasets_from_function(
             lambda _: open_batches(source, batch_rows=3)
         )
     )
-    parts = strategy.experimental_local_results(next(batches)["token_ids"])
+    parts = two_replicas.experimental_local_results(next(batches)["token_ids"])
     expected = np.stack([row["token_ids"] for row in rows[:6]])
     np.testing.assert_array_equal(np.concatenate(parts), expected)
 

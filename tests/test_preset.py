@@ -13,8 +13,6 @@ import pytest
 from electra_tf import config, errors, models, preset, tokenizer
 
 # Keras 3.15 saves a variable of TensorFlow 2.21 in a way that numpy 2 will drop.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
-
 TOKENIZER = config.TokenizerConfig(lowercase=False, strip_accents=True, split_cjk=False)
 
 

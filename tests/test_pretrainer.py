@@ -101,12 +101,6 @@ def one_replica(trainee):
     return weights_of(trainee.model), sums
 
 
-@pytest.fixture(scope="module")
-def two_replicas():
-    """One strategy for all: a second on the same devices takes the same collectives."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def test_an_update_follows_the_clipped_gradient_of_both_mean_losses(trainee):
     model, batch = trainee.restart().model, BATCHES[0]
     before = weights_of(model)

@@ -12,8 +12,6 @@ import tensorflow as tf
 from electra_tf import config, errors, preset, pretrainer, pretraining, tokenizer
 
 # Keras 3.15 saves a variable of TensorFlow 2.21 in a way that numpy 2 will drop.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
-
 GOLDEN = Path(__file__).parent / "golden" / "losses_debug.txt"
 
 

@@ -167,7 +167,7 @@ def test_nobody_imports_a_verb_and_only_commands_have_flags():
 
 def test_pretraining_loads_neither_tensorflow_text_nor_keras_hub():
     assert verbs()
-    code = "import electra_tf.pretrain, sys; print(*sys.modules)"
+    code = "import electra_tf.pretraining, sys; print(*sys.modules)"
     process = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
