@@ -5,10 +5,12 @@ Out:  the process: its exit code, and what it wrote to stdout and stderr.
 """
 
 import contextlib
+import json
 import multiprocessing
 import os
 import runpy
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -78,6 +80,23 @@ def run_command(verb: str, *flags: str) -> None:
     """Does what `python -m electra_tf.<verb>` does, in this process."""
     sys.argv = [verb, *flags]
     runpy.run_module(f"electra_tf.{verb}", run_name="__main__")
+
+
+def tf_config(ports: list[int], index: int) -> str:
+    """Returns TF_CONFIG for worker `index` of a cluster on this machine."""
+    workers = [f"localhost:{port}" for port in ports]
+    return json.dumps(
+        {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+    )
+
+
+def free_ports(count: int) -> list[int]:
+    """Returns ports that nobody listened on a moment ago."""
+    probes = [socket.create_server(("", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
 
 def assert_ends_in_one_line(process: Started, *parts: str) -> None:

@@ -1,6 +1,5 @@
 """One device, several, several machines: the same numbers; and what may be amiss."""
 
-import json
 import os
 import socket
 
@@ -98,21 +97,6 @@ def train_as_worker(file):
     np.savez(file, **{name.replace("/", "|"): value for name, value in found.items()})
 
 
-def tf_config(ports, index):
-    workers = [f"localhost:{port}" for port in ports]
-    return json.dumps(
-        {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-    )
-
-
-def free_ports(count):
-    probes = [socket.create_server(("", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 def assert_all_close(found, expected):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -136,11 +120,11 @@ def test_two_replicas_learn_what_one_learns(trained_on_one, two_replicas):
 
 
 def test_two_workers_learn_what_one_learns(trained_on_one, tmp_path):
-    ports = free_ports(2)
+    ports = commands.free_ports(2)
     files = [tmp_path / f"{index}.npz" for index in range(2)]
     workers = [
         commands.Started(
-            tmp_path, train_as_worker, file, TF_CONFIG=tf_config(ports, index)
+            tmp_path, train_as_worker, file, TF_CONFIG=commands.tf_config(ports, index)
         )
         for index, file in enumerate(files)
     ]
@@ -198,15 +182,17 @@ def test_a_malformed_tf_config_is_shown_with_what_is_wanted(text, monkeypatch):
 def test_a_port_that_is_taken_is_named(monkeypatch):
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        monkeypatch.setenv("TF_CONFIG", tf_config([*free_ports(1), port], 1))
+        monkeypatch.setenv(
+            "TF_CONFIG", commands.tf_config([*commands.free_ports(1), port], 1)
+        )
         with pytest.raises(errors.UserError, match=f"localhost:{port}: .*a free port"):
             distribution.strategy()
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_worker_that_does_not_come_is_named_in_time(index, monkeypatch):
-    ports = free_ports(2)
-    monkeypatch.setenv("TF_CONFIG", tf_config(ports, index))
+    ports = commands.free_ports(2)
+    monkeypatch.setenv("TF_CONFIG", commands.tf_config(ports, index))
     monkeypatch.setattr(distribution, "CLUSTER_TIMEOUT_SECONDS", 0.5)
     missing = f"localhost:{ports[1 - index]}"
     with pytest.raises(

@@ -5,7 +5,6 @@ The real command, in processes of its own; every result is compared bit for bit.
 
 import json
 import signal
-import socket
 import time
 
 import commands
@@ -25,7 +24,7 @@ def start(tmp_path_factory, tiny_run):
 
     def start_workers(workdir, workers=1, flags=()):
         folder = tmp_path_factory.mktemp("output")
-        ports = free_ports(workers)
+        ports = commands.free_ports(workers)
         return [
             commands.pretrain(
                 folder,
@@ -33,27 +32,12 @@ def start(tmp_path_factory, tiny_run):
                 f"--workdir={workdir}",
                 *FLAGS,
                 *flags,
-                **({"TF_CONFIG": tf_config(ports, i)} if workers > 1 else {}),
+                **({"TF_CONFIG": commands.tf_config(ports, i)} if workers > 1 else {}),
             )
             for i in range(workers)
         ]
 
     return start_workers
-
-
-def tf_config(ports, index):
-    workers = [f"localhost:{port}" for port in ports]
-    return json.dumps(
-        {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-    )
-
-
-def free_ports(count):
-    probes = [socket.create_server(("", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def run_to_the_end(start, workdir, workers=1):
@@ -206,7 +190,7 @@ def test_when_one_of_two_workers_dies_the_other_says_so(start, victim, tmp_path)
 
 @pytest.mark.slow
 def test_workers_that_see_different_workdirs_are_refused(start, whole_of_two, tmp_path):
-    ports = free_ports(2)
+    ports = commands.free_ports(2)
     (tmp_path / "output").mkdir()
     config_file = str(whole_of_two / "config.yaml")
     workers = [
@@ -214,7 +198,7 @@ def test_workers_that_see_different_workdirs_are_refused(start, whole_of_two, tm
             tmp_path / "output",
             f"--config={config_file}",
             f"--workdir={workdir}",
-            TF_CONFIG=tf_config(ports, i),
+            TF_CONFIG=commands.tf_config(ports, i),
         )
         for i, workdir in enumerate([whole_of_two, tmp_path / "empty"])
     ]

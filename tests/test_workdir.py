@@ -90,7 +90,9 @@ def test_another_setting_is_refused_with_its_name_and_both_values(
     ],
 )
 def test_what_changes_no_number_may_change(begun, sections):
-    open_it(begun, change(**sections))
+    changed = change(**sections)
+    open_it(begun, changed)
+    assert config.load(config.PretrainConfig, str(begun / "config.yaml")) == changed
 
 
 def test_other_data_are_refused(begun):
@@ -141,6 +143,7 @@ def test_a_worker_does_not_mind_what_the_chief_is_just_writing(tmp_path):
     (tmp_path / "config.yaml.tmp").touch()
     (tmp_path / "metrics.jsonl").touch()
     open_it(tmp_path, is_chief=False)
+    assert sorted(os.listdir(tmp_path)) == ["config.yaml.tmp", "metrics.jsonl"]
 
 
 def test_a_folder_below_a_file_cannot_be_made(tmp_path):
