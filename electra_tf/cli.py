@@ -31,7 +31,7 @@ def load(kind: type[AnySettings]) -> AnySettings:
     """Reads this invocation's settings; with --print_config, prints them and exits."""
     settings = config.load(kind, CONFIG.value, SET.value)
     if PRINT_CONFIG.value:
-        print(config.describe(settings))
+        print(config.describe(settings), flush=True)
         sys.exit(0)
     return settings
 
@@ -61,6 +61,8 @@ def run(main: Callable[[], None]) -> None:
             main()
         except errors.UserError as error:
             _end(str(error))
+        except BrokenPipeError:  # Whoever read, such as head, has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             if error.filename is None or error.strerror is None:
                 raise

@@ -102,6 +102,10 @@ def read_run(workdir: str, name: str) -> Run:
         )
     notes = [f"metrics.jsonl: broken lines skipped: {num_broken}"] if num_broken else []
     info = _read_mapping(os.path.join(workdir, "run.json"), json.loads, notes)
+    # The first session stands above as the run's own; of the others, when.
+    resumed = [session.get("date", "?") for session in info.pop("sessions", [])[1:]]
+    if resumed:
+        info["resumed"] = ", ".join(resumed)
     settings = _read_mapping(
         os.path.join(workdir, "config.yaml"), yaml.safe_load, notes
     )

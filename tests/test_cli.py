@@ -48,6 +48,7 @@ def run(tmp_path_factory):
             check=False,
         )
 
+    start.script = script
     return start
 
 
@@ -101,6 +102,20 @@ def test_an_unknown_flag_is_refused_with_the_nearest(run):
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
     assert "Unknown command line flag 'pleace'. Did you mean: place ?" in process.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(run):
+    command = f"'{sys.executable}' '{run.script}' --print_config | true"
+    process = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env={"PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (process.stdout, process.stderr) == ("", "")
+    assert process.returncode == 0
 
 
 def test_print_config_prints_every_setting_and_stops(run):

@@ -304,6 +304,15 @@ def test_what_is_missing_or_broken_is_noted_on_the_page(tmp_path):
     assert not [text for text in page.texts("h2") if text.startswith(("Held", "Sett"))]
 
 
+def test_of_later_sessions_the_page_says_when(tmp_path):
+    sessions = [{"date": f"2026-11-0{day}", "commit": "abc"} for day in (1, 2, 3)]
+    run = write_run(tmp_path / "run", run_json=json.dumps({"sessions": sessions}))
+    _, page = write_page(tmp_path, run)
+    cells = page.texts("td")
+    assert "2026-11-02, 2026-11-03" in cells
+    assert not any("abc" in cell for cell in cells)
+
+
 def test_a_page_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
     run = write_run(tmp_path / "run")
     output = run / "metrics.jsonl" / "page.html"
