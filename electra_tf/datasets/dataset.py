@@ -1,0 +1,86 @@
+"""What a task's data is once it is read, whatever file it came from.
+
+Predictions, as `score` and `write_submission` take them, in the order of a split:
+classification a class each, regression a number, tagging a list of tags, multiple
+choice an index. Question answering: {id: metrics.QaPrediction}.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from electra_tf import errors
+
+KINDS = (
+    "classification",
+    "regression",
+    "tagging",
+    "question_answering",
+    "multiple_choice",
+)
+
+
+class Question(NamedTuple):
+    """What is asked, and the text that may hold the answer."""
+
+    question: str
+    context: str
+
+
+class Answer(NamedTuple):
+    """A span of the context."""
+
+    text: str
+    start: int  # in characters; -1 where the context does not hold the text
+
+
+class Choice(NamedTuple):
+    """A prompt and what may follow it."""
+
+    prompt: str
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples of one split, and their labels."""
+
+    # Unique in question answering. Else as the file has them, or its row numbers.
+    ids: list[str]
+    # Classification, regression: str or (str, str). Tagging: list of words. Question
+    # answering: Question. Multiple choice: Choice.
+    inputs: list[Any]
+    # Classification: str. Regression: float. Tagging: list of tags. Question answering:
+    # list of Answer, empty = unanswerable; train on the first. Multiple choice: int.
+    labels: list[Any] | None  # None where there are none: a test set
+    source: str  # the file
+    skipped: int = 0  # rows that could not be used
+    remark: str = ""  # one line on what was skipped or mended, for the log
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The splits of a task and how to score it."""
+
+    name: str
+    kind: str  # one of KINDS
+    # Classification: the classes in order. Tagging: the tags of all splits, sorted, O
+    # first. Else none.
+    labels: tuple[str, ...]
+    splits: dict[str, Split]  # train, dev, test, dev_mismatched, ..., diagnostic
+    metric: str  # the main one of `score`; higher is better
+    score: Callable[[Any, Split], dict[str, float]]  # (predictions, split)
+    symmetric: bool = False  # The order of a pair does not matter: MRPC, STS-B.
+    # (folder, split's name, split, predictions) -> the file written.
+    write_submission: Callable[[str, str, Split, Any], str] | None = None
+
+    def split(self, name: str) -> Split:
+        """Returns a split.
+
+        Raises:
+            UserError: it is not there.
+        """
+        if name not in self.splits:
+            there = ", ".join(f"{key} ({s.source})" for key, s in self.splits.items())
+            raise errors.UserError(f"{self.name} has no {name} split; it has {there}")
+        return self.splits[name]

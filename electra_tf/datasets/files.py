@@ -1,0 +1,194 @@
+r"""Finds the files of a data set and reads their text.
+
+In:   a folder, the names that a split's file may have.
+Out:  paths; text without byte order mark, or its lines; a count of unusable rows.
+
+Only "\n" and "\r\n" end a line. A name that ends in .gz is unpacked.
+"""
+
+import gzip
+import itertools
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from electra_tf import errors
+
+# Above this share of unusable rows a file is refused: it is another format.
+MAX_BAD_RATE = 0.01
+
+# What the file of a split is called, but for its ending.
+STEMS: dict[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "dev": ("dev", "valid", "validation"),
+    "test": ("test",),
+}
+
+
+def locate(
+    folder: str,
+    stems: Mapping[str, Iterable[str]],
+    endings: Iterable[str],
+    given: Mapping[str, str | None],
+) -> dict[str, Path]:
+    """Returns the file of each split that is there.
+
+    Args:
+        folder: where to look.
+        stems: the names that each split's file may have, without ending.
+        endings: with their dot; "" for none.
+        given: files that the user named, relative to the folder; None = look.
+
+    Raises:
+        UserError: no folder, no file, or two for one split.
+    """
+    root = check_folder(folder)
+    endings = [ending + packed for ending in endings for packed in ("", ".gz")]
+    found = {}
+    for split, names in stems.items():
+        name = given.get(split)
+        if name:
+            found[split] = root / name
+            continue
+        names = [stem + ending for stem in names for ending in endings]
+        there = [root / name for name in names if (root / name).is_file()]
+        if len(there) > 1:
+            raise errors.UserError(
+                f"{folder} holds {' and '.join(path.name for path in there)}; "
+                f"say which with the option {split}"
+            )
+        if there:
+            found[split] = there[0]
+    if not found:
+        wanted = sorted({stem for names in stems.values() for stem in names})
+        raise errors.UserError(
+            f"{folder} holds no {', '.join(wanted)} with an ending of "
+            f"{' '.join(ending or '(none)' for ending in endings)}; "
+            "name the files with the options train, dev, test"
+        )
+    return found
+
+
+def check_folder(folder: str) -> Path:
+    """Returns the folder's path.
+
+    Raises:
+        UserError: it is none.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        what = "is a file, want its folder" if root.exists() else "is not there"
+        raise errors.UserError(f"data folder {folder} {what}")
+    return root
+
+
+def read_text(path: Path) -> str:
+    """Returns all text of a file.
+
+    Raises:
+        UserError: it is not there, damaged, empty, or not UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+        if path.name.endswith(".gz"):
+            data = gzip.decompress(data)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise errors.UserError(f"{path} is damaged: {error}") from None
+    except OSError as error:
+        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        text = data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise errors.UserError(
+            f"{path}, line {line} is not UTF-8 (byte {error.start} is "
+            f"0x{data[error.start]:02x}); convert the file, for example with iconv"
+        ) from None
+    if not text.strip():
+        raise errors.UserError(f"{path} is empty")
+    return text
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields (number from 1, line without its end); a blank line is "".
+
+    Raises:
+        UserError: as `read_text`.
+    """
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        yield number, line.removesuffix("\r") if line.strip() else ""
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Parses JSON.
+
+    Raises:
+        UserError: it is none; `where` names the place.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise errors.UserError(f"{where} is not JSON: {error}") from None
+
+
+def clean(text: str) -> str:
+    """Replaces halves of surrogate pairs, which JSON can write and UTF-8 cannot."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def check_columns(path: Path, there: Iterable[str], wanted: Iterable[str]) -> None:
+    """Checks that all wanted columns are there.
+
+    Raises:
+        UserError: one is not.
+    """
+    there = list(there)
+    for name in wanted:
+        if name not in there:
+            raise errors.UserError(
+                f"{path} has no column {name!r}; it has {name_some(there)}"
+            )
+
+
+def name_some(names: Iterable[str]) -> str:
+    """Returns names for a message, which stays short however many and long they are."""
+    shown = [f"{name!r:.40}" for name in itertools.islice(names, 21)]
+    return ", ".join(shown[:20]) + (", ..." if len(shown) > 20 else "")
+
+
+class BadRows:
+    """Rows of a file that cannot be used: few are skipped, many are refused."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reasons: list[str] = []
+
+    def add(self, where: str, reason: str) -> None:
+        """Counts a row; `where` is its place in the file, as in "line 3"."""
+        self._reasons.append(f"{where}: {reason}")
+
+    def check(self, num_good: int, labelled: bool) -> tuple[int, str]:
+        """Returns how many there are, and a line that says so.
+
+        Args:
+            num_good: the other rows.
+            labelled: False allows none: every row must get its prediction.
+
+        Raises:
+            UserError: too many, or no good ones.
+        """
+        num_bad = len(self._reasons)
+        total = num_bad + num_good
+        if num_bad > MAX_BAD_RATE * total or (num_bad and not labelled):
+            raise errors.UserError(
+                f"{self._path}, {self._reasons[0]} ({num_bad} of {total} rows are bad)"
+            )
+        if not num_good:
+            raise errors.UserError(f"{self._path} holds no examples")
+        if not num_bad:
+            return 0, ""
+        named = "; ".join(self._reasons[:3]) + ("; ..." if num_bad > 3 else "")
+        return num_bad, f"{self._path}: {num_bad} of {total} rows skipped: {named}"

@@ -1,0 +1,435 @@
+"""Your own tables, by the names of their columns; what is wrong with them is named."""
+
+import csv
+import gzip
+import json
+
+import pytest
+
+from electra_tf import errors, metrics
+from electra_tf.datasets import dataset, registry
+
+# The same three examples in every format.
+ROWS = [
+    {"text": "a fine film", "label": "2"},
+    {"text": "caf\u00e9 \u5317\u4eac", "label": "10"},
+    {"text": "it 's bad", "label": "2"},
+]
+
+
+def write_tsv(file, rows):
+    lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
+    file.write_text("\n".join(lines), "utf-8")
+
+
+def write_csv(file, rows):
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_jsonl(file, rows):
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+WRITERS = {".tsv": write_tsv, ".csv": write_csv, ".jsonl": write_jsonl}
+
+
+def read(task, folder, **options):
+    return registry.read(task, str(folder), **options)
+
+
+def complaint(task, folder, **options):
+    with pytest.raises(errors.UserError) as caught:
+        read(task, folder, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_table_reads_the_same_in_every_format(tmp_path, ending, packed):
+    file = tmp_path / f"train{ending}"
+    WRITERS[ending](file, ROWS)
+    if packed:
+        (tmp_path / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    found = read("text_classification", tmp_path)
+    split = found.split("train")
+    assert split.inputs == [row["text"] for row in ROWS]
+    assert split.labels == [row["label"] for row in ROWS]
+    assert (split.skipped, split.remark) == (0, "")
+    assert (found.kind, found.labels) == ("classification", ("2", "10"))
+
+
+def test_a_quoted_cell_may_hold_what_parts_cells_and_lines(tmp_path):
+    text = 'He said "no",\nand\tleft'
+    rows = [{"text": text, "label": "a"}, {"text": "x", "label": "b"}]
+    write_csv(tmp_path / "train.csv", rows)
+    split = read("text_classification", tmp_path).split("train")
+    assert split.inputs == [text, "x"]
+    assert split.ids == ["3", "4"]  # The lines on which the rows end.
+
+
+def test_quotes_in_tsv_are_text(tmp_path):
+    rows = [{"text": '"open', "label": "a"}, {"text": 'x "y"', "label": "b"}]
+    write_tsv(tmp_path / "train.tsv", rows)
+    split = read("text_classification", tmp_path).split("train")
+    assert split.inputs == ['"open', 'x "y"']
+
+
+def test_a_cell_may_be_longer_than_pythons_limit(tmp_path):
+    before = csv.field_size_limit()
+    rows = [{"text": "x" * (before + 1), "label": "a"}, {"text": "x", "label": "b"}]
+    write_csv(tmp_path / "train.csv", rows)
+    split = read("text_classification", tmp_path).split("train")
+    assert len(split.inputs[0]) == before + 1
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('text,label\n"open,1\nx,2\n', "line 3 is not CSV: unexpected end of data"),
+        ('text,label\n"a"b,1\n', "line 2 is not CSV: ',' expected after '\"'"),
+        ("text,label\na\rb,1\n", "line 2 is not CSV: new-line character"),
+        ("text,text\na,b\n", "has 2 columns 'text'"),
+        ('""\n', "holds no examples"),
+        (",,\n", "holds no examples"),
+    ],
+)
+def test_broken_csv_is_named_by_line(tmp_path, text, message):
+    (tmp_path / "train.csv").write_text(text, newline="")
+    assert message in complaint("text_classification", tmp_path)
+
+
+def test_a_broken_json_line_is_named(tmp_path):
+    lines = [json.dumps(ROWS[0]), "", '{"text": "a"']
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    message = complaint("text_classification", tmp_path)
+    assert "train.jsonl, line 3 is not JSON: " in message
+
+
+def test_columns_that_are_not_there_are_named_with_those_that_are(tmp_path):
+    for ending, write in WRITERS.items():
+        write(tmp_path / f"x{ending}", ROWS)
+        message = complaint(
+            "text_classification", tmp_path, train=f"x{ending}", text_column="review"
+        )
+        assert f"x{ending} has no column 'review'; it has 'text', 'label'" in message
+    message = complaint(
+        "text_classification", tmp_path, train="x.tsv", text_pair_column="b"
+    )
+    assert "no column 'b'" in message
+    message = complaint("text_regression", tmp_path, dev="x.tsv", id_column="key")
+    assert "no column 'key'" in message
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    (tmp_path / "mine.xlsx").write_text("x")
+    message = complaint("tagging", tmp_path, train="mine.xlsx")
+    assert "mine.xlsx: want a name that ends in .tsv .csv .jsonl" in message
+
+
+def test_a_test_file_may_lack_labels_and_no_other(tmp_path):
+    rows = [{"text": row["text"]} for row in ROWS]
+    write_tsv(tmp_path / "test.tsv", rows)
+    assert read("text_classification", tmp_path).split("test").labels is None
+    write_tsv(tmp_path / "dev.tsv", rows)
+    assert "no column 'label'" in complaint("text_classification", tmp_path)
+    (tmp_path / "dev.tsv").unlink()
+    write_tsv(tmp_path / "test.tsv", ROWS)
+    assert read("text_classification", tmp_path).split("test").labels[1] == "10"
+
+
+def test_ids_are_lines_or_a_column(tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", [row | {"key": 7} for row in ROWS])
+    split = read("text_classification", tmp_path).split("train")
+    assert split.ids == ["1", "2", "3"]
+    split = read("text_classification", tmp_path, id_column="key").split("train")
+    assert split.ids == ["7"] * 3
+
+
+def test_bad_rows_are_counted_named_and_refused_when_many(tmp_path):
+    good = ["x\t0", "y\t1"] * 150
+    bad = [" \t0", "half", "x\t "]
+    file = tmp_path / "train.tsv"
+    file.write_text("\n".join(["text\tlabel", *good, *bad]))
+    split = read("text_classification", tmp_path).split("train")
+    assert (split.skipped, len(split.inputs)) == (3, 300)
+    assert "line 302: column 'text' is empty" in split.remark
+    assert "line 303: 1 columns, want 2" in split.remark
+    assert "line 304: column 'label' is empty" in split.remark
+    file.write_text("\n".join(["text\tlabel", *good[:290], *bad]))
+    message = complaint("text_classification", tmp_path)
+    assert "line 292: column 'text' is empty (3 of 293 rows are bad)" in message
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": None, "label": "a"}, "column 'text' is None, want text"),
+        ({"text": ["x"], "label": "a"}, "column 'text' is ['x'], want text"),
+        ({"text": "x", "label": None}, "column 'label' is None"),
+        ({"text": "x", "label": float("nan")}, "column 'label' is nan"),
+        ({"text": "x", "label": {}}, "column 'label' is {}"),
+        ({"label": "a"}, "no column 'text'"),
+        (["x", "a"], "['x', 'a'], want an object"),
+    ],
+)
+def test_json_of_another_type_is_a_bad_row(tmp_path, row, message):
+    write_jsonl(tmp_path / "train.jsonl", [*ROWS, row])
+    assert f"line 4: {message}" in complaint("text_classification", tmp_path)
+
+
+# Classification.
+
+
+def test_pairs_of_texts_come_in_the_order_of_the_options(tmp_path):
+    rows = [
+        {"a": "one", "b": "two", "label": "x"},
+        {"a": "three", "b": "", "label": "y"},
+    ]
+    write_csv(tmp_path / "train.csv", rows)
+    options = {"text_column": "b", "text_pair_column": "a"}
+    found = read("text_classification", tmp_path, **options)
+    assert found.split("train").inputs == [("two", "one"), ("", "three")]
+    write_csv(tmp_path / "train.csv", [*rows, {"a": "", "b": " ", "label": "x"}])
+    message = complaint("text_classification", tmp_path, **options)
+    assert "columns 'b' and 'a' are empty" in message
+
+
+def test_labels_of_json_may_be_numbers_and_truth_values(tmp_path):
+    for labels, classes in (
+        ([1, 0, 10], ("0", "1", "10")),
+        ([True, False, True], ("false", "true")),
+        (["b ", "a", "10"], ("10", "a", "b")),
+        (["-1", "0.5", "0"], ("-1", "0", "0.5")),
+    ):
+        rows = [{"text": "x", "label": label} for label in labels]
+        write_jsonl(tmp_path / "train.jsonl", rows)
+        assert read("text_classification", tmp_path).labels == classes
+
+
+def test_a_label_that_training_never_saw_is_refused(tmp_path):
+    write_tsv(tmp_path / "train.tsv", ROWS)
+    write_tsv(tmp_path / "dev.tsv", [{"text": "x", "label": "3"}])
+    message = complaint("text_classification", tmp_path)
+    assert "dev.tsv: label '3' is not in " in message
+    assert "train.tsv, which has '10', '2'" in message
+
+
+def test_labels_that_are_no_classes_are_refused(tmp_path):
+    write_tsv(tmp_path / "train.tsv", [{"text": "x", "label": "2"}] * 3)
+    message = complaint("text_classification", tmp_path)
+    assert "column 'label' is '2' always" in message
+    rows = [{"text": "x", "label": str(0.5 + i)} for i in range(60)]
+    write_tsv(tmp_path / "train.tsv", rows)
+    message = complaint("text_classification", tmp_path)
+    assert "60 different values in 60 rows; for numbers take" in message
+
+
+def test_classes_are_scored(tmp_path):
+    write_tsv(tmp_path / "dev.tsv", ROWS)
+    found = read("text_classification", tmp_path)
+    score = found.score(["2", "10", "10"], found.split("dev"))
+    assert score == pytest.approx(
+        {"accuracy": 2 / 3, "macro_f1": 2 / 3, "matthews": 0.5}
+    )
+    assert found.metric in score
+
+
+# Regression.
+
+
+def test_numbers_are_read_and_scored(tmp_path):
+    rows = [{"text": "x", "label": label} for label in ("1", "-2.5", "3e1")]
+    write_tsv(tmp_path / "dev.tsv", rows)
+    found = read("text_regression", tmp_path)
+    dev = found.split("dev")
+    assert dev.labels == [1, -2.5, 30]
+    score = found.score([0.0, -2.5, 20.0], dev)
+    assert score["mean_squared_error"] == pytest.approx((1 + 100) / 3)
+    assert score["spearman"] == pytest.approx(1)
+    assert found.kind == "regression"
+    assert found.metric in score
+
+
+@pytest.mark.parametrize("label", ["good", "", "nan", "1e999", "1,5"])
+def test_what_is_no_number_is_refused(tmp_path, label):
+    write_tsv(tmp_path / "train.tsv", [*ROWS, {"text": "x", "label": label}])
+    message = complaint("text_regression", tmp_path)
+    assert f"line 5: column 'label' is {label!r}, want a number" in message
+
+
+# Tagging.
+
+WORDS = ["New York", "is", "[big]"]
+TAGS = ["B-LOC", "O", "B-X"]
+
+
+def test_words_and_tags_are_lists(tmp_path):
+    rows = [{"words": WORDS, "tags": TAGS}, {"words": ["Go"], "tags": ["O"]}]
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    text = [{key: json.dumps(value) for key, value in row.items()} for row in rows]
+    write_csv(tmp_path / "dev.csv", text)
+    write_tsv(tmp_path / "test.tsv", text)
+    found = read("tagging", tmp_path)
+    for split in found.splits.values():
+        assert split.inputs == [WORDS, ["Go"]]
+        assert split.labels == [TAGS, ["O"]]
+    assert (found.kind, found.labels) == ("tagging", ("O", "B-LOC", "B-X"))
+    assert found.score([TAGS, ["O"]], split)["f1"] == 1
+
+
+def test_lists_may_be_words_apart_by_blanks(tmp_path):
+    write_tsv(tmp_path / "train.tsv", [{"w": "[big  Go", "t": " X O"}])
+    options = {"words_column": "w", "tags_column": "t"}
+    split = read("tagging", tmp_path, **options).split("train")
+    assert (split.inputs, split.labels) == ([["[big", "Go"]], [["X", "O"]])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"words": ["a", "b"], "tags": ["O"]}, "1 tags for 2 words"),
+        ({"words": [], "tags": []}, "column 'words' is [], want a list"),
+        ({"words": ["a", " "], "tags": ["O", "O"]}, "column 'words' is empty"),
+        ({"words": ["a"], "tags": [None]}, "column 'tags' is None"),
+        ({"words": 3, "tags": ["O"]}, "column 'words' is 3, want a list"),
+    ],
+)
+def test_words_without_their_tags_are_refused(tmp_path, row, message):
+    write_jsonl(tmp_path / "train.jsonl", [row])
+    assert f"line 1: {message}" in complaint("tagging", tmp_path)
+
+
+# Multiple choice.
+
+
+def test_choices_are_a_list_or_several_columns(tmp_path):
+    lists = {"prompt": "I am", "choices": ["a", "b", "c"], "label": 2}
+    write_jsonl(tmp_path / "train.jsonl", [lists])
+    found = read("multiple_choice", tmp_path)
+    assert found.split("train").inputs == [("I am", ("a", "b", "c"))]
+    assert found.split("train").labels == [2]
+    (tmp_path / "train.jsonl").unlink()
+    columns = {"prompt": "I am", "e0": "a a", "e1": "b", "e2": "c", "label": "2"}
+    write_csv(tmp_path / "train.csv", [columns])
+    found = read("multiple_choice", tmp_path, choices_column="e0, e1,e2")
+    split = found.split("train")
+    assert split.inputs == [dataset.Choice("I am", ("a a", "b", "c"))]
+    assert found.score([2], split) == {"accuracy": 1}
+    assert found.score([1], split) == {"accuracy": 0}
+
+
+@pytest.mark.parametrize("label", [3, -1, 1.5, "b", None])
+def test_a_choice_that_is_not_there_is_refused(tmp_path, label):
+    row = {"prompt": "I am", "choices": ["a", "b", "c"], "label": label}
+    write_jsonl(tmp_path / "train.jsonl", [row])
+    assert "line 1: column 'label' is" in complaint("multiple_choice", tmp_path)
+
+
+def test_one_choice_is_none(tmp_path):
+    row = {"prompt": "I am", "choices": ["a"], "label": 0}
+    write_jsonl(tmp_path / "train.jsonl", [row])
+    assert "'choices' holds 1 choices" in complaint("multiple_choice", tmp_path)
+
+
+# Question answering.
+
+CONTEXT = "Ann has a red car."
+
+
+@pytest.mark.parametrize(
+    ("cells", "answers"),
+    [
+        ({"answer": "red"}, [("red", 10)]),
+        ({"answer": "RED"}, [("red", 10)]),
+        ({"answer": ["red", "red car"]}, [("red", 10), ("red car", 10)]),
+        ({"answer": ""}, []),
+        ({"answer": None}, []),
+        ({"answer": []}, []),
+        ({"answer": {"text": ["a"], "answer_start": [8]}}, [("a", 8)]),
+        ({"answer": {"text": [], "answer_start": []}}, []),
+    ],
+)
+def test_answers_are_found_in_the_context(tmp_path, cells, answers):
+    row = {"question": "What?", "context": CONTEXT} | cells
+    write_jsonl(tmp_path / "train.jsonl", [row])
+    found = read("question_answering", tmp_path)
+    split = found.split("train")
+    assert split.inputs == [dataset.Question("What?", CONTEXT)]
+    assert split.labels == [answers]
+    assert found.metric == ("f1" if answers else "best_f1")
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_answers_may_say_where_they_start(tmp_path, ending):
+    rows = [
+        {"q": "What?", "c": "x b x", "a": "x", "at": "4"},
+        {"q": "What?", "c": "x b x", "a": "x", "at": ""},
+    ]
+    WRITERS[ending](tmp_path / f"dev{ending}", rows)
+    found = read(
+        "question_answering",
+        tmp_path,
+        question_column="q",
+        context_column="c",
+        answer_column="a",
+        start_column="at",
+    )
+    dev = found.split("dev")
+    assert dev.labels == [[("x", 4)], [("x", 0)]]
+    said = {key: metrics.QaPrediction("x") for key in dev.ids}
+    assert found.score(said, dev) == {"exact": 1, "f1": 1}
+
+
+def test_a_score_of_questions_is_by_their_ids(tmp_path):
+    rows = [
+        {"question": "What?", "context": CONTEXT, "answer": text, "key": text}
+        for text in ("red", "car")
+    ]
+    write_jsonl(tmp_path / "dev.jsonl", rows)
+    found = read("question_answering", tmp_path, id_column="key")
+    said = {"car": metrics.QaPrediction("car"), "red": metrics.QaPrediction("x")}
+    assert found.score(said, found.split("dev"))["exact"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"answer": 3}, "column 'answer' is 3, want text"),
+        ({"answer": ["red", None]}, None),
+        ({"answer": {"text": ["a"], "answer_start": [8, 9]}}, "2 starts for 1 answers"),
+        ({"answer": {"text": ["a"], "answer_start": ["x"]}}, "starts at 'x', want a"),
+        ({"answer": "red", "question": ""}, "question is '', want text"),
+        ({"answer": "red", "context": 3}, "context is 3, want text"),
+    ],
+)
+def test_broken_questions_are_bad_rows(tmp_path, cells, message):
+    row = {"question": "What?", "context": CONTEXT} | cells
+    write_jsonl(tmp_path / "train.jsonl", [row])
+    if message is None:
+        split = read("question_answering", tmp_path).split("train")
+        assert split.labels == [[("red", 10)]]
+    else:
+        assert f"line 1: {message}" in complaint(
+            "question_answering", tmp_path
+        ).replace("answer starts", "starts")
+
+
+def test_every_kind_of_task_has_a_table(tmp_path):
+    rows = [
+        {"text": "x", "label": str(i), "words": "x", "tags": "O", "prompt": "x"}
+        | {"choices": '["a", "b"]', "question": "x", "context": "x", "answer": "x"}
+        for i in range(2)
+    ]
+    write_tsv(tmp_path / "train.tsv", rows)
+    kinds = [
+        read(task, tmp_path).kind
+        for task in "text_classification text_regression tagging question_answering "
+        "multiple_choice".split()
+    ]
+    assert tuple(kinds) == dataset.KINDS
