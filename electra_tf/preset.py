@@ -2,23 +2,27 @@
 
 In:   networks by name, their architectures, the vocabulary and its settings.
 Out:  config.json, vocab.txt, <network>.weights.h5.
+
+`Pretrained` is what a preset has in common with other people's checkpoints.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import keras
 
-from electra_tf import config, errors, models, tokenizer
+from electra_tf import config, errors, model_card, models, tokenizer
 
 FORMAT = 1
 ABOUT = "config.json"
 
 BUILDERS: dict[str, Callable[[config.ModelConfig], keras.Model]] = {
+    "encoder": models.build_encoder,
     "generator": models.build_generator,
     "discriminator": models.build_discriminator,
 }
@@ -34,14 +38,56 @@ class _About(config.Settings):
     origin: dict[str, Any]
 
 
+class Pretrained(Protocol):
+    """Weights on disk, whoever wrote them, with what is known of them.
+
+    Opening one reads no weights; `load_weights` does, a network at a time.
+    """
+
+    @property
+    def folder(self) -> str:
+        """Where it is, for messages."""
+
+    @property
+    def networks(self) -> dict[str, config.ModelConfig]:
+        """Architectures by name: "generator", "discriminator", or "encoder" alone."""
+
+    @property
+    def tokenizer(self) -> config.TokenizerConfig:
+        """How its words are cut."""
+
+    @property
+    def vocab(self) -> list[str] | None:
+        """Tokens in the order of their ids; None where nothing says."""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """How it came to be: JSON values, for the next one's record."""
+
+    def load_weights(self, name: str, network: keras.Model) -> None:
+        """Loads the weights of the network `name` into one of its shape."""
+
+
 class Preset(NamedTuple):
-    """What a preset says of itself; its weights are loaded with `load_weights`."""
+    """What a preset says of itself."""
 
     folder: str
     networks: dict[str, config.ModelConfig]  # architectures by name
     tokenizer: config.TokenizerConfig
     vocab: list[str]
     origin: dict[str, Any]  # how it was trained
+
+    def load_weights(self, name: str, network: keras.Model) -> None:
+        """Loads the weights of its network `name` into a network of that shape."""
+        path = os.path.join(self.folder, f"{name}.weights.h5")
+        try:
+            with warnings.catch_warnings():
+                # Keras warns where it leaves weights as they were drawn.
+                warnings.simplefilter("error", UserWarning)
+                network.load_weights(path)
+        except (OSError, ValueError, KeyError, UserWarning) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise errors.UserError(f"cannot load {path}: {reason}") from None
 
 
 def save(
@@ -51,24 +97,20 @@ def save(
     vocab: list[str],
     tokenizer_config: config.TokenizerConfig,
     origin: dict[str, Any],
+    facts: model_card.Facts = model_card.NO_FACTS,
 ) -> None:
     """Writes a preset beside the old one, if any, and then puts it in its place.
 
     Args:
         folder: of the preset; a preset that is there is replaced.
-        networks: "generator" and "discriminator", or one of them.
+        networks: "generator", "discriminator", or "encoder" where there is no head.
         configs: their architectures.
         vocab: tokens in the order of their ids.
         tokenizer_config: casing, accents, CJK.
         origin: how it was trained: settings, steps, metrics, versions; JSON values.
+        facts: for the model card.
     """
-    building, old = f"{folder}.building", f"{folder}.old"
-    try:
-        _recover(folder)
-        _refuse_foreign(folder)
-        for leftover in (building, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        os.makedirs(building)
+    with replacing(folder, is_preset) as building:
         tokenizer.write_vocab(os.path.join(building, "vocab.txt"), vocab)
         for name, network in networks.items():
             network.save_weights(os.path.join(building, f"{name}.weights.h5"))
@@ -82,17 +124,60 @@ def save(
         with open(os.path.join(building, ABOUT), "w", encoding="utf-8") as file:
             json.dump(about.model_dump(), file, indent=2)
             file.write("\n")
+        card = model_card.Card(
+            "preset", about.networks, tokenizer_config, origin, facts=facts
+        )
+        model_card.write(building, card)
+
+
+@contextlib.contextmanager
+def replacing(folder: str, is_ours: Callable[[str], bool]) -> Iterator[str]:
+    """Puts a folder in the place of an old one, whole or not at all.
+
+    A model card that was edited by hand stays.
+
+    Args:
+        folder: to be there in the end; nothing, or one that we wrote, may be there now.
+        is_ours: whether what is there now may be replaced, given its path.
+
+    Yields:
+        An empty folder beside it, to write to.
+
+    Raises:
+        UserError: something else is there, or writing failed.
+    """
+    folder = os.path.normpath(folder)
+    building, old = f"{folder}.building", f"{folder}.old"
+    try:
+        _recover(folder)
+        _refuse_foreign(folder, is_ours)
+        for leftover in (building, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        os.makedirs(building)
+        model_card.keep_edited(folder, building)
+        yield building
         if os.path.exists(folder):
             os.replace(folder, old)
         os.replace(building, folder)
     except (OSError, RuntimeError) as error:  # HDF5 raises both for a full disk.
-        shutil.rmtree(building, ignore_errors=True)
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
         raise errors.UserError(
             f"cannot write preset {folder}: {reason}; free some space or give "
             "permission, then run the same command again"
         ) from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def is_preset(folder: str) -> bool:
+    """Says whether a folder is a preset of ours, of any version of the format."""
+    try:
+        with open(os.path.join(folder, ABOUT), encoding="utf-8") as file:
+            values = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and {"format", "networks"} <= values.keys()
 
 
 def load(folder: str) -> Preset:
@@ -127,41 +212,28 @@ def load(folder: str) -> Preset:
     return Preset(folder, about.networks, about.tokenizer, vocab, about.origin)
 
 
-def build(preset: Preset, name: str) -> keras.Model:
+def build(source: Pretrained, name: str) -> keras.Model:
     """Builds one of its networks, "generator" or "discriminator", with its weights."""
-    if name not in preset.networks:
+    if name not in source.networks:
         raise errors.UserError(
-            f"preset {preset.folder} has no {name}; it has {', '.join(preset.networks)}"
+            f"{source.folder} has no {name}; it has {', '.join(source.networks)}"
         )
-    network = BUILDERS[name](preset.networks[name])
-    load_weights(preset, name, network)
+    network = BUILDERS[name](source.networks[name])
+    source.load_weights(name, network)
     return network
-
-
-def load_weights(preset: Preset, name: str, network: keras.Model) -> None:
-    """Loads the weights of the preset's network `name` into a network of its shape."""
-    path = os.path.join(preset.folder, f"{name}.weights.h5")
-    try:
-        with warnings.catch_warnings():
-            # Keras warns where it leaves weights as they were drawn.
-            warnings.simplefilter("error", UserWarning)
-            network.load_weights(path)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise errors.UserError(f"cannot load {path}: {reason}") from None
 
 
 def _recover(folder: str) -> None:
     """Puts the old preset back if a save was killed between its last two steps."""
-    if not os.path.exists(folder) and os.path.isdir(f"{folder}.old"):
-        os.replace(f"{folder}.old", folder)
+    old = f"{os.path.normpath(folder)}.old"
+    if not os.path.exists(folder) and os.path.isdir(old):
+        os.replace(old, folder)
 
 
-def _refuse_foreign(folder: str) -> None:
-    """A preset is replaced; anything else that stands in its place is not ours."""
-    if os.path.isfile(os.path.join(folder, ABOUT)):
-        return
-    if os.path.isfile(folder) or (os.path.isdir(folder) and os.listdir(folder)):
+def _refuse_foreign(folder: str, is_ours: Callable[[str], bool]) -> None:
+    """Refuses to replace a file, or a folder that holds what we did not write."""
+    there = os.path.isdir(folder) and os.listdir(folder)
+    if os.path.isfile(folder) or (there and not is_ours(folder)):
         raise errors.UserError(
             f"{folder} is there and no preset; move it away, or name another folder"
         )

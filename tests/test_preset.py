@@ -201,7 +201,7 @@ def test_weights_of_another_shape_are_refused(saved, configs, changed):
         configs["discriminator"].model_copy(update={"num_heads": 4} | changed)
     )
     with pytest.raises(errors.UserError, match=r"cannot load .*inator.weights.h5: "):
-        preset.load_weights(preset.load(str(saved)), "discriminator", other)
+        preset.load(str(saved)).load_weights("discriminator", other)
 
 
 def save_over_and_over(folder, configs, vocab):
