@@ -90,6 +90,11 @@ class ModelConfig(Settings):
     initializer_range: PositiveFloat = Field(
         0.02, description="Sigma of the truncated normal, cut at 2 sigma (2020 code)."
     )
+    position_initializer: Literal["normal", "sinusoidal"] = Field(
+        "normal",
+        description="What the position table starts from. sinusoidal: waves of that "
+        "size, from which attention to neighbours is learnt sooner (D12).",
+    )
 
     @pydantic.model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
@@ -120,6 +125,11 @@ class GeneratorConfig(Settings):
         description="What it has in common with the discriminator: the embedding block "
         "(word, position, segment, LayerNorm), or nothing.",
     )
+    architecture: ModelConfig | None = Field(
+        None,
+        description="The whole of it, as found in train.init_from, instead of scales; "
+        "null = by the scales.",
+    )
 
     def resolve(self, model: ModelConfig) -> ModelConfig:
         """Returns the generator's architecture by the 2020 code's rules.
@@ -127,6 +137,8 @@ class GeneratorConfig(Settings):
         Width is scaled and rounded, heads are 64 wide, the feed-forward layer is four
         times the width. With its own embeddings, they are as wide as the encoder.
         """
+        if self.architecture is not None:
+            return self.architecture.model_copy(update={"vocab_size": model.vocab_size})
         hidden = max(1, round(model.hidden_size * self.width_scale))
         heads = max(1, hidden // 64)
         if hidden % heads:
@@ -268,8 +280,14 @@ class TrainConfig(Settings):
     )
     init_from: str | None = Field(
         None,
-        description="A workdir or preset whose weights to start from, with a fresh "
-        "schedule; null = random weights.",
+        description="Weights to start from, with a new schedule: a workdir, preset, "
+        "Hugging Face directory, or checkpoint of the 2020 code. They decide the "
+        "architecture; what is stated must agree. null = random weights.",
+    )
+    init_vocab: Literal["same", "shared_tokens"] = Field(
+        "same",
+        description="same: the data's vocabulary must be that of init_from. "
+        "shared_tokens: the rows of tokens that both have are kept, others are drawn.",
     )
 
     @pydantic.model_validator(mode="after")
@@ -321,6 +339,133 @@ class PretrainConfig(Settings):
             )
         self.generator.resolve(self.model)
         return self
+
+
+class FinetuneDataConfig(Settings):
+    """From files of a task to its examples."""
+
+    options: dict[str, Any] = Field(
+        default={},
+        description="Of the task's reader: names of columns and files, as in "
+        "{text_column: review, train: mine.csv}; of several tasks, by task.",
+    )
+    max_train_examples: PositiveInt | None = Field(
+        None, description="Drawn at random, of each task; null = all."
+    )
+    max_eval_examples: PositiveInt | None = Field(
+        None, description="Of each split, its first; null = all."
+    )
+    dev_rate: Rate = Field(
+        0.1,
+        description="Share of the train split held out where there is no dev split.",
+    )
+    double_unordered: bool = Field(
+        True,
+        description="Train on pairs both ways round where their order does not matter: "
+        "MRPC, STS-B (2020 code).",
+    )
+    mixing_power: NonNegativeFloat = Field(
+        1.0,
+        description="Of several tasks, each has size ** this as its share of the "
+        "batches. 1 = all examples alike (2020 code), 0 = all tasks alike.",
+    )
+
+
+class FinetuneModelConfig(Settings):
+    """From a text to rows, and the head. Defaults: the 2020 code."""
+
+    sequence_length: PositiveInt | None = Field(
+        None,
+        ge=5,
+        description="Tokens a row at most, [CLS] and [SEP] included. null = 128, 512 "
+        "for questions (2020 code); no more than the position table.",
+    )
+    truncate: Literal["round_robin", "waterfall"] = Field(
+        "round_robin",
+        description="Which text of a pair is cut: the longer one, or the second.",
+    )
+    long_texts: Literal["truncate", "windows"] = Field(
+        "truncate", description="Cut, or several rows a text, averaged."
+    )
+    stride: PositiveInt | None = Field(
+        None,
+        description="Tokens between windows. null = half a row, 128 for questions.",
+    )
+    options: dict[str, Any] = Field(
+        default={},
+        description="Other arguments of the task's class, as in {dropout: 0.2, head: "
+        "linear}; of several tasks, by task.",
+    )
+
+
+class FinetuneTrainConfig(Settings):
+    """How to train. Defaults: the paper's (appendix B)."""
+
+    epochs: PositiveInt | None = Field(
+        None,
+        description="Passes over the data. null = 3; RTE and STS-B 10, questions 2.",
+    )
+    batch_size: PositiveInt = Field(
+        32, description="Rows per update, over all replicas."
+    )
+    learning_rate: PositiveFloat | None = Field(
+        None,
+        description="Peak of the schedule. null = by the encoder's width: small 3e-4, "
+        "base 1e-4, large 5e-5.",
+    )
+    layer_decay: PositiveFloat | None = Field(
+        None,
+        le=1.0,
+        description="Of the rate from block to block. null = 0.8, large 0.9.",
+    )
+    warmup_rate: Rate = Field(0.1, description="Share of the updates.")
+    weight_decay: NonNegativeFloat = Field(0.0, description="2020 code: 0.01.")
+    keep_epoch: Literal["last", "best"] = Field(
+        "last",
+        description="Whose weights a trial ends with; best: by the main metric on dev.",
+    )
+    patience: PositiveInt | None = Field(
+        None,
+        description="Epochs without a better one to stop after (keep_epoch: best).",
+    )
+    trials: PositiveInt = Field(
+        1, description="Runs with seeds from `seed` on; the preset is the best one's."
+    )
+    precision: Literal["float32", "mixed_bfloat16"] = Field(
+        "float32", description="Of the arithmetic; weights are float32 always."
+    )
+    deterministic: bool = Field(
+        False, description="Repeat to the last bit on a GPU, too. Slower."
+    )
+    seed: NonNegativeInt = Field(
+        42, description="Of the first trial: head, data order, dropout."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _patience_is_with_the_best_epoch(self) -> Self:
+        if self.patience and self.keep_epoch != "best":
+            raise ValueError(f"patience={self.patience} needs keep_epoch: best")
+        return self
+
+
+class FinetuneRunConfig(Settings):
+    """What to say and show. Changing these never changes a number."""
+
+    log_points: PositiveInt = Field(
+        40, description="Points on a trial's curve of the loss."
+    )
+    mistakes: NonNegativeInt = Field(
+        25, description="That report.html shows: the most confident ones."
+    )
+
+
+class FinetuneConfig(Settings):
+    """All settings of `python -m electra_tf.finetune`."""
+
+    data: FinetuneDataConfig = FinetuneDataConfig()
+    model: FinetuneModelConfig = FinetuneModelConfig()
+    train: FinetuneTrainConfig = FinetuneTrainConfig()
+    run: FinetuneRunConfig = FinetuneRunConfig()
 
 
 class BuildDataConfig(Settings):

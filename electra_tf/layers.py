@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from electra_tf import config
@@ -52,7 +53,7 @@ class Dropout(keras.layers.Layer):
     """Zeroes a share of the units and scales up the rest, in training.
 
     Inside `dropout_seed` the mask depends on that seed and the order of the calls
-    alone; outside, on a generator of its own (plain `fit`).
+    alone; outside, in plain `fit`, on a generator of its own and on the replica.
     """
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
@@ -76,13 +77,20 @@ class Dropout(keras.layers.Layer):
 
     def _seed(self) -> tf.Tensor:
         if _chance.seed is None:
-            return tf.cast(self._generator.next(ordered=False), tf.int32)
+            seed = tf.cast(self._generator.next(ordered=False), tf.int32)
+            return seed + tf.stack([_replica(), 0])
         _chance.draws += 1
         return _chance.seed + tf.constant([0, _chance.draws])
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same layer."""
         return {**super().get_config(), "rate": self.rate}
+
+
+def _replica() -> tf.Tensor | int:
+    """Returns the number of the replica that runs this, 0 outside a strategy."""
+    context = tf.distribute.get_replica_context()
+    return context.replica_id_in_sync_group if context else 0
 
 
 def _random_uint16(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -180,21 +188,26 @@ class Embeddings(keras.layers.Layer):
         self.norm = LayerNorm(
             config.layer_norm_epsilon, name="norm", dtype=self.dtype_policy
         )
-        self.dropout = Dropout(config.hidden_dropout_rate, name="dropout")
+        self.dropout = Dropout(
+            config.hidden_dropout_rate, name="dropout", dtype=self.dtype_policy
+        )
 
     def build(self, *shapes: Any) -> None:
         """Makes the tables: words [V, E], positions [max_positions, E], segments."""
         c = self._config
 
-        def table(name: str, rows: int) -> keras.Variable:
+        def table(name: str, rows: int, initializer: Any = None) -> keras.Variable:
             return self.add_weight(
                 name=name,
                 shape=(rows, c.embedding_size),
-                initializer=truncated_normal(c),
+                initializer=initializer or truncated_normal(c),
             )
 
+        waves = (
+            _Waves(c.initializer_range) if c.position_initializer != "normal" else None
+        )
         self.word_embeddings = table("word_embeddings", c.vocab_size)
-        self.position_embeddings = table("position_embeddings", c.max_positions)
+        self.position_embeddings = table("position_embeddings", c.max_positions, waves)
         self.segment_embeddings = table("segment_embeddings", c.num_segments)
         self.norm.build((None, None, c.embedding_size))
 
@@ -215,6 +228,25 @@ class Embeddings(keras.layers.Layer):
 
     def _cast(self, table: keras.Variable) -> tf.Tensor:
         return tf.cast(tf.convert_to_tensor(table), self.compute_dtype)
+
+
+class _Waves(keras.initializers.Initializer):
+    """Sines and cosines over the positions, of root mean square `size`.
+
+    Wave lengths from 2 pi to 20,000 pi (Vaswani et al. 2017, 3.5).
+    """
+
+    def __init__(self, size: float) -> None:
+        self.size = size
+
+    def __call__(self, shape: tuple[int, int], dtype: Any = None) -> tf.Tensor:
+        positions, width = shape
+        pairs = -(-width // 2)
+        rates = 10_000.0 ** (-np.arange(pairs) / pairs)
+        angles = np.arange(positions)[:, None] * rates  # [positions, pairs]
+        waves = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
+        waves = waves.reshape(positions, -1)[:, :width] * (self.size * math.sqrt(2.0))
+        return tf.constant(waves, dtype or tf.float32)
 
 
 class AttentionBias(keras.layers.Layer):
@@ -255,6 +287,9 @@ class EncoderBlock(keras.layers.Layer):
         def norm(name: str) -> LayerNorm:
             return LayerNorm(c.layer_norm_epsilon, name=name, dtype=self.dtype_policy)
 
+        def dropout(rate: float, name: str) -> Dropout:
+            return Dropout(rate, name=name, dtype=self.dtype_policy)
+
         self.query = dense(c.hidden_size, "query")
         self.key = dense(c.hidden_size, "key")
         self.value = dense(c.hidden_size, "value")
@@ -263,10 +298,8 @@ class EncoderBlock(keras.layers.Layer):
         self.intermediate = dense(c.intermediate_size, "intermediate")
         self.output_dense = dense(c.hidden_size, "output")
         self.output_norm = norm("output_norm")
-        self.attention_dropout = Dropout(
-            c.attention_dropout_rate, name="attention_dropout"
-        )
-        self.hidden_dropout = Dropout(c.hidden_dropout_rate, name="hidden_dropout")
+        self.attention_dropout = dropout(c.attention_dropout_rate, "attention_dropout")
+        self.hidden_dropout = dropout(c.hidden_dropout_rate, "hidden_dropout")
         self._activation = activation(c.activation)
 
     def build(self, x_shape: Any, bias_shape: Any = None) -> None:

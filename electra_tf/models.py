@@ -7,6 +7,8 @@ Out:  encoder [B, L, D]; generator float32 logits [B, P, V]; discriminator [B, L
 Layer names are the checkpoint's contract: embeddings, embeddings_project, layer_0 ...
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -15,9 +17,9 @@ from electra_tf import config, layers
 ROW_FIELDS = ("token_ids", "segment_ids", "example_ids", "position_ids")
 
 
-def build_embeddings(model: config.ModelConfig) -> layers.Embeddings:
+def build_embeddings(model: config.ModelConfig, dtype: Any = None) -> layers.Embeddings:
     """Builds the embedding block, which two encoders may share."""
-    embeddings = layers.Embeddings(model, name="embeddings")
+    embeddings = layers.Embeddings(model, name="embeddings", dtype=dtype)
     embeddings.build()
     return embeddings
 
@@ -35,19 +37,34 @@ def build_encoder(
         name: of the Keras model.
     """
     inputs = _row_inputs()
-    embed = embeddings or build_embeddings(model)
-    x = embed(
-        inputs["token_ids"], inputs["segment_ids"], inputs["position_ids"]
-    )  # [B, L, E]
+    return keras.Model(inputs, encode(model, inputs, embeddings), name=name)
+
+
+def encode(
+    model: config.ModelConfig,
+    rows: dict[str, keras.KerasTensor],
+    embeddings: layers.Embeddings | None = None,
+    dtype: Any = None,
+) -> keras.KerasTensor:
+    """Lays the layers of an encoder over symbolic rows: hidden states [B, L, D].
+
+    Args:
+        model: the architecture.
+        rows: ROW_FIELDS, int32 [B, L].
+        embeddings: a block to share; None builds one.
+        dtype: policy of the layers; None is Keras' global one.
+    """
+    embed = embeddings or build_embeddings(model, dtype)
+    x = embed(rows["token_ids"], rows["segment_ids"], rows["position_ids"])  # [B, L, E]
     if model.embedding_size != model.hidden_size:
         # Glorot-uniform, TF1's default, as in the 2020 code.
-        x = keras.layers.Dense(model.hidden_size, name="embeddings_project")(
-            x
-        )  # [B, L, D]
-    bias = layers.AttentionBias(name="attention_bias")(inputs["example_ids"])
+        x = keras.layers.Dense(
+            model.hidden_size, name="embeddings_project", dtype=dtype
+        )(x)  # [B, L, D]
+    bias = layers.AttentionBias(name="attention_bias", dtype=dtype)(rows["example_ids"])
     for index in range(model.num_layers):
-        x = layers.EncoderBlock(model, name=f"layer_{index}")(x, bias)
-    return keras.Model(inputs, x, name=name)
+        x = layers.EncoderBlock(model, name=f"layer_{index}", dtype=dtype)(x, bias)
+    return x
 
 
 def build_generator(

@@ -1,6 +1,6 @@
 """The 2020 code's AdamW, its schedule, and who decays.
 
-In:   gradients that are already reduced over replicas and clipped.
+In:   gradients.
 Out:  new weights. Each variable is matched by exactly one rule, or the run stops.
 """
 
@@ -20,6 +20,7 @@ DECAY_RULES = (
     (r"(^|/)(word|position|segment)_embeddings$", True),
     (r"(^|/)(output_)?bias$", False),
     (r"(^|/)(gamma|beta)$", False),
+    (r"(^|/)lora_kernel_[ab]$", False),
 )
 
 # How many blocks lie below a variable of an encoder with n blocks and a head.
@@ -67,12 +68,15 @@ class AdamW(keras.optimizers.Optimizer):
     rate. As in the 2020 code: no bias correction, epsilon outside the root. (With bias
     correction, epsilon is added before it: the second form in Kingma and Ba, 2.)
 
-    Gradients come in reduced over replicas (pretrainer): Keras would clip and then
-    reduce, so this class reduces nothing.
+    Keras would clip gradients first and reduce them over the replicas then, which
+    makes the threshold depend on their number; so this class does both itself.
 
     Args:
         learning_rate: a number or a schedule.
         rates: factor on the learning rate by variable path; 1 for those not named.
+        clip_norm: global norm to clip the reduced gradients to; None = no clipping.
+        reduce: whether to sum gradients over replicas (`fit`); the pretrainer has done
+            so before.
     """
 
     def __init__(
@@ -85,6 +89,8 @@ class AdamW(keras.optimizers.Optimizer):
         epsilon: float = 1e-6,
         bias_correction: bool = False,
         rates: dict[str, float] | None = None,
+        clip_norm: float | None = None,
+        reduce: bool = False,
         name: str = "adamw",
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name)
@@ -92,6 +98,7 @@ class AdamW(keras.optimizers.Optimizer):
         self.decoupled_decay = weight_decay
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.bias_correction, self.rates = bias_correction, dict(rates or {})
+        self.clip_norm, self.reduce = clip_norm, reduce
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Makes both moments of each variable, and checks the decay rules."""
@@ -101,6 +108,24 @@ class AdamW(keras.optimizers.Optimizer):
         self._m, self._v = self.add_optimizer_variables(variables, ["m", "v"])
         self._decays = [self.decoupled_decay * decays(v.path) for v in variables]
         self._factors = [self.rates.get(v.path, 1.0) for v in variables]
+
+    def apply(
+        self,
+        grads: Iterable[tf.Tensor],
+        trainable_variables: Iterable[keras.Variable] | None = None,
+    ) -> None:
+        """Updates the variables; reduces and clips the gradients first, where asked."""
+        grads = list(grads)
+        there = [index for index, grad in enumerate(grads) if grad is not None]
+        dense = [tf.convert_to_tensor(grads[index]) for index in there]
+        replica = tf.distribute.get_replica_context()
+        if self.reduce and replica and replica.num_replicas_in_sync > 1:
+            dense = replica.all_reduce(tf.distribute.ReduceOp.SUM, dense)
+        if self.clip_norm is not None:
+            dense, _ = tf.clip_by_global_norm(dense, self.clip_norm)
+        for index, grad in zip(there, dense, strict=True):
+            grads[index] = grad
+        super().apply(grads, trainable_variables)
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
@@ -157,6 +182,8 @@ class AdamW(keras.optimizers.Optimizer):
             "epsilon": self.epsilon,
             "bias_correction": self.bias_correction,
             "rates": self.rates,
+            "clip_norm": self.clip_norm,
+            "reduce": self.reduce,
         }
 
 
