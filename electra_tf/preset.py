@@ -162,7 +162,7 @@ def replacing(folder: str, is_ours: Callable[[str], bool]) -> Iterator[str]:
     except (OSError, RuntimeError) as error:  # HDF5 raises both for a full disk.
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
         raise errors.UserError(
-            f"cannot write preset {folder}: {reason}; free some space or give "
+            f"cannot write {folder}: {reason}; free some space or give "
             "permission, then run the same command again"
         ) from None
     finally:

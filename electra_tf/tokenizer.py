@@ -216,13 +216,25 @@ class Encoder:
     """
 
     def __init__(self, vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
-        self._ids = _Remembered(_reference(vocab, config))
+        self._reference = _reference(vocab, config)
+        self._ids = _Remembered(self._reference)
         self._config = config
 
     def encode(self, text: str) -> npt.NDArray[np.uint32]:
         """Returns the token ids of a text, without [CLS] and [SEP]."""
         chunks = _chunks(text, self._config)
         return np.frombuffer(b"".join(map(self._ids.__getitem__, chunks)), np.uint32)
+
+    def encode_with_offsets(
+        self, text: str
+    ) -> tuple[npt.NDArray[np.uint32], list[tuple[int, int]]]:
+        """Returns what `encode` does, and where in the text each token has its place.
+
+        Returns:
+            The ids, and (start, end) of each: the token stands for `text[start:end]`.
+        """
+        encoding = self._reference.encode(text, add_special_tokens=False)
+        return np.array(encoding.ids, np.uint32), encoding.offsets
 
     def encode_document(self, sentences: Iterable[str]) -> TokenizedDocument:
         """Returns a document's token ids and how many each sentence has.

@@ -179,12 +179,27 @@ HOSTILE = [
     "</td><script>alert(1)</script>",
     "a | b | c",
     "[click](javascript:alert(1)) ![](http://x/y.png)",
-    "```\n# out of the fence\n```",
+    "in\n```\n# out of the fence\n```\nin",
     "<!-- made by electra_tf.model_card: " + "0" * 64 + " -->",
     "\u202etxt.exe\x1b[31m\x00",
     "half a character: \ud800",
     "*bold* _it_ `code` ~~no~~ &amp;",
 ]
+
+
+def titles(text):
+    """Returns the titles that a reader of Markdown sees: none inside a fence."""
+    found, fence = [], ""
+    for line in text.split("\n"):
+        ticks = re.match(r" {0,3}(`{3,})(.*)", line)
+        if not fence and ticks:
+            fence = ticks[1]
+        elif fence and ticks and len(ticks[1]) >= len(fence) and not ticks[2].strip():
+            fence = ""
+        elif not fence and re.match(" {0,3}#", line):
+            found.append(line)
+    assert not fence
+    return found
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -199,10 +214,7 @@ def test_a_hostile_value_stays_text(value, tmp_path):
     facts = model_card.Facts(value, value, value)
     text = model_card.render(CARD._replace(origin=origin, facts=facts))
     assert front_matter(text)["license"] == " ".join(value.split())
-    titles = re.findall(
-        r"^#+ .*", re.sub(r"^(`{3,})yaml\n.*?^\1$", "", text, flags=re.S | re.M), re.M
-    )
-    assert titles == re.findall(r"^#+ .*", model_card.render(CARD), re.M)
+    assert titles(text) == titles(model_card.render(CARD))
     for title, columns in (("Versions", 2), ("Metrics", 2), ("Data", 2)):
         body = section(text, title)
         assert not re.search(r"(?<!\\)[<>`]", body)

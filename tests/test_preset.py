@@ -72,9 +72,10 @@ def test_what_is_loaded_is_what_was_saved(saved, networks, configs, vocab):
             np.testing.assert_array_equal(built[path], value)
 
 
-def test_it_holds_four_files_and_leaves_no_other(saved):
+def test_it_holds_five_files_and_leaves_no_other(saved):
     assert os.listdir(saved.parent) == ["preset"]
     assert sorted(os.listdir(saved)) == [
+        "README.md",
         "config.json",
         "discriminator.weights.h5",
         "generator.weights.h5",
@@ -85,6 +86,7 @@ def test_it_holds_four_files_and_leaves_no_other(saved):
 def test_an_old_preset_is_replaced_whole(saved, save, networks):
     save(saved, networks={"discriminator": networks["discriminator"]}, origin={})
     assert sorted(os.listdir(saved)) == [
+        "README.md",
         "config.json",
         "discriminator.weights.h5",
         "vocab.txt",

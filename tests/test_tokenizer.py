@@ -129,6 +129,27 @@ def test_the_offline_encoder_equals_hugging_face(case):
             assert encoder.encode(text).tolist() == ids, ascii(text)
 
 
+def test_offsets_lead_from_the_ids_into_the_text(case):
+    settings, texts, vocab, want = case
+    encoder = tokenizer.Encoder(vocab, settings)
+    for text, given in zip(texts, want, strict=True):
+        ids, offsets = encoder.encode_with_offsets(text)
+        assert ids.tolist() == given, ascii(text)
+        assert len(offsets) == len(given), ascii(text)
+        assert all(0 <= start <= end <= len(text) for start, end in offsets)
+
+
+def test_offsets_count_characters_of_the_text_as_it_was_given():
+    vocab = [*tokenizer.SPECIAL_TOKENS, "film", "cafe", "##s", "!", "\u4f60"]
+    encoder = tokenizer.Encoder(vocab, UNCASED)
+    text = "FI\x00LM\u4f60 \U0001f600 CAF\u00c9S!"
+    ids, offsets = encoder.encode_with_offsets(text)
+    words = "film \u4f60 [UNK] cafe ##s !".split()
+    assert [vocab[i] for i in ids] == words
+    places = [text[start:end] for start, end in offsets]
+    assert places == ["FI\x00LM", "\u4f60", "\U0001f600", "CAF\u00c9", "S", "!"]
+
+
 def test_the_graph_tokenizer_equals_hugging_face(case):
     settings, texts, vocab, want = case
     tokenize = tf.function(tokenizer.GraphTokenizer(vocab, settings))

@@ -1,0 +1,47 @@
+"""Converts weights: Google's checkpoints, Hugging Face, KerasHub, our presets.
+
+python -m electra_tf.convert --from=electra_small/model.ckpt-4000000 --to=electra_small
+python -m electra_tf.convert --from=runs/small --to=hub/small --format=hugging_face
+"""
+
+from absl import flags
+
+from electra_tf import cli, converter, model_card
+
+FROM = flags.DEFINE_string(
+    "from",
+    None,
+    "A workdir, preset, Hugging Face directory, KerasHub preset, or checkpoint of the "
+    "2020 code.",
+)
+TO = flags.DEFINE_string("to", None, "Folder to write.")
+FORMAT = flags.DEFINE_enum(
+    "format",
+    "preset",
+    list(converter.FORMATS),
+    "; ".join(f"{name}: {about}" for name, about in converter.FORMATS.items()),
+)
+VOCAB = flags.DEFINE_string("vocab", None, "vocab.txt, where --from has none.")
+HEADS = flags.DEFINE_integer(
+    "num_heads", None, "Attention heads of a checkpoint, where they are not 64 wide."
+)
+LANGUAGE = flags.DEFINE_string("language", None, "For the model card: a code like en.")
+LICENSE = flags.DEFINE_string("license", None, "For the model card.")
+
+flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
+
+
+def main() -> None:
+    """Converts, and says what was lost or changed."""
+    converter.convert(
+        cli.require("from", "name what to convert"),
+        cli.require("to", "name the folder to write"),
+        FORMAT.value,
+        vocab_file=VOCAB.value,
+        num_heads=HEADS.value,
+        facts=model_card.Facts(language=LANGUAGE.value, license=LICENSE.value),
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

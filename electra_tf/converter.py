@@ -1,0 +1,258 @@
+"""Weights of one kind become weights of another.
+
+In:   a workdir, preset, Hugging Face directory, KerasHub preset, or checkpoint of the
+      2020 code.
+Out:  a preset; Hugging Face directories; KerasHub presets, of our classes or its own.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from electra_tf import (
+    errors,
+    hugging_face,
+    keras_hub_presets,
+    model_card,
+    preset,
+    pretrained,
+    weight_map,
+)
+from electra_tf.tasks import (
+    masked_lm,
+    multiple_choice,
+    question_answerer,
+    replaced_token_detector,
+    task,
+    text_classifier,
+    text_regressor,
+    token_classifier,
+)
+
+FORMATS = {
+    "preset": "ours, to pre-train and fine-tune from",
+    "hugging_face": "for transformers' AutoModel",
+    "keras_hub": "for keras_hub's from_preset, with electra_tf's classes",
+    "keras_hub_electra": "for keras_hub.models.ElectraBackbone, which differs",
+}
+
+# The task that holds a network of pre-training, with its head.
+TASKS: dict[str, type[task.ElectraTask]] = {
+    "discriminator": replaced_token_detector.ElectraReplacedTokenDetector,
+    "generator": masked_lm.ElectraMaskedLM,
+}
+
+# The task that takes a head of Hugging Face's.
+HEADS: dict[str, type[task.ElectraTask]] = {
+    "sequence_classification": text_classifier.ElectraTextClassifier,
+    "token_classification": token_classifier.ElectraTokenClassifier,
+    "question_answering": question_answerer.ElectraQuestionAnswerer,
+    "multiple_choice": multiple_choice.ElectraMultipleChoice,
+}
+
+# All tasks that Hugging Face has a head for, by the name Keras keeps.
+FINE_TUNED = {
+    keras.saving.get_registered_name(kind): kind
+    for kind in [*HEADS.values(), text_regressor.ElectraTextRegressor]
+}
+
+
+def convert(
+    origin: str,
+    folder: str,
+    format: str = "preset",
+    *,
+    vocab_file: str | None = None,
+    num_heads: int | None = None,
+    facts: model_card.Facts = model_card.NO_FACTS,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Converts weights on disk.
+
+    Args:
+        origin: what to convert: see this module's `In`.
+        folder: to write; one that this function wrote before is replaced.
+        format: a key of FORMATS.
+        vocab_file: of a checkpoint that has no vocab.txt beside it.
+        num_heads: of a checkpoint; None = 64 wide each.
+        facts: for the model card.
+        say: is told what was written, and what was lost or changed.
+
+    Raises:
+        UserError: weights are missing, left over or of other shapes; the format cannot
+            hold them; the folder holds something else.
+    """
+    if format not in FORMATS:
+        raise errors.UserError(f"format={format!r}: want one of {', '.join(FORMATS)}")
+    if os.path.abspath(origin) == os.path.abspath(folder):
+        raise errors.UserError(f"{folder} is what to convert; name another folder")
+    source = open_source(origin, vocab_file, num_heads)
+    for note in getattr(source, "notes", []):
+        say(f"note: {note}")
+    tuned = _fine_tuned(source)
+    if tuned:
+        _convert_tuned(source, tuned, folder, format, facts)
+    else:
+        _WRITERS[format](source, folder, facts, say)
+    what = ", ".join(source.networks)
+    say(f"wrote {folder}: {what}, {FORMATS[format]}")
+
+
+def open_source(
+    origin: str, vocab_file: str | None = None, num_heads: int | None = None
+) -> preset.Pretrained:
+    """Opens weights of any kind, KerasHub's too."""
+    if keras_hub_presets.is_preset(origin):
+        return keras_hub_presets.open_preset(origin)
+    return pretrained.open_pretrained(origin, vocab_file, num_heads)
+
+
+def _fine_tuned(source: preset.Pretrained) -> type[task.ElectraTask] | None:
+    """Returns the class of a model with a task's head."""
+    kind = HEADS.get(getattr(source, "head", None) or "")
+    return kind or FINE_TUNED.get(str(source.origin.get("task")))
+
+
+def _convert_tuned(
+    source: preset.Pretrained,
+    kind: type[task.ElectraTask],
+    folder: str,
+    format: str,
+    facts: model_card.Facts,
+) -> None:
+    if format not in ("hugging_face", "keras_hub"):
+        raise errors.UserError(
+            f"{source.folder} is fine-tuned, {kind.__name__}; --format={format} has no "
+            "place for its head: take hugging_face or keras_hub"
+        )
+    model = kind.from_preset(source.folder)
+    if format == "keras_hub":
+        keras_hub_presets.save_task(folder, model, source, facts)
+    else:
+        write_hugging_face(model, folder, source.origin, facts)
+
+
+def write_hugging_face(
+    model: task.ElectraTask,
+    folder: str,
+    origin: dict[str, object],
+    facts: model_card.Facts = model_card.NO_FACTS,
+) -> None:
+    """Writes a fine-tuned model for transformers.
+
+    Raises:
+        UserError: transformers has no such head.
+    """
+    if model.hugging_face_kind is None or not model.fits_hugging_face():
+        raise errors.UserError(
+            f"transformers has no head like that of this {type(model).__name__}"
+        )
+    words = model.preprocessor.tokenizer
+    hugging_face.write_directory(
+        folder,
+        model.hugging_face_kind,
+        model.backbone.model_config,
+        _tensors(model),
+        words.get_vocabulary(),
+        words.tokenizer_config,
+        {"origin": origin},
+        label_names=model.label_names(),
+        classifier_dropout=getattr(model, "dropout", None),
+        facts=facts,
+    )
+
+
+def _tensors(
+    model: task.ElectraTask,
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    variables = weight_map.variables(model)
+    head = {path: variables.pop(path) for path in model.hugging_face_head}
+    rows = weight_map.encoder_rows(model.backbone.model_config)
+    yield from weight_map.extract(variables, rows, "hugging_face")
+    for path, (name, transposed) in model.hugging_face_head.items():
+        array = model.exported(path, np.asarray(head[path], np.float32))
+        yield name, np.ascontiguousarray(array.T) if transposed else array
+
+
+def _write_preset(
+    source: preset.Pretrained,
+    folder: str,
+    facts: model_card.Facts,
+    say: Callable[[str], None],
+) -> None:
+    if source.vocab is None:
+        raise errors.UserError(
+            f"{source.folder} has no vocabulary, which a preset needs; name it with "
+            "--vocab"
+        )
+    preset.save(
+        folder,
+        {name: preset.build(source, name) for name in source.networks},
+        dict(source.networks),
+        source.vocab,
+        source.tokenizer,
+        source.origin,
+        facts,
+    )
+
+
+def _write_hugging_face(
+    source: preset.Pretrained,
+    folder: str,
+    facts: model_card.Facts,
+    say: Callable[[str], None],
+) -> None:
+    hugging_face.save_networks(
+        folder,
+        {name: preset.build(source, name) for name in source.networks},
+        dict(source.networks),
+        source.vocab,
+        source.tokenizer,
+        source.origin,
+        facts,
+    )
+
+
+def _write_keras_hub(
+    source: preset.Pretrained,
+    folder: str,
+    facts: model_card.Facts,
+    say: Callable[[str], None],
+) -> None:
+    for name, place in _places(source, folder):
+        if name in TASKS:
+            model = TASKS[name].from_pretrained(source)
+            keras_hub_presets.save_task(place, model, source, facts)
+        else:
+            keras_hub_presets.save_backbone(place, source, name, facts)
+
+
+def _write_keras_hub_electra(
+    source: preset.Pretrained,
+    folder: str,
+    facts: model_card.Facts,
+    say: Callable[[str], None],
+) -> None:
+    for name, place in _places(source, folder):
+        for note in keras_hub_presets.save_keras_hub_electra(
+            place, source, name, facts
+        ):
+            say(f"warning: {name}: {note}")
+
+
+def _places(source: preset.Pretrained, folder: str) -> Iterator[tuple[str, str]]:
+    """Yields each network and its folder: two of them get a folder each."""
+    for name in source.networks:
+        alone = len(source.networks) == 1
+        yield name, folder if alone else os.path.join(folder, name)
+
+
+_WRITERS = {
+    "preset": _write_preset,
+    "hugging_face": _write_hugging_face,
+    "keras_hub": _write_keras_hub,
+    "keras_hub_electra": _write_keras_hub_electra,
+}

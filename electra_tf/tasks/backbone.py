@@ -1,0 +1,162 @@
+"""The encoder as a KerasHub backbone: what the task models stand on.
+
+Importing this registers it: `keras_hub.models.Backbone.from_preset` then knows it.
+
+In:   token_ids, segment_ids, padding_mask, int32 or bool [B, L].
+Out:  sequence_output [B, L, D]; pooled_output [B, D], the state of [CLS].
+
+The layers, and so the names of the weights, are those of `models.build_encoder`.
+"""
+
+from typing import Any
+
+import keras
+import keras_hub
+import tensorflow as tf
+
+from electra_tf import config, errors, models
+
+# KerasHub's word where it differs from that of `config.ModelConfig`.
+_THEIR_NAMES = {
+    "hidden_size": "hidden_dim",
+    "embedding_size": "embedding_dim",
+    "intermediate_size": "intermediate_dim",
+    "hidden_dropout_rate": "dropout",
+    "attention_dropout_rate": "attention_dropout",
+    "max_positions": "max_sequence_length",
+}
+_OUR_NAMES = {theirs: ours for ours, theirs in _THEIR_NAMES.items()}
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
+class ElectraBackbone(keras_hub.models.Backbone):
+    """ELECTRA's encoder, with exact GELU and without a pooler, as published.
+
+    `pooled_output` is the last state of the first token and has no weights of its own
+    (2020 code). `keras_hub.models.ElectraBackbone` differs in both.
+
+    Args:
+        vocab_size: rows of the word table.
+        num_layers: encoder blocks.
+        num_heads: attention heads; divides hidden_dim.
+        hidden_dim: width of the encoder.
+        embedding_dim: width of the embedding tables.
+        intermediate_dim: width of the feed-forward layer.
+        dropout: after embeddings and sub-layers.
+        attention_dropout: on attention probabilities; None = `dropout`.
+        max_sequence_length: rows of the position table.
+        num_segments: rows of the segment table.
+        activation: see `config.ModelConfig`.
+        layer_norm_epsilon: in all LayerNorms.
+        initializer_range: sigma of the truncated normal that weights are drawn from.
+        position_initializer: see `config.ModelConfig`.
+        dtype: Keras dtype policy.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_layers: int,
+        num_heads: int,
+        hidden_dim: int,
+        embedding_dim: int,
+        intermediate_dim: int,
+        dropout: float = 0.1,
+        attention_dropout: float | None = None,
+        max_sequence_length: int = 512,
+        num_segments: int = 2,
+        activation: str = "gelu",
+        layer_norm_epsilon: float = 1e-12,
+        initializer_range: float = 0.02,
+        position_initializer: str = "normal",
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        given = locals()
+        model = model_config(
+            {name: given[name] for name in _names()}, "ElectraBackbone"
+        )
+        inputs = {
+            name: keras.Input((None,), dtype="int32", name=name)
+            for name in ("token_ids", "segment_ids", "padding_mask")
+        }
+        rows = {
+            "token_ids": inputs["token_ids"],
+            "segment_ids": inputs["segment_ids"],
+            # Padding is an example of its own, as in pre-training.
+            "example_ids": inputs["padding_mask"],
+            "position_ids": Positions(max_sequence_length, name="positions")(
+                inputs["token_ids"]
+            ),
+        }
+        hidden = models.encode(model, rows, dtype=dtype)  # [B, L, D]
+        super().__init__(
+            inputs=inputs,
+            outputs={"sequence_output": hidden, "pooled_output": hidden[:, 0, :]},
+            dtype=dtype,
+            **kwargs,
+        )
+        self.model_config = model
+        for name, value in _arguments(model).items():
+            setattr(self, name, value)  # As all of KerasHub's backbones.
+
+    @classmethod
+    def from_model_config(
+        cls, model: config.ModelConfig, **kwargs: Any
+    ) -> "ElectraBackbone":
+        """Builds the backbone of an architecture, with random weights."""
+        return cls(**_arguments(model), **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same backbone."""
+        return {**super().get_config(), **_arguments(self.model_config)}
+
+
+class Positions(keras.layers.Layer):
+    """Numbers the tokens of each row from 0."""
+
+    def __init__(self, max_positions: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._max_positions = max_positions
+
+    def call(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """Turns int32 [B, L] into int32 [B, L].
+
+        Raises:
+            UserError: rows are longer than the position table. A GPU would not say so.
+        """
+        length = token_ids.shape[1]
+        if length is not None and length > self._max_positions:
+            raise errors.UserError(
+                f"rows of {length} tokens are too long for {self._max_positions} "
+                "positions; cut them (sequence_length of the preprocessor)"
+            )
+        row = tf.range(tf.shape(token_ids)[1])
+        return tf.broadcast_to(row, tf.shape(token_ids))
+
+    def compute_output_spec(self, token_ids: keras.KerasTensor) -> keras.KerasTensor:
+        """Returns the same shape; positions are int32 whatever the policy."""
+        return keras.KerasTensor(token_ids.shape, dtype="int32")
+
+
+def model_config(arguments: dict[str, Any], where: str) -> config.ModelConfig:
+    """Turns a backbone's arguments into an architecture.
+
+    Raises:
+        UserError: they make none; `where` names them.
+    """
+    values = {_OUR_NAMES.get(name, name): value for name, value in arguments.items()}
+    if values.get("attention_dropout_rate") is None:
+        values["attention_dropout_rate"] = values.get("hidden_dropout_rate", 0.1)
+    return config.check(config.ModelConfig, values, where)
+
+
+def _names() -> dict[str, str]:
+    """Returns our name of each of the constructor's arguments."""
+    ours = config.ModelConfig.model_fields
+    return {_THEIR_NAMES.get(name, name): name for name in ours}
+
+
+def _arguments(model: config.ModelConfig) -> dict[str, Any]:
+    """Returns the constructor's arguments."""
+    return {name: getattr(model, ours) for name, ours in _names().items()}

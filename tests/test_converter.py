@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+
+from electra_tf import (
+    config,
+    converter,
+    errors,
+    hugging_face,
+    keras_hub_presets,
+    model_card,
+    models,
+    preset,
+    pretrained,
+)
+
+VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"a b c d e f g".split()]
+
+
+def architecture(**changes):
+    return config.ModelConfig(
+        **{
+            "vocab_size": len(VOCAB),
+            "embedding_size": 6,
+            "hidden_size": 10,
+            "num_layers": 2,
+            "num_heads": 2,
+            "intermediate_size": 14,
+            "max_positions": 18,
+            "initializer_range": 0.2,
+            **changes,
+        }
+    )
+
+
+CONFIGS = {
+    "generator": architecture(hidden_size=8, intermediate_size=9, num_heads=1),
+    "discriminator": architecture(),
+}
+BUILDERS = {
+    "generator": models.build_generator,
+    "discriminator": models.build_discriminator,
+}
+WORDS = config.TokenizerConfig(lowercase=False, strip_accents=False)
+
+
+def drawn(network, seed=1):
+    """Gives all weights values, biases and LayerNorms too."""
+    chance = np.random.default_rng(seed)
+    for variable in network.weights:
+        variable.assign(chance.normal(0.0, 0.3, variable.shape))
+    return network
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {
+        name: drawn(BUILDERS[name](CONFIGS[name]), seed)
+        for seed, name in enumerate(CONFIGS)
+    }
+
+
+@pytest.fixture
+def ours(networks, tmp_path):
+    """A preset of both networks."""
+    folder = str(tmp_path / "ours")
+    preset.save(folder, networks, CONFIGS, VOCAB, WORDS, {"steps": 7})
+    return folder
+
+
+def convert(origin, folder, format="preset", **kwargs):
+    said = []
+    converter.convert(origin, str(folder), format, say=said.append, **kwargs)
+    return said
+
+
+def assert_equal(folder, networks):
+    """The weights at a folder are those of the networks, bit for bit."""
+    found = converter.open_source(str(folder))
+    assert found.networks.keys() == networks.keys()
+    assert found.vocab == VOCAB
+    assert found.tokenizer == WORDS
+    for name, network in networks.items():
+        loaded = preset.build(found, name)
+        for was, now in zip(network.weights, loaded.weights, strict=True):
+            assert was.path == now.path
+            np.testing.assert_array_equal(np.asarray(now), np.asarray(was))
+
+
+def test_to_hugging_face_and_back_changes_no_bit(ours, networks, tmp_path):
+    said = convert(ours, tmp_path / "hf", "hugging_face")
+    assert "discriminator" in said[-1]
+    assert_equal(tmp_path / "hf", networks)
+    convert(str(tmp_path / "hf"), tmp_path / "back")
+    assert preset.is_preset(str(tmp_path / "back"))
+    assert_equal(tmp_path / "back", networks)
+
+
+def test_to_keras_hub_and_back_changes_no_bit(ours, networks, tmp_path):
+    convert(ours, tmp_path / "hub", "keras_hub")
+    for name, network in networks.items():
+        assert_equal(tmp_path / "hub" / name, {name: network})
+        convert(str(tmp_path / "hub" / name), tmp_path / "back" / name)
+        assert_equal(tmp_path / "back" / name, {name: network})
+
+
+def test_keras_hubs_own_electra_gets_the_encoder_and_a_warning(
+    ours, networks, tmp_path
+):
+    said = convert(ours, tmp_path / "hub", "keras_hub_electra")
+    assert any("warning: discriminator: GELU is its tanh" in line for line in said)
+    found = converter.open_source(str(tmp_path / "hub" / "discriminator"))
+    encoder = preset.build(found, "encoder")
+    was = {v.path: np.asarray(v) for v in networks["discriminator"].weights}
+    for variable in encoder.weights:
+        np.testing.assert_array_equal(np.asarray(variable), was[variable.path])
+
+
+def test_every_directory_has_a_model_card(ours, tmp_path):
+    facts = model_card.Facts(language="xx", license="apache-2.0")
+    convert(ours, tmp_path / "hf", "hugging_face", facts=facts)
+    convert(ours, tmp_path / "hub", "keras_hub", facts=facts)
+    convert(ours, tmp_path / "own", facts=facts)
+    cards = ["own", "hf/discriminator", "hf/generator", "hub/discriminator"]
+    for card in cards:
+        text = (tmp_path / card / "README.md").read_text()
+        assert "license: apache-2.0" in text, card
+
+
+def test_an_edited_card_stays(ours, tmp_path):
+    convert(ours, tmp_path / "own")
+    card = tmp_path / "own" / "README.md"
+    card.write_text("mine")
+    convert(ours, tmp_path / "own")
+    assert card.read_text() == "mine"
+
+
+def test_a_checkpoint_without_vocabulary_makes_no_preset(ours, tmp_path, networks):
+    hugging_face.save_networks(
+        str(tmp_path / "bare"), networks, CONFIGS, None, WORDS, {}
+    )
+    with pytest.raises(errors.UserError, match="no vocabulary, which a preset needs"):
+        convert(str(tmp_path / "bare"), tmp_path / "own")
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize(
+    ("origin", "folder", "format", "message"),
+    [
+        ("ours", "other", "pickle", "format='pickle': want one of preset, hugging"),
+        ("none", "other", "preset", "none: nothing is there; want a workdir"),
+        ("ours", "ours", "preset", "ours is what to convert; name another folder"),
+        ("ours", "full", "hugging_face", "full"),
+        ("ours", "full", "preset", "full is there and no preset"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused(
+    origin, folder, format, message, ours, tmp_path
+):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("years of work")
+    with pytest.raises(errors.UserError, match=message) as error:
+        convert(str(tmp_path / origin), tmp_path / folder, format)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / "full" / "thesis.tex").read_text() == "years of work"
+
+
+def test_opening_tells_all_kinds_apart(ours, tmp_path):
+    convert(ours, tmp_path / "hf", "hugging_face")
+    convert(ours, tmp_path / "hub", "keras_hub")
+    assert isinstance(pretrained.open_pretrained(ours), preset.Preset)
+    assert isinstance(
+        pretrained.open_pretrained(str(tmp_path / "hf")),
+        hugging_face.HuggingFaceDirectory,
+    )
+    hub = converter.open_source(str(tmp_path / "hub" / "generator"))
+    assert isinstance(hub, keras_hub_presets.KerasHubPreset)
