@@ -6,7 +6,7 @@ python -m electra_tf.convert --from=runs/small --to=hub/small --format=hugging_f
 
 from absl import flags
 
-from electra_tf import cli, converter, model_card
+from electra_tf import cli, model_card
 
 FROM = flags.DEFINE_string(
     "from",
@@ -15,11 +15,11 @@ FROM = flags.DEFINE_string(
     "2020 code.",
 )
 TO = flags.DEFINE_string("to", None, "Folder to write.")
-FORMAT = flags.DEFINE_enum(
+FORMAT = flags.DEFINE_string(
     "format",
     "preset",
-    list(converter.FORMATS),
-    "; ".join(f"{name}: {about}" for name, about in converter.FORMATS.items()),
+    "preset: ours; hugging_face: for transformers; keras_hub: KerasHub presets of our "
+    "classes; keras_hub_electra: of KerasHub's own ElectraBackbone, which differs.",
 )
 VOCAB = flags.DEFINE_string("vocab", None, "vocab.txt, where --from has none.")
 HEADS = flags.DEFINE_integer(
@@ -33,9 +33,15 @@ flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
 
 def main() -> None:
     """Converts, and says what was lost or changed."""
+    origin = cli.require("from", "name what to convert")
+    folder = cli.require("to", "name the folder to write")
+
+    # Not above: --help needs no TensorFlow.
+    from electra_tf import converter
+
     converter.convert(
-        cli.require("from", "name what to convert"),
-        cli.require("to", "name the folder to write"),
+        origin,
+        folder,
         FORMAT.value,
         vocab_file=VOCAB.value,
         num_heads=HEADS.value,

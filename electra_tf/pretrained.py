@@ -24,7 +24,7 @@ def open_pretrained(
         UserError: nothing is there, or nothing that this code reads.
     """
     for folder in (path, os.path.join(path, "preset")):
-        if preset.is_preset(folder):
+        if preset.is_preset(folder) or _has_weights_of_ours(folder):
             return preset.load(folder)
     if hugging_face.is_directory(path):
         return hugging_face.open_directory(path)
@@ -35,4 +35,12 @@ def open_pretrained(
         f"{path}: {there}; want a workdir or preset of pre-training, a Hugging Face "
         "directory (config.json, model.safetensors), or a checkpoint of the 2020 code "
         "(model.ckpt-*.index)"
+    )
+
+
+def _has_weights_of_ours(folder: str) -> bool:
+    """Tells whether a folder was a preset before its config.json was damaged."""
+    return any(
+        os.path.exists(os.path.join(folder, f"{name}.weights.h5"))
+        for name in preset.BUILDERS
     )

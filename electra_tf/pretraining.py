@@ -6,7 +6,7 @@ Out:  the workdir, with metrics, checkpoints, samples, report and preset.
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ from electra_tf import (
     config,
     distribution,
     errors,
+    initialization,
     input_pipeline,
     objectives,
     preset,
+    pretrained,
     pretrainer,
     records,
     report_page,
@@ -30,8 +32,6 @@ from electra_tf import (
 )
 
 NUM_SAMPLES = 6  # held-out rows to show
-# Of a network, when it starts from another one's weights.
-MAY_DIFFER = {"hidden_dropout_rate", "attention_dropout_rate", "initializer_range"}
 
 
 def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) -> None:
@@ -42,7 +42,9 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
     """
     source = input_pipeline.open_source(settings.data)
     vocab = _read_vocab(source, settings)
+    words = _tokenizer_of(source, settings)
     settings = _with_vocab_size(settings, len(vocab))
+    settings, origin = _origin(settings, folder, vocab, words)
     strategy = distribution.strategy(tpu)
     is_chief = distribution.is_chief(strategy)
     facts = {
@@ -51,6 +53,10 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
     }
     devices = list(strategy.extended.worker_devices)
     workdir.open_workdir(folder, settings, facts, is_chief=is_chief, devices=devices)
+    warnings: list[str] = []
+    weights = None
+    if origin:
+        weights = initialization.read_weights(settings, origin, vocab, warnings.append)
     distribution.set_precision(settings.train.precision)
     with strategy.scope():
         model = pretrainer.build(
@@ -60,11 +66,10 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
     data = _data(source, settings, strategy)
     loop = training_loop.Loop(model, strategy, data, settings)
     checkpoints = checkpoint.Checkpoints(folder, model, settings.run.keep)
-    warnings: list[str] = []
     with strategy.scope():
         found = checkpoints.restore(warnings.append)
-        if found is None and settings.train.init_from:
-            _take_over_weights(settings.train.init_from, model, vocab, warnings.append)
+        if found is None and weights:
+            initialization.assign(model.objective.networks, weights, vocab)
     step, positions = found or (0, None)
     distribution.refuse_different_steps(strategy, step)
     loop.start(positions)
@@ -161,35 +166,47 @@ def _data(
     return training_loop.Data(batches, validation, name_damaged)
 
 
-def _take_over_weights(
-    origin: str,
-    model: pretrainer.Pretrainer,
+def _origin(
+    settings: config.PretrainConfig,
+    folder: str,
     vocab: list[str],
-    say: Callable[[str], None],
-) -> None:
-    """Starts from the weights of a preset, or of a workdir's preset."""
-    is_preset = os.path.isfile(os.path.join(origin, preset.ABOUT))
-    found = preset.load(origin if is_preset else os.path.join(origin, "preset"))
-    if found.vocab != vocab:
-        raise errors.UserError(
-            f"train.init_from={origin}: its vocabulary ({len(found.vocab)} tokens) is "
-            f"not that of the data ({len(vocab)} tokens); build the data with "
-            f"--vocab={found.folder}/vocab.txt"
-        )
-    for name, network in model.objective.networks.items():
-        if name not in found.networks:
-            say(f"warning: train.init_from={origin} has no {name}: it starts at random")
-            continue
-        changed = config.differences(
-            found.networks[name], model.objective.configs[name]
-        )
-        for field, (old, new) in changed.items():
-            if field not in MAY_DIFFER:
-                raise errors.UserError(
-                    f"train.init_from={origin}: {field} of its {name} is {old!r}, that "
-                    f"of this run {new!r}; they must agree"
-                )
-        preset.load_weights(found, name, network)
+    words: config.TokenizerConfig,
+) -> tuple[config.PretrainConfig, preset.Pretrained | None]:
+    """Opens what the run starts from, if anything; takes over its architecture."""
+    if not settings.train.init_from:
+        return settings, None
+    if workdir.is_started(folder):
+        return _with_stored_architecture(settings, folder), None
+    origin = pretrained.open_pretrained(settings.train.init_from)
+    initialization.check_vocab(origin, settings.train, vocab, words)
+    return initialization.with_architecture(settings, origin), origin
+
+
+def _with_stored_architecture(
+    settings: config.PretrainConfig, folder: str
+) -> config.PretrainConfig:
+    """Takes the architecture that init_from had when the run was started."""
+    before = workdir.read_settings(folder)
+    stated = {
+        name: getattr(settings.model, name) for name in settings.model.model_fields_set
+    }
+    return settings.model_copy(
+        update={
+            "model": before.model.model_copy(update=stated),
+            "generator": settings.generator.model_copy(
+                update={"architecture": before.generator.architecture}
+            ),
+        }
+    )
+
+
+def _tokenizer_of(
+    source: input_pipeline.Source, settings: config.PretrainConfig
+) -> config.TokenizerConfig:
+    """Returns how the data's words were cut; records of the 2020 code do not say."""
+    if source.legacy_row_tokens is None:
+        return records.read_manifest(settings.data.records).tokenizer
+    return config.TokenizerConfig()
 
 
 def _listener(
@@ -232,15 +249,12 @@ def _finish(
 ) -> None:
     """Writes preset, samples and report, and shows what was learned."""
     objective, steps = model.objective, settings.train.steps
-    tokenizer_config = config.TokenizerConfig()
-    if source.legacy_row_tokens is None:
-        tokenizer_config = records.read_manifest(settings.data.records).tokenizer
     preset.save(
         os.path.join(folder, "preset"),
         objective.networks,
         objective.configs,
         vocab,
-        tokenizer_config,
+        _tokenizer_of(source, settings),
         {
             "settings": settings.model_dump(),
             "steps": steps,

@@ -1,6 +1,6 @@
-# Sourced by quickstart.sh and test.sh: puts requirement files into .venv, once.
+# Sourced by quickstart.sh and test.sh: puts requirement files into .venv, once each.
 #
-# `.venv/installed/` keeps a copy of each file that was installed; a file that differs
+# Its folder `installed/` keeps a copy of each file that was installed; a file that differs
 # from its copy is installed again, so an interrupted installation is simply resumed.
 
 stop() {
@@ -26,21 +26,21 @@ find_python() {
     "$(python3 --version 2>/dev/null || echo none): install one of them"
 }
 
-# Usage: make_environment FILE...
+# Usage: make_environment FILE...      into .venv, or into the folder VENV
 make_environment() {
-  local python file
-  if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+  local venv="${VENV:-.venv}" python file
+  if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     python=$(find_python)
-    echo "Making .venv with $("$python" --version)"
-    "$python" -m venv .venv
-    rm -rf .venv/installed
+    echo "Making $venv with $("$python" --version)"
+    "$python" -m venv "$venv"
+    rm -rf "$venv/installed"
   fi
-  mkdir -p .venv/installed
+  mkdir -p "$venv/installed"
   for file in "$@"; do
-    cmp -s "$file" ".venv/installed/$file" && continue
-    echo "Installing $file into .venv (a few minutes the first time)"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    cmp -s "$file" "$venv/installed/$file" && continue
+    echo "Installing $file into $venv (a few minutes the first time)"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
       --requirement "$file"
-    cp "$file" .venv/installed/
+    cp "$file" "$venv/installed/"
   done
 }

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_tf import config, errors, preset, pretrainer, pretraining, tokenizer
+from electra_tf import (
+    config,
+    errors,
+    hugging_face,
+    preset,
+    pretrainer,
+    pretraining,
+    tokenizer,
+    weight_map,
+)
 
 # Keras 3.15 saves a variable of TensorFlow 2.21 in a way that numpy 2 will drop.
 GOLDEN = Path(__file__).parent / "golden" / "losses_debug.txt"
@@ -62,43 +71,169 @@ def test_plain_mlm_trains_a_model_alone(settings, tmp_path, capsys):
     assert "held-out rows" in capsys.readouterr().out
 
 
-def test_it_goes_on_from_another_runs_weights_with_longer_rows(
-    settings, vocab, tmp_path
-):
-    first = settings(f"model.vocab_size={len(vocab)}", "train.seed=7")
-    origin = pretrainer.build(first).objective
-    preset.save(
-        str(tmp_path / "first" / "preset"),
-        origin.networks,
-        origin.configs,
-        vocab,
-        config.TokenizerConfig(),
-        {},
-    )
-    # With next to no learning rate, what it ends with is what it began with.
-    second = settings(
-        f"train.init_from={tmp_path}/first",
-        "train.learning_rate=1e-30",
-        "train.steps=2",
-        "train.warmup_steps=0",
-        "data.row_tokens=31",
-        "data.example_tokens=31",
-        "model.hidden_dropout_rate=0.0",
-    )
-    pretraining.run(second, str(tmp_path / "second"))
-    found = preset.load(str(tmp_path / "second" / "preset"))
-    for name, network in origin.networks.items():
+# Weights that somebody trained before.
+
+
+@pytest.fixture
+def trained(settings, vocab):
+    """Networks of another run: discriminator and generator."""
+    return pretrainer.build(
+        settings(f"model.vocab_size={len(vocab)}", "train.seed=7")
+    ).objective
+
+
+# With next to no learning rate, what it ends with is what it began with.
+HARDLY = ["train.learning_rate=1e-30", "train.steps=2", "train.warmup_steps=0"]
+
+
+def assert_same_weights(folder, networks):
+    """Compares the networks in a preset with others, array by array."""
+    found = preset.load(str(folder / "preset"))
+    assert found.networks.keys() == networks.keys()
+    for name, network in networks.items():
         for was, now in zip(
             network.weights, preset.build(found, name).weights, strict=True
         ):
             np.testing.assert_allclose(now.numpy(), was.numpy(), atol=1e-20)
 
 
+def save_run(folder, trained, vocab):
+    preset.save(
+        str(folder / "preset"),
+        trained.networks,
+        trained.configs,
+        vocab,
+        config.TokenizerConfig(),
+        {},
+    )
+
+
+def save_for_transformers(folder, trained, vocab):
+    hugging_face.save_networks(
+        str(folder),
+        trained.networks,
+        trained.configs,
+        vocab,
+        config.TokenizerConfig(),
+        {},
+    )
+
+
+def save_as_google(folder, trained, vocab):
+    """Writes what the 2020 code would: embeddings once, under electra/."""
+    arrays = {}
+    for name, network in trained.networks.items():
+        scopes = weight_map.SCOPES._replace(
+            encoder="generator" if name == "generator" else "electra"
+        )
+        found = weight_map.variables(network)
+        for row in weight_map.rows(name, trained.configs[name]):
+            path = row.tf1.format(**scopes._asdict())
+            arrays[path] = found[row.ours].numpy()
+    folder.mkdir()
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "model.ckpt-9"),
+        tensor_names=list(arrays),
+        shape_and_slices=[""] * len(arrays),
+        tensors=list(arrays.values()),
+    )
+    tokenizer.write_vocab(folder / "vocab.txt", vocab)
+
+
+@pytest.mark.parametrize("save", [save_run, save_for_transformers, save_as_google])
+def test_it_goes_on_from_weights_of_any_kind_with_longer_rows(
+    save, settings, trained, vocab, tmp_path
+):
+    heads = []
+    if save is save_as_google:
+        # Such a checkpoint does not say: heads are 64 wide, here one.
+        trained = pretrainer.build(
+            settings(f"model.vocab_size={len(vocab)}", "model.num_heads=1")
+        ).objective
+        heads = ["model.num_heads=1"]
+    save(tmp_path / "first", trained, vocab)
+    second = settings(
+        f"train.init_from={tmp_path}/first",
+        "data.row_tokens=31",
+        "data.example_tokens=31",
+        "model.hidden_dropout_rate=0.0",
+        *HARDLY,
+        *heads,
+    )
+    pretraining.run(second, str(tmp_path / "second"))
+    assert_same_weights(tmp_path / "second", trained.networks)
+    assert records(tmp_path / "second", "validation")
+
+
+def test_the_architecture_is_that_of_the_weights(settings, tiny_data, vocab, tmp_path):
+    first = settings(
+        f"model.vocab_size={len(vocab)}",
+        "model.num_layers=2",
+        "model.hidden_size=15",
+        "generator.width_scale=0.4",
+    )
+    trained = pretrainer.build(first).objective
+    save_run(tmp_path / "first", trained, vocab)
+    second = config.load(
+        config.PretrainConfig,
+        None,
+        [
+            f"data.records={tiny_data}",
+            "data.example_tokens=16",
+            "data.row_tokens=24",
+            "train.batch_size=6",
+            f"train.init_from={tmp_path}/first",
+            *HARDLY,
+        ],
+    )
+    pretraining.run(second, str(tmp_path / "second"))
+    assert_same_weights(tmp_path / "second", trained.networks)
+
+
+def test_a_run_resumes_when_what_it_started_from_is_gone(
+    settings, trained, vocab, tmp_path, capsys
+):
+    save_run(tmp_path / "first", trained, vocab)
+    changed = [f"train.init_from={tmp_path}/first", "run.save_every_steps=1"]
+    pretraining.run(
+        settings(*changed, "train.steps=4", "train.warmup_steps=1"),
+        str(tmp_path / "second"),
+    )
+    shutil.rmtree(tmp_path / "first")
+    shutil.rmtree(tmp_path / "second" / "preset")
+    capsys.readouterr()
+    pretraining.run(
+        settings(*changed, "train.steps=4", "train.warmup_steps=1"),
+        str(tmp_path / "second"),
+    )
+    assert "starting at step 4 of 4" in capsys.readouterr().out
+    assert preset.is_preset(str(tmp_path / "second" / "preset"))
+
+
+def test_what_the_weights_lack_is_said(settings, trained, vocab, tmp_path, capsys):
+    only = {"discriminator": trained.networks["discriminator"]}
+    preset.save(
+        str(tmp_path / "first"),
+        only,
+        trained.configs,
+        vocab,
+        config.TokenizerConfig(),
+        {},
+    )
+    pretraining.run(
+        settings(f"train.init_from={tmp_path}/first", *HARDLY), str(tmp_path / "run")
+    )
+    assert "first has no generator: it starts at random" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"vocab": True}, r"its vocabulary \(62 tokens\) is not that of the data \(6"),
-        ({"layers": 2}, "num_layers of its generator is 2, that of this run 1; they"),
+        (
+            {"layers": 2},
+            r"num_layers of its discriminator is 2, but model.num_layers i",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
@@ -107,15 +242,7 @@ def test_weights_that_do_not_fit_are_refused(
     other = vocab[:-1] if "vocab" in changes else vocab
     layers = changes.get("layers", 1)
     first = settings(f"model.vocab_size={len(other)}", f"model.num_layers={layers}")
-    origin = pretrainer.build(first).objective
-    preset.save(
-        str(tmp_path / "first"),
-        origin.networks,
-        origin.configs,
-        other,
-        config.TokenizerConfig(),
-        {},
-    )
+    save_run(tmp_path / "first", pretrainer.build(first).objective, other)
     with pytest.raises(errors.UserError, match=message):
         pretraining.run(
             settings(f"train.init_from={tmp_path}/first"), str(tmp_path / "second")
@@ -125,7 +252,7 @@ def test_weights_that_do_not_fit_are_refused(
 
 
 def test_there_must_be_something_to_start_from(settings, tmp_path):
-    with pytest.raises(errors.UserError, match=r"no preset at .*none/preset: "):
+    with pytest.raises(errors.UserError, match=r"none: nothing is there; want a workd"):
         pretraining.run(settings(f"train.init_from={tmp_path}/none"), f"{tmp_path}/run")
 
 
