@@ -1,4 +1,4 @@
-"""ELECTRA in TensorFlow and Keras 3: raw text becomes a generator and a discriminator.
+"""ELECTRA in TensorFlow and Keras 3: raw text becomes an encoder, the encoder a task.
 
 The modules, in the order of the data; each imports only what stands above it (BUILD):
 
@@ -8,12 +8,54 @@ records -> masked batches      packing, masking, input_pipeline
 masked batches -> losses       layers, models, corruption, losses, objectives
 losses -> checkpoints          optimizer, pretrainer, distribution, checkpoint,
                                reporting, training_loop
-checkpoints -> presets         preset
-the whole run                  report_page, workdir, pretraining
-commands                       cli, then build_data, pretrain, report
+presets, others' weights       model_card, preset, weight_map, google_checkpoint,
+                               hugging_face, pretrained
+the whole run                  initialization, report_page, workdir, pretraining
+files -> examples; metrics     metrics, datasets/dataset, datasets/files,
+                               datasets/tables, datasets/glue, datasets/squad,
+                               datasets/conll, datasets/tabular, datasets/registry
+presets -> tasks               tasks/backbone, tasks/tokenizer, keras_hub_presets,
+                               tasks/inputs, tasks/preprocessor, tasks/heads,
+                               tasks/task, tasks/text_classifier, tasks/text_regressor,
+                               tasks/text_embedder, tasks/token_classifier,
+                               tasks/replaced_token_detector, tasks/masked_lm,
+                               tasks/question_answerer, tasks/multiple_choice,
+                               tasks/catalog, converter
+tasks -> fine-tuned models     answers, task_data, task_builder, task_trainer, trials,
+                               evaluator, predictor, finetune_page, finetuner
+commands                       cli, then build_data, pretrain, report, convert,
+                               finetune, evaluate, predict
 
 What is handed over from one to the next stands in docs/architecture.md. This file
-imports nothing, so that a command pays only for what it uses.
+imports nothing, so that a command pays only for what it uses; the classes of the
+fine-tuning API are looked up when they are named: `electra_tf.ElectraTextClassifier`.
 """
 
 __version__ = "0.1.0"
+
+_CLASSES = {
+    "ElectraBackbone": "backbone",
+    "ElectraTokenizer": "tokenizer",
+    "ElectraTextPreprocessor": "preprocessor",
+    "ElectraTextClassifier": "text_classifier",
+    "ElectraTextRegressor": "text_regressor",
+    "ElectraTextEmbedder": "text_embedder",
+    "ElectraTokenClassifier": "token_classifier",
+    "ElectraQuestionAnswerer": "question_answerer",
+    "ElectraMultipleChoice": "multiple_choice",
+    "ElectraReplacedTokenDetector": "replaced_token_detector",
+    "ElectraMaskedLM": "masked_lm",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _CLASSES:
+        raise AttributeError(f"module 'electra_tf' has no attribute {name!r}")
+    import importlib
+
+    module = importlib.import_module(f"electra_tf.tasks.{_CLASSES[name]}")
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_CLASSES]

@@ -72,6 +72,31 @@ def tiny_vocab(tmp_path_factory):
     return file
 
 
+@pytest.fixture
+def tiny_backbone(tiny_model_config):
+    """An encoder for tasks to stand on; drops nothing."""
+    from electra_tf.tasks import backbone  # Not above: few tests need KerasHub.
+
+    changed = {
+        "hidden_dropout_rate": 0.0,
+        "attention_dropout_rate": 0.0,
+        # So narrow an encoder of small weights learns next to nothing.
+        "initializer_range": 0.3,
+    }
+    return backbone.ElectraBackbone.from_model_config(
+        tiny_model_config.model_copy(update=changed)
+    )
+
+
+@pytest.fixture
+def tiny_preprocessor(tiny_vocab):
+    """Makes rows of 24 tokens at most."""
+    from electra_tf.tasks import preprocessor, tokenizer
+
+    words = tokenizer.ElectraTokenizer(str(tiny_vocab))
+    return preprocessor.ElectraTextPreprocessor(words, sequence_length=24)
+
+
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory):
     """A folder with two .txt files that hold DOCUMENTS, 13 and 27 of them."""
@@ -131,3 +156,78 @@ def tiny_run(tmp_path_factory, tiny_data):
     }
     file.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return file
+
+
+@pytest.fixture(scope="session")
+def tiny_preset(tmp_path_factory, tiny_model_config, tiny_vocab):
+    """A preset of pre-training, with weights as they were drawn, that drops nothing."""
+    from electra_tf import models, preset, tokenizer
+
+    keras.utils.set_random_seed(5)
+    changed = {
+        "hidden_dropout_rate": 0.0,
+        "attention_dropout_rate": 0.0,
+        "initializer_range": 0.3,
+    }
+    model = tiny_model_config.model_copy(update=changed)
+    folder = tmp_path_factory.mktemp("preset") / "tiny"
+    preset.save(
+        str(folder),
+        {
+            "discriminator": models.build_discriminator(model),
+            "generator": models.build_generator(model),
+        },
+        {"discriminator": model, "generator": model},
+        tokenizer.read_vocab(str(tiny_vocab)),
+        config.TokenizerConfig(),
+        {},
+    )
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_task(tmp_path_factory):
+    """A folder for text_classification: 24 train rows, of them 9 for dev, 5 for test.
+
+    The label says whether there is a cat; test.tsv has none.
+    """
+    folder = tmp_path_factory.mktemp("task")
+    chance = random.Random(3)
+    others = [word for word in WORDS if word not in ("cat", "dog")]
+    rows = []
+    for number in range(24):
+        words = chance.choices(others, k=chance.randint(2, 7))
+        words.insert(chance.randint(0, len(words)), ("cat", "dog")[number % 2])
+        rows.append((" ".join(words), ("yes", "no")[number % 2]))
+    tables = {
+        "train": [("text", "label"), *rows],
+        "dev": [("text", "label"), *rows[:9]],
+        "test": [("text",), *((text,) for text, _ in rows[:5])],
+    }
+    for split, cells in tables.items():
+        text = "".join("\t".join(row) + "\n" for row in cells)
+        (folder / f"{split}.tsv").write_text(text, encoding="utf-8")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_tuned(tmp_path_factory, tiny_preset, tiny_task):
+    """The workdir of a run that learned tiny_task in two trials; what it said."""
+    from electra_tf import finetuner
+
+    settings = config.FinetuneConfig(
+        model={"sequence_length": 13},
+        train={"epochs": 12, "batch_size": 8, "learning_rate": 1e-2, "trials": 2},
+        run={"log_points": 5},
+    )
+    folder = tmp_path_factory.mktemp("tuned") / "cats"
+    said = []
+    finetuner.run(
+        settings,
+        tiny_preset,
+        ["text_classification"],
+        [tiny_task],
+        str(folder),
+        said.append,
+    )
+    return folder, said

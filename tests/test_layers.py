@@ -231,6 +231,50 @@ def test_without_a_dropout_seed_each_call_drops_other_units():
     assert abs(np.mean(one == 0.0) - 0.5) < 0.056
 
 
+def test_without_a_dropout_seed_each_replica_drops_other_units(two_replicas):
+    with two_replicas.scope():
+        dropout = layers.Dropout(0.5)
+
+    @tf.function
+    def draw():
+        return two_replicas.run(lambda: dropout(tf.ones([2000]), training=True))
+
+    masks = [
+        mask.numpy()
+        for _ in range(2)
+        for mask in two_replicas.experimental_local_results(draw())
+    ]
+    assert len(masks) == 4
+    for one in range(4):
+        assert abs(np.mean(masks[one] == 0.0) - 0.5) < 0.056
+        for other in range(one):
+            assert abs(np.mean(masks[one] == masks[other]) - 0.5) < 0.056
+
+
+def test_a_position_table_may_start_as_waves():
+    waves = {"position_initializer": "sinusoidal", "initializer_range": 0.1}
+    embeddings = layers.Embeddings(MODEL.model_copy(update=waves))
+    embeddings.build()
+    found = embeddings.position_embeddings.numpy()
+    # Width 5: three pairs, the last without its cosine.
+    rates = [1.0, 10_000 ** (-1 / 3), 10_000 ** (-2 / 3)]
+    for position in range(9):
+        angles = [position * rate for rate in rates]
+        want = [
+            0.1 * math.sqrt(2) * wave(angle)
+            for angle in angles
+            for wave in (math.sin, math.cos)
+        ][:5]
+        np.testing.assert_allclose(found[position], want, atol=1e-6)
+    # Whole pairs have the root mean square that was asked for.
+    pairs = found[:, :4]
+    assert np.sqrt(np.mean(pairs**2)) == pytest.approx(0.1, rel=1e-5)
+    assert np.max(np.abs(embeddings.word_embeddings)) <= 0.2
+    usual = layers.Embeddings(MODEL)
+    usual.build()
+    assert np.max(np.abs(usual.position_embeddings)) <= 0.04
+
+
 @pytest.mark.parametrize("layer", [layers.Dropout(0.3), layers.LayerNorm(1e-3)])
 def test_a_layer_is_made_again_from_its_settings(layer):
     again = type(layer).from_config(layer.get_config())

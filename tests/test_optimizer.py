@@ -173,6 +173,9 @@ def test_the_optimizer_is_built_from_the_settings():
         "epsilon": 1e-3,
         "bias_correction": True,
         "rates": {},
+        # The pretrainer reduces and clips before.
+        "clip_norm": None,
+        "reduce": False,
     }
 
 
@@ -182,6 +185,13 @@ def test_the_same_optimizer_is_made_from_its_config():
     again = optimizer.AdamW.from_config(learner.get_config())
     for got, want in zip(run(again), run(learner), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+def test_a_config_holds_clipping_and_reducing():
+    learner = optimizer.AdamW(0.1, clip_norm=0.5, reduce=True, rates={"x": 0.5})
+    again = optimizer.AdamW.from_config(learner.get_config())
+    assert again.get_config() == learner.get_config()
+    assert (again.clip_norm, again.reduce) == (0.5, True)
 
 
 def test_weights_and_tables_decay_and_biases_and_norms_do_not(networks):
@@ -241,3 +251,86 @@ def test_every_variable_of_a_network_has_a_depth(networks):
 def test_a_path_that_no_depth_rule_matches_stops_the_run(path):
     with pytest.raises(ValueError, match="0 learning-rate rules match, want 1"):
         optimizer.layer_rates([path], num_layers=2, decay=0.8)
+
+
+# Clipping and reducing.
+
+
+def test_gradients_are_clipped_by_their_norm_over_all_variables():
+    learner = optimizer.AdamW(0.1, weight_decay=0.02, clip_norm=0.5)
+    found = run(learner, steps=1)
+    norm = np.sqrt(np.sum(KERNEL_GRADIENTS[0] ** 2) + np.sum(BIAS_GRADIENTS[0] ** 2))
+    assert norm > 1
+    kernel, bias = (
+        adam(start, [gradient * 0.5 / norm], [0.1], decay)
+        for start, gradient, decay in (
+            (KERNEL, KERNEL_GRADIENTS[0], 0.02),
+            (BIAS, BIAS_GRADIENTS[0], 0.0),
+        )
+    )
+    assert_trained(found, kernel, bias)
+
+
+def test_short_gradients_are_left_alone():
+    want = run(optimizer.AdamW(0.1))
+    found = run(optimizer.AdamW(0.1, clip_norm=100.0))
+    for got, expected in zip(found, want, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_a_variable_without_a_gradient_stays_and_the_others_are_clipped():
+    learner = optimizer.AdamW(0.1, weight_decay=0.0, clip_norm=0.5, epsilon=1.0)
+    kernel, bias = trained = variables()
+    gradients = [tf.constant(KERNEL_GRADIENTS[0], tf.float32), None]
+    with pytest.warns(UserWarning, match="Gradients do not exist for variables"):
+        learner.apply_gradients(zip(gradients, trained, strict=True))
+    np.testing.assert_array_equal(bias.numpy(), np.float32(BIAS))
+    clipped = KERNEL_GRADIENTS[0] * 0.5 / np.linalg.norm(KERNEL_GRADIENTS[0])
+    want = -0.1 * 0.1 * clipped / (np.sqrt(0.001) * np.abs(clipped) + 1.0)
+    np.testing.assert_allclose(kernel.numpy() - KERNEL, want, rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_of_rows_are_clipped_as_dense_ones_are():
+    learner = optimizer.AdamW(0.1, weight_decay=0.0, clip_norm=0.5)
+    table, _ = variables()
+    # The row 1 twice: their sum counts.
+    rows = tf.IndexedSlices(
+        tf.constant(KERNEL_GRADIENTS[0], tf.float32), tf.constant([1, 1]), [2, 3]
+    )
+    learner.apply_gradients([(rows, table)])
+    want = np.zeros([2, 3])
+    want[1] = np.sum(KERNEL_GRADIENTS[0], axis=0)
+    want = adam(KERNEL, [want * 0.5 / np.linalg.norm(want)], [0.1], 0.0)
+    np.testing.assert_allclose(table.numpy(), want, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_gradients_of_replicas_are_summed_before_they_are_clipped(
+    clip_norm, two_replicas
+):
+    with two_replicas.scope():
+        learner = optimizer.AdamW(0.1, clip_norm=clip_norm, reduce=True)
+        trained = variables()
+        learner.build(trained)
+    # The replicas' gradients point apart: their sum is shorter than either.
+    shares = [3.0, -2.0]
+
+    @tf.function
+    def step():
+        def update():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            share = tf.gather(tf.constant(shares), replica)
+            gradients = [
+                share * tf.constant(gradient, tf.float32)
+                for gradient in (KERNEL_GRADIENTS[0], BIAS_GRADIENTS[0])
+            ]
+            learner.apply_gradients(zip(gradients, trained, strict=True))
+
+        two_replicas.run(update)
+
+    step()
+    # 3 - 2 = 1.
+    want = run(optimizer.AdamW(0.1, clip_norm=clip_norm), steps=1)
+    for variable, expected in zip(trained, want, strict=True):
+        for copy in two_replicas.experimental_local_results(variable.value):
+            np.testing.assert_allclose(copy.numpy(), expected, rtol=1e-5)

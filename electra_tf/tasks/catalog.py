@@ -1,0 +1,120 @@
+"""Which task model is for what: a kind of data set, a head on disk.
+
+In:   a kind of `datasets.dataset`; a folder.
+Out:  a class of this package; a model.
+"""
+
+import json
+import os
+from typing import Any
+
+import keras
+
+from electra_tf import errors, keras_hub_presets, pretrained
+from electra_tf.tasks import (
+    masked_lm,
+    multiple_choice,
+    question_answerer,
+    replaced_token_detector,
+    task,
+    text_classifier,
+    text_embedder,
+    text_regressor,
+    token_classifier,
+)
+
+# The task that learns a kind of data set.
+OF_KIND: dict[str, type[task.ElectraTask]] = {
+    "classification": text_classifier.ElectraTextClassifier,
+    "regression": text_regressor.ElectraTextRegressor,
+    "tagging": token_classifier.ElectraTokenClassifier,
+    "question_answering": question_answerer.ElectraQuestionAnswerer,
+    "multiple_choice": multiple_choice.ElectraMultipleChoice,
+}
+
+# The task that holds a network of pre-training, with its head.
+OF_NETWORK: dict[str, type[task.ElectraTask]] = {
+    "discriminator": replaced_token_detector.ElectraReplacedTokenDetector,
+    "generator": masked_lm.ElectraMaskedLM,
+}
+
+# The task that takes a head of Hugging Face's.
+OF_HUGGING_FACE: dict[str, type[task.ElectraTask]] = {
+    "sequence_classification": text_classifier.ElectraTextClassifier,
+    "token_classification": token_classifier.ElectraTokenClassifier,
+    "question_answering": question_answerer.ElectraQuestionAnswerer,
+    "multiple_choice": multiple_choice.ElectraMultipleChoice,
+}
+
+# All tasks, by the name that Keras keeps.
+REGISTERED: dict[str, type[task.ElectraTask]] = {
+    keras.saving.get_registered_name(kind): kind
+    for kind in (
+        *OF_KIND.values(),
+        *OF_NETWORK.values(),
+        text_embedder.ElectraTextEmbedder,
+    )
+}
+
+
+def locate(path: str) -> str:
+    """Returns the preset of a fine-tuning workdir; any other path as it is."""
+    below = os.path.join(path, "preset")
+    return below if keras_hub_presets.is_preset(below) else path
+
+
+def class_of(path: str) -> type[task.ElectraTask] | None:
+    """Returns the task that a preset was saved as; None where it has no head for one.
+
+    The networks of pre-training with their heads are such, the discriminator first.
+
+    Raises:
+        UserError: nothing is there that can be opened.
+    """
+    path = locate(path)
+    if "://" in path:
+        return None
+    if keras_hub_presets.is_preset(path):
+        return REGISTERED.get(_registered_name(path))
+    source = pretrained.open_pretrained(path)
+    if kind := OF_HUGGING_FACE.get(getattr(source, "head", None) or ""):
+        # A regressor is told by its single label.
+        is_number = len(getattr(source, "label_names", None) or "") == 1
+        of_texts = kind is text_classifier.ElectraTextClassifier
+        return text_regressor.ElectraTextRegressor if of_texts and is_number else kind
+    networks = (kind for name, kind in OF_NETWORK.items() if name in source.networks)
+    return next(networks, None)
+
+
+def load(path: str, **kwargs: Any) -> task.ElectraTask:
+    """Opens a model with its head, as the task that it was saved as.
+
+    Args:
+        path: a fine-tuned preset or its workdir; a Hugging Face directory with a head;
+            or what pre-training left, which becomes a replaced-token detector, and a
+            masked language model where there is a generator alone.
+        **kwargs: of the task's `from_preset`.
+
+    Raises:
+        UserError: nothing is there, or no head.
+    """
+    kind = class_of(path)
+    if kind is None:
+        raise errors.UserError(
+            f"{path} has no head for a task; fine-tune it: python -m "
+            f"electra_tf.finetune --preset={path} --task=..."
+        )
+    return kind.from_preset(locate(path), **kwargs)
+
+
+def _registered_name(folder: str) -> str:
+    try:
+        with open(os.path.join(folder, keras_hub_presets.TASK), encoding="utf-8") as f:
+            values = json.load(f)
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise errors.UserError(
+            f"cannot read {folder}/{keras_hub_presets.TASK}: {error}"
+        ) from None
+    return str(values.get("registered_name")) if isinstance(values, dict) else ""

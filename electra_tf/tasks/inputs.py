@@ -1,0 +1,450 @@
+"""Texts become rows of token ids, rows become batches that waste little on padding.
+
+In:   texts, or pairs of texts, as Python strings.
+Out:  a tf.data.Dataset of {token_ids, segment_ids, padding_mask} int32 [B, L] with
+      labels; L is the batch's longest row, rounded up.
+
+A row is `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`. A long text may become several
+rows, its windows.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from electra_tf import errors
+
+# Rows are padded to a multiple of this, so that a length recurs.
+LENGTH_STEP = 8
+
+# Batches whose rows are sorted by length together, in training.
+_POOL_BATCHES = 50
+
+Ids = npt.NDArray[np.int32]
+LongTexts = Literal["truncate", "windows"]
+
+
+class Rows(NamedTuple):
+    """What the encoder is given."""
+
+    token_ids: list[Ids]  # a row each, special tokens included
+    segment_ids: list[Ids]
+    source: npt.NDArray[np.int64]  # [rows], which input each row is of
+    num_inputs: int
+    num_truncated: int  # inputs that lost tokens
+    starts: npt.NDArray[np.int64]  # [rows], the first token that each has of its text
+    notes: Any = None  # what else a task needs to make answers of them
+
+
+class Frame(NamedTuple):
+    """What stands around the words of a row."""
+
+    cls_id: int
+    sep_id: int
+    length: int  # of a row, at most
+
+
+def frame_texts(
+    firsts: Sequence[Ids],
+    seconds: Sequence[Ids] | None,
+    frame: Frame,
+    truncate: str = "round_robin",
+    long_texts: LongTexts = "truncate",
+    stride: int | None = None,
+) -> Rows:
+    """Puts [CLS] and [SEP] around texts that are token ids already.
+
+    Args:
+        firsts: int32 ids of the texts.
+        seconds: of the second texts, where they are pairs.
+        frame: special tokens and the longest row.
+        truncate: see `cut`.
+        long_texts: "truncate" cuts; "windows" makes several rows, each `stride` tokens
+            after the one before; with pairs, it is the second text that slides.
+        stride: of the windows, in tokens; None = half of the room.
+    """
+    _refuse_short(frame, 1 if seconds is None else 2)
+    token_ids: list[Ids] = []
+    segment_ids: list[Ids] = []
+    source: list[int] = []
+    starts: list[int] = []
+    num_truncated = 0
+    for index, first in enumerate(firsts):
+        pair = (first,) if seconds is None else (first, seconds[index])
+        if long_texts == "windows":
+            pieces, begins, lost = _windows(pair, frame, stride)
+        else:
+            kept = cut(pair, room(frame, len(pair)), truncate)
+            lost = sum(map(len, kept)) < sum(map(len, pair))
+            pieces, begins = [kept], [0]
+        num_truncated += lost
+        for piece in pieces:
+            ids, segments = _framed(piece, frame)
+            token_ids.append(ids)
+            segment_ids.append(segments)
+            source.append(index)
+        starts += begins
+    return Rows(
+        token_ids,
+        segment_ids,
+        np.array(source, np.int64),
+        len(firsts),
+        num_truncated,
+        np.array(starts, np.int64),
+    )
+
+
+def room(frame: Frame, num_texts: int) -> int:
+    """Returns how many tokens of text a row holds beside its special tokens."""
+    return frame.length - 1 - num_texts
+
+
+def _refuse_short(frame: Frame, num_texts: int) -> None:
+    if room(frame, num_texts) < num_texts:
+        what = "texts" if num_texts == 1 else "pairs of texts"
+        raise errors.UserError(
+            f"sequence_length={frame.length} is too short for {what}; want at least "
+            f"{1 + 2 * num_texts}: [CLS], and of each text a token and [SEP]"
+        )
+
+
+def cut(texts: Sequence[Ids], room: int, truncate: str) -> list[Ids]:
+    """Cuts the ends of texts until all fit.
+
+    Args:
+        texts: one or two.
+        room: tokens for all of them.
+        truncate: "round_robin" cuts the longer one first, and of equals the second, as
+            the 2020 code does; "waterfall" the second one first.
+    """
+    if len(texts) == 1:
+        return [texts[0][:room]]
+    first, second = texts
+    least = room // 2 if truncate == "round_robin" else 0
+    kept = min(len(second), max(least, room - len(first)))
+    return [first[: room - kept], second[:kept]]
+
+
+def check_labels(y: Any, rows: Rows, what: str = "labels") -> None:
+    """Refuses labels that are not one an input."""
+    if isinstance(y, str | bytes) or not hasattr(y, "__len__"):
+        raise errors.UserError(f"the {what} are {y!r:.60}; want a list, one an input")
+    if len(y) != rows.num_inputs:
+        raise errors.UserError(
+            f"{len(y)} {what} for {rows.num_inputs} inputs; want one each"
+        )
+
+
+def count_classes(num_classes: int | None, class_names: Sequence[str] | None) -> int:
+    """Returns how many classes there are by what is stated of them.
+
+    Raises:
+        UserError: nothing is stated, or two things that do not agree.
+    """
+    names = None if class_names is None else list(class_names)
+    count = num_classes if names is None else len(names)
+    if count is None or count < 1:
+        raise errors.UserError(
+            f"num_classes={num_classes}: say how many classes there are, 1 or more"
+        )
+    if num_classes not in (None, count):
+        raise errors.UserError(f"{count} class_names for num_classes={num_classes}")
+    if names and len(set(names)) < count:
+        raise errors.UserError(f"class_names={names!r:.60}: want different names")
+    return count
+
+
+def learn_class_names(labels: Iterable[Any], num_classes: int) -> list[str]:
+    """Returns the different labels, sorted.
+
+    Raises:
+        UserError: there are not `num_classes` of them, or some are no strings.
+    """
+    found = list(labels)
+    for label in found:
+        if not isinstance(label, str | bytes):
+            raise errors.UserError(
+                f"label {label!r:.60} is a {type(label).__name__}, others are "
+                "strings; want either"
+            )
+    names = sorted({_name(label) for label in found})
+    if len(names) != num_classes:
+        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        raise errors.UserError(
+            f"the labels have {len(names)} values ({shown}), "
+            f"num_classes={num_classes}; make them agree, or give class_names"
+        )
+    return names
+
+
+def class_number(label: Any, num_classes: int, names: list[str] | None) -> int:
+    """Turns a label, a name or a number, into its class.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if isinstance(label, str | bytes):
+        name = _name(label)
+        if names and name in names:
+            return names.index(name)
+        raise errors.UserError(
+            f"label {name!r:.60} is none of the classes: "
+            f"{', '.join(map(repr, names or []))}"
+        )
+    if not _is_whole(label) or not 0 <= label < num_classes:
+        raise errors.UserError(
+            f"label {label!r:.60} is none of the classes 0 to {num_classes - 1}"
+        )
+    return int(label)
+
+
+def number_in_graph(names: tf.Tensor, known: list[str]) -> tf.Tensor:
+    """Turns class names, strings of any shape, into class numbers int32."""
+    found = tf.equal(names[..., None], tf.constant(known))
+    every = tf.reduce_all(tf.reduce_any(found, axis=-1))
+    with tf.control_dependencies(
+        [tf.Assert(every, ["a label is none of the classes:", names, "; want", known])]
+    ):
+        return tf.argmax(found, axis=-1, output_type=tf.int32)
+
+
+def _name(label: Any) -> str:
+    return label.decode(errors="replace") if isinstance(label, bytes) else str(label)
+
+
+def _is_whole(label: Any) -> bool:
+    number = int | float | np.number | np.bool_
+    return isinstance(label, number) and float(label).is_integer()
+
+
+def warn_of_truncation(rows: Rows, length: int, way_out: str) -> None:
+    """Says that texts lost their ends, once."""
+    if rows.num_truncated:
+        warnings.warn(
+            f"{rows.num_truncated:,} of {rows.num_inputs:,} texts are longer than "
+            f"{length} tokens and lost their end; {way_out}",
+            stacklevel=3,
+        )
+
+
+Target = npt.NDArray[Any] | list[Ids]
+
+
+def batches(
+    rows: Rows,
+    targets: Target | dict[str, Target] | None,
+    batch_size: int,
+    *,
+    shuffle_seed: int | None = None,
+    weights: npt.NDArray[np.float32] | None = None,
+    order: npt.NDArray[np.int64] | None = None,
+    fields: dict[str, list[Ids]] | None = None,
+    together: bool = False,
+) -> tf.data.Dataset:
+    """Makes batches of rows of like length.
+
+    Args:
+        rows: from `frame_texts`.
+        targets: an array [rows, ...], or int32 arrays, one number a token of each row
+            (padded with -1); or several of these by name.
+        batch_size: rows of a batch; the last may have fewer.
+        shuffle_seed: shuffles anew each time the dataset is iterated over; None keeps
+            `order`.
+        weights: float32 [rows], of the loss.
+        order: of the rows, where they are not shuffled; None = as they are.
+        fields: more inputs of the model by name, an array a row, padded with 0.
+        together: whether all rows of an input are one example, so that batches are
+            [B, rows of an input, L]; targets, weights and order are then of inputs.
+    """
+    ids, segments = _ragged(rows.token_ids), _ragged(rows.segment_ids)
+    lengths = np.array([len(row) for row in rows.token_ids], np.int64)
+    if together:
+        counts = np.bincount(rows.source, minlength=rows.num_inputs)
+        ids = tf.RaggedTensor.from_row_lengths(ids, counts)
+        segments = tf.RaggedTensor.from_row_lengths(segments, counts)
+        lengths = np.maximum.reduceat(lengths, np.cumsum(counts) - counts)
+    real = tf.ones_like(ids)
+    held = _held(targets)
+    more = {name: _ragged(values) for name, values in (fields or {}).items()}
+
+    def make(places: tf.Tensor) -> Any:
+        x = {
+            "token_ids": _rectangle(ids, places, 0),
+            "segment_ids": _rectangle(segments, places, 0),
+            "padding_mask": _rectangle(real, places, 0),
+        } | {name: _rectangle(values, places, 0) for name, values in more.items()}
+        if targets is None:
+            return (x,)
+        if isinstance(held, dict):
+            y = {name: _chosen(target, places) for name, target in held.items()}
+        else:
+            y = _chosen(held, places)
+        return (x, y) if weights is None else (x, y, tf.gather(weights, places))
+
+    choose = _Chooser(lengths, batch_size, shuffle_seed, order)
+    chosen = tf.data.Dataset.from_generator(
+        choose, output_signature=tf.TensorSpec([None], tf.int64)
+    ).apply(tf.data.experimental.assert_cardinality(-(-len(lengths) // batch_size)))
+    return chosen.map(make, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def by_length(rows: Rows) -> npt.NDArray[np.int64]:
+    """Orders rows from the longest to the shortest, so that batches waste little."""
+    lengths = np.array([len(row) for row in rows.token_ids], np.int64)
+    return np.argsort(-lengths, kind="stable").astype(np.int64)
+
+
+def best_places(rows: Rows) -> list[npt.NDArray[np.int64]]:
+    """Finds in which row each token of each text has most context on both sides.
+
+    Args:
+        rows: of single texts.
+
+    Returns:
+        Of each input, int64 [tokens, 2], row and position; not of tokens that were cut
+        off.
+    """
+    counts = [len(ids) - 2 for ids in rows.token_ids]
+    sizes = np.zeros(rows.num_inputs, np.int64)
+    np.maximum.at(sizes, rows.source, rows.starts + counts)
+    found = [np.zeros((size, 2), np.int64) for size in sizes]
+    most = [np.full(size, -1, np.int64) for size in sizes]
+    for row, (start, count) in enumerate(zip(rows.starts, counts, strict=True)):
+        context = np.minimum(np.arange(count), np.arange(count)[::-1])
+        window = slice(start, start + count)
+        source = rows.source[row]
+        better = np.flatnonzero(context > most[source][window])
+        most[source][start + better] = context[better]
+        found[source][start + better] = np.stack([0 * better + row, better + 1], axis=1)
+    return found
+
+
+def spread(
+    rows: Rows, tokens: Sequence[npt.NDArray[np.int64]], values: Sequence[Ids]
+) -> list[Ids]:
+    """Gives values of tokens to their best places; all other places have -1.
+
+    Args:
+        rows: of single texts.
+        tokens: of each input, which of its tokens have a value.
+        values: of each input, of these.
+    """
+    targets = [np.full(len(ids), -1, np.int32) for ids in rows.token_ids]
+    for places, chosen, numbers in zip(best_places(rows), tokens, values, strict=True):
+        there = chosen < len(places)
+        for place, number in zip(places[chosen[there]], numbers[there], strict=True):
+            targets[place[0]][place[1]] = number
+    return targets
+
+
+def gather(rows: Rows, outputs: list[Any]) -> list[npt.NDArray[Any]]:
+    """Takes each token's outputs from its best place: of each input, [tokens, ...]."""
+    found = [
+        [outputs[row][position] for row, position in places]
+        for places in best_places(rows)
+    ]
+    return [np.array(values) for values in found]
+
+
+class _Chooser:
+    """Yields the places of each batch's rows; shuffled, anew every time."""
+
+    def __init__(
+        self,
+        lengths: npt.NDArray[np.int64],
+        batch_size: int,
+        seed: int | None,
+        order: npt.NDArray[np.int64] | None,
+    ) -> None:
+        self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
+        self._order = np.arange(len(lengths)) if order is None else order
+        self._epoch = 0
+
+    def __call__(self) -> Iterator[npt.NDArray[np.int64]]:
+        size = self._batch_size
+        if self._seed is None:
+            yield from _cut(self._order, size)
+            return
+        chance = np.random.default_rng([self._seed, self._epoch])
+        self._epoch += 1
+        chosen = []
+        # Rows of like length share a batch, out of a pool drawn at random.
+        for pool in _cut(chance.permutation(len(self._lengths)), size * _POOL_BATCHES):
+            pool = pool[np.argsort(self._lengths[pool], kind="stable")]
+            chosen += _cut(pool, size)
+        # A smaller batch comes last, or Keras would take it for the usual size.
+        chosen.sort(key=len, reverse=True)
+        whole = sum(len(places) == size for places in chosen)
+        for place in [*chance.permutation(whole), *range(whole, len(chosen))]:
+            yield chosen[place]
+
+
+def _cut(places: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
+    return [places[start : start + size] for start in range(0, len(places), size)]
+
+
+def _ragged(rows: list[Ids]) -> tf.RaggedTensor:
+    values = np.concatenate(rows) if rows else np.zeros(0, np.int32)
+    return tf.RaggedTensor.from_row_lengths(
+        values.astype(np.int32), np.array([len(row) for row in rows], np.int64)
+    )
+
+
+def _held(targets: Any) -> Any:
+    if isinstance(targets, dict):
+        return {name: _held(target) for name, target in targets.items()}
+    return _ragged(targets) if isinstance(targets, list) else targets
+
+
+def _chosen(target: Any, places: tf.Tensor) -> tf.Tensor:
+    if isinstance(target, tf.RaggedTensor):
+        return _rectangle(target, places, -1)
+    return tf.gather(target, places)
+
+
+def _rectangle(rows: tf.RaggedTensor, places: tf.Tensor, padding: int) -> tf.Tensor:
+    """Picks rows and pads them to the longest, rounded up to LENGTH_STEP."""
+    chosen = tf.gather(rows, places)
+    width = -(-chosen.bounding_shape()[-1] // LENGTH_STEP) * LENGTH_STEP
+    outer = [-1] * chosen.ragged_rank
+    return chosen.to_tensor(padding, shape=tf.stack([*outer, width]))
+
+
+def _framed(texts: Sequence[Ids], frame: Frame) -> tuple[Ids, Ids]:
+    sep = np.array([frame.sep_id], np.int32)
+    parts = [np.array([frame.cls_id], np.int32)]
+    for text in texts:
+        parts += [text, sep]
+    second = 0 if len(texts) == 1 else len(texts[1]) + 1
+    ids = np.concatenate(parts).astype(np.int32)
+    segments = np.zeros(len(ids), np.int32)
+    segments[len(ids) - second :] = 1
+    return ids, segments
+
+
+def _windows(
+    pair: Sequence[Ids], frame: Frame, stride: int | None
+) -> tuple[list[Sequence[Ids]], list[int], bool]:
+    """Cuts the last text into windows; a first one may take half of the room, or more.
+
+    Returns:
+        The windows, where in the last text each begins, and whether the first was cut.
+    """
+    *before, text = pair
+    space = room(frame, len(pair))
+    lost = False
+    if before:
+        kept = before[0][: max(space // 2, space - len(text))]
+        lost = len(kept) < len(before[0])
+        before, space = [kept], space - len(kept)
+    step = min(space, stride or max(1, space // 2))
+    last = max(0, len(text) - space)
+    starts = [*range(0, last, step), last]
+    pieces: list[Sequence[Ids]] = [
+        [*before, text[start : start + space]] for start in starts
+    ]
+    return pieces, starts, lost

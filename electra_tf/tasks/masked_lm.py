@@ -1,0 +1,297 @@
+"""Texts with blanks become the tokens that fit: the generator of pre-training.
+
+In:   strings, in which [MASK] stands for a token; to train on, strings alone.
+Out:  logits [B, P, V]; of each [MASK], the likeliest tokens.
+
+B rows, P blanks a row, V vocabulary.
+"""
+
+import itertools
+from typing import Any, ClassVar, NamedTuple
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+from electra_tf import errors, layers, masking, tokenizer
+from electra_tf.tasks import backbone as backbones
+from electra_tf.tasks import inputs, preprocessor, task
+
+# Blanks of a row that are filled in at once, for each takes V numbers.
+_BLANKS = 32
+
+
+class Guess(NamedTuple):
+    """A token that fits a blank; "##..." goes on with the word before it."""
+
+    token: str
+    probability: float
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
+class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
+    """Fills in blanks, and learns to from any text.
+
+    `keras_hub.models.MaskedLM.from_preset` returns this class for our presets.
+
+    `fit` hides other tokens in every epoch, `evaluate` the same ones each time. Long
+    texts become several rows; none of their text is lost.
+
+    Args:
+        backbone: the generator's encoder.
+        preprocessor: strings to token ids; None where the inputs are token ids.
+        mask_rate: share of the tokens that `fit` hides (paper: 0.15; large 0.25).
+        mask_token_rate: share of the hidden tokens that show [MASK]; the rest are left
+            to be seen (2020 code).
+    """
+
+    networks: ClassVar = ("generator",)  # An encoder alone would guess at random.
+    hugging_face_class = "ElectraForMaskedLM"
+
+    def __init__(
+        self,
+        backbone: backbones.ElectraBackbone,
+        preprocessor: Any = None,
+        mask_rate: float = 0.15,
+        mask_token_rate: float = 0.85,
+        **kwargs: Any,
+    ) -> None:
+        for name, rate in {
+            "mask_rate": mask_rate,
+            "mask_token_rate": mask_token_rate,
+        }.items():
+            if not 0.0 <= rate <= 1.0:
+                raise errors.UserError(f"{name}={rate}: want 0 to 1")
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        self.mask_rate, self.mask_token_rate = mask_rate, mask_token_rate
+        self.masked_token_head = layers.MaskedTokenHead(
+            backbone.model_config,
+            backbone.get_layer("embeddings"),
+            dtype=backbone.dtype_policy,
+            name="masked_token_head",
+        )
+        positions = keras.Input((None,), dtype="int32", name="mask_positions")
+        hidden = backbone(backbone.input)["sequence_output"]  # [B, L, D]
+        super().__init__(
+            inputs={**backbone.input, "mask_positions": positions},
+            outputs=self.masked_token_head(hidden, positions),
+            **kwargs,
+        )
+
+    # Training.
+
+    def compile(
+        self,
+        *args: Any,
+        weighted_metrics: Any = "auto",
+        layer_decay: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Sets how `fit` trains: see `task.ElectraTask.compile`.
+
+        Args:
+            *args: optimizer and loss.
+            weighted_metrics: "auto" is the accuracy at hidden tokens.
+            layer_decay: None = 1: as in pre-training, all layers learn at one rate.
+            **kwargs: others of `task.ElectraTask.compile`.
+        """
+        if weighted_metrics == "auto":
+            accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+            weighted_metrics = [accuracy]
+        super().compile(
+            *args,
+            weighted_metrics=weighted_metrics,
+            layer_decay=1.0 if layer_decay is None else layer_decay,
+            **kwargs,
+        )
+
+    def fit(  # type: ignore[override]
+        self, x: Any = None, *, validation_data: Any = None, **kwargs: Any
+    ) -> keras.callbacks.History:
+        """Trains: see `task.ElectraTask.fit`.
+
+        Args:
+            x: texts, or a tf.data.Dataset of batches of them.
+            validation_data: the same.
+            **kwargs: others of `task.ElectraTask.fit`.
+        """
+        if isinstance(validation_data, list | np.ndarray):
+            validation_data = (validation_data,)
+        return super().fit(x, validation_data=validation_data, **kwargs)
+
+    def dataset(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int = task.BATCH_SIZE,
+        shuffle_seed: int | None = None,
+    ) -> tf.data.Dataset:
+        """Makes batches with tokens hidden."""
+        if y is not None or sample_weight is not None:
+            raise errors.UserError(
+                "a masked language model learns from texts alone; give no labels and "
+                "no weights"
+            )
+        if isinstance(x, tf.data.Dataset):
+            if self.preprocessor is None or isinstance(_first(x.element_spec), dict):
+                return x
+            batches = x.map(self.preprocess_samples, tf.data.AUTOTUNE)
+        else:
+            # Windows side by side.
+            rows = self._rows(x, stride=self.preprocessor.sequence_length)
+            if not rows.token_ids:
+                raise errors.UserError("no texts to train or evaluate on: x is empty")
+            order = None if shuffle_seed is not None else inputs.by_length(rows)
+            batches = inputs.batches(
+                rows, None, batch_size, shuffle_seed=shuffle_seed, order=order
+            )
+        seeds = tf.data.Dataset.random(
+            shuffle_seed or 0, rerandomize_each_iteration=shuffle_seed is not None
+        ).batch(2)
+        hidden = tf.data.Dataset.zip(batches, seeds).map(
+            lambda batch, seed: self._hide(_first(batch), tf.cast(seed, tf.int32)),
+            num_parallel_calls=2,
+        )
+        return hidden.prefetch(2)
+
+    def _hide(self, x: dict[str, tf.Tensor], seed: tf.Tensor) -> Any:
+        """Hides tokens of a batch; leaves out the slots that no row uses.
+
+        Returns:
+            The model's inputs, what was hidden, and its weights: int32 and float32
+            [B, P].
+        """
+        words, length = self.preprocessor.tokenizer, self.preprocessor.sequence_length
+        x = {name: tf.cast(field, tf.int32) for name, field in x.items()}
+        width = tf.shape(x["token_ids"])[1]
+
+        def widen(field: tf.Tensor) -> tf.Tensor:
+            """Masking wants a width that is known before it runs."""
+            return tf.ensure_shape(
+                tf.pad(field, [[0, 0], [0, length - width]]), [None, length]
+            )
+
+        special_ids = words.cls_token_id, words.sep_token_id, words.mask_token_id
+        ids = widen(x["token_ids"])
+        masked = masking.hide_tokens(
+            ids,
+            masking.find_candidates(ids, widen(x["padding_mask"]), special_ids),
+            rate=self.mask_rate,
+            max_predictions=max(1, round(self.mask_rate * length)),
+            mask_token_rate=self.mask_token_rate,
+            mask_id=words.mask_token_id,
+            seed=seed,
+        )
+        used = tf.reduce_max(tf.reduce_sum(masked.mask_weights, axis=1))
+        used = -(-tf.cast(used, tf.int32) // inputs.LENGTH_STEP) * inputs.LENGTH_STEP
+        x |= {
+            "token_ids": masked.token_ids[:, :width],
+            "mask_positions": masked.mask_positions[:, :used],
+        }
+        return x, masked.mask_ids[:, :used], masked.mask_weights[:, :used]
+
+    def default_loss(self) -> keras.losses.Loss:
+        """Returns cross-entropy, the mean over the hidden tokens of a batch."""
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        )
+
+    # Filling in.
+
+    def rows(self, x: Any) -> inputs.Rows:
+        """Turns texts into rows; [MASK] in them is a token."""
+        return self._rows(x, self.preprocessor.stride)
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, top_k: int = 5, **kwargs: Any
+    ) -> Any:
+        """Fills in the blanks of texts.
+
+        Args:
+            x: texts in which each [MASK] is a blank, of one token.
+            batch_size: rows at once; None = 32.
+            top_k: guesses a blank.
+            **kwargs: of `keras.Model.predict`, where the inputs are token ids.
+
+        Returns:
+            Of each text, a list a [MASK], of the `top_k` likeliest guesses.
+        """
+        if isinstance(x, tf.data.Dataset) or self._is_prepared(x):
+            return super().predict(x, batch_size=batch_size, **kwargs)
+        if not 1 <= top_k <= self.backbone.model_config.vocab_size:
+            raise errors.UserError(f"top_k={top_k}: want 1 to the vocabulary's size")
+        rows = self.rows(x)
+        blank = self.preprocessor.tokenizer.mask_token_id
+        blanks = [
+            [(row, at) for row, at in places if rows.token_ids[row][at] == blank]
+            for places in inputs.best_places(rows)
+        ]
+        guesses = self._guesses(rows, blanks, batch_size or task.BATCH_SIZE, top_k)
+        return [[guesses[place] for place in places] for places in blanks]
+
+    def _guesses(
+        self,
+        rows: inputs.Rows,
+        blanks: list[list[tuple[int, int]]],
+        batch_size: int,
+        top_k: int,
+    ) -> dict[tuple[int, int], list[Guess]]:
+        """Runs the rows that have blanks; returns the guesses by (row, position)."""
+        by_row: dict[int, list[int]] = {}
+        for row, position in itertools.chain(*blanks):
+            by_row.setdefault(row, []).append(position)
+        chosen = [
+            (row, np.array(positions[start : start + _BLANKS], np.int32))
+            for row, positions in by_row.items()
+            for start in range(0, len(positions), _BLANKS)
+        ]
+        few = rows._replace(
+            token_ids=[rows.token_ids[row] for row, _ in chosen],
+            segment_ids=[rows.segment_ids[row] for row, _ in chosen],
+        )
+        outputs = self.outputs_of(
+            few,
+            batch_size,
+            {"mask_positions": [positions for _, positions in chosen]},
+            lambda logits: tuple(tf.math.top_k(tf.nn.softmax(logits), top_k)),
+        )
+        token = self.preprocessor.tokenizer.id_to_token
+        guesses = {}
+        for (row, positions), (shares, ids) in zip(chosen, outputs, strict=True):
+            for slot, position in enumerate(positions):
+                guesses[row, position] = [
+                    Guess(token(number), float(share))
+                    for number, share in zip(ids[slot], shares[slot], strict=True)
+                ]
+        return guesses
+
+    def _rows(self, x: Any, stride: int | None) -> inputs.Rows:
+        return inputs.frame_texts(
+            [self._encode(text) for text in preprocessor.single_texts(x)],
+            None,
+            self.preprocessor.frame,
+            long_texts="windows",
+            stride=stride,
+        )
+
+    def _encode(self, text: str) -> inputs.Ids:
+        words = self.preprocessor.tokenizer
+        first, *others = (words.encode(part) for part in text.split(tokenizer.MASK))
+        blank = np.array([words.mask_token_id], np.int32)
+        return np.concatenate([first, *(a for part in others for a in (blank, part))])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same model."""
+        return {
+            **super().get_config(),
+            "mask_rate": self.mask_rate,
+            "mask_token_rate": self.mask_token_rate,
+        }
+
+
+def _first(element: Any) -> Any:
+    """Returns the inputs of a dataset's element, or of their specification."""
+    return element[0] if isinstance(element, tuple) else element

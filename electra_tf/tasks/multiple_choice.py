@@ -1,0 +1,257 @@
+"""A prompt and some choices become the number of the right choice.
+
+In:   (prompt, [choices]) each, of any number of choices; labels as indices from 0.
+Out:  a logit a choice.
+
+B prompts, C choices a prompt, L tokens a row; [CLS] prompt [SEP] choice [SEP] is a row.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+import keras_hub
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from electra_tf import errors
+from electra_tf.tasks import backbone as backbones
+from electra_tf.tasks import heads, inputs, task
+
+# The logit of a choice that is not there, where a batch has prompts with more of them.
+NO_CHOICE = -1e9
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
+class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
+    """Chooses what fits a prompt best: endings of stories, answers of a quiz.
+
+    Called with rows [N, L], it returns their logits, [N]; with the choices of prompts,
+    [B, C, L], it returns [B, C], where a row of padding alone is no choice.
+
+    Args:
+        backbone: the encoder.
+        preprocessor: strings to token ids; None where the inputs are token ids.
+        dropout: before each dense layer of the head.
+    """
+
+    way_out = "see sequence_length and truncate"
+    hugging_face_head: ClassVar = {
+        "choice_head/dense/kernel": ("sequence_summary.summary.weight", True),
+        "choice_head/dense/bias": ("sequence_summary.summary.bias", False),
+        "choice_head/logits/kernel": ("classifier.weight", True),
+        "choice_head/logits/bias": ("classifier.bias", False),
+    }
+    hugging_face_class = "ElectraForMultipleChoice"
+    hugging_face_kind = "multiple_choice"
+
+    def __init__(
+        self,
+        backbone: backbones.ElectraBackbone,
+        preprocessor: Any = None,
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        self.choice_head = heads.ClassificationHead(
+            1,
+            backbone.model_config.hidden_size,
+            dropout,
+            dtype=backbone.dtype_policy,
+            name="choice_head",
+        )
+        pooled = backbone(backbone.input)["pooled_output"]
+        self.dropout = dropout
+        super().__init__(
+            inputs=backbone.input, outputs=self.choice_head(pooled)[:, 0], **kwargs
+        )
+        self.input_spec = None  # Rows may come by themselves or by prompts.
+
+    def call(
+        self, inputs: dict[str, Any], training: Any = None, mask: Any = None
+    ) -> Any:
+        """Turns rows [N, L] into logits [N], or [B, C, L] into [B, C]."""
+        if len(inputs["token_ids"].shape) == 2:
+            return super().call(inputs, training=training, mask=mask)
+        shape = tf.shape(inputs["token_ids"])
+        rows = {
+            name: tf.reshape(inputs[name], [-1, shape[2]])
+            for name in self.backbone.input
+        }  # [B * C, L]
+        logits = super().call(rows, training=training)
+        is_choice = tf.reduce_any(tf.cast(inputs["padding_mask"], tf.bool), axis=-1)
+        return tf.where(is_choice, tf.reshape(logits, shape[:2]), NO_CHOICE)
+
+    def rows(self, x: Any) -> inputs.Rows:
+        """Turns each (prompt, choice) into a row."""
+        if self.preprocessor.long_texts != "truncate":
+            raise errors.UserError(
+                f'long_texts="{self.preprocessor.long_texts}" does not fit multiple '
+                'choice; take "truncate"'
+            )
+        examples = _examples(x)
+        encode = self.preprocessor.tokenizer.encode
+        prompts: list[inputs.Ids] = []
+        choices: list[inputs.Ids] = []
+        for prompt, texts in examples:
+            prompts += [encode(prompt)] * len(texts)
+            choices += map(encode, texts)
+        rows = inputs.frame_texts(
+            prompts, choices, self.preprocessor.frame, self.preprocessor.truncate
+        )
+        counts = [len(texts) for _, texts in examples]
+        return rows._replace(
+            source=np.repeat(np.arange(len(counts)), counts),
+            num_inputs=len(counts),
+            notes=[texts for _, texts in examples],
+        )
+
+    def targets(self, y: Any, rows: inputs.Rows) -> npt.NDArray[np.int32]:
+        """Checks that labels are indices, int32 [inputs]."""
+        inputs.check_labels(y, rows)
+        for number, (label, texts) in enumerate(zip(y, rows.notes, strict=True)):
+            if not _is_index(label, len(texts)):
+                raise errors.UserError(
+                    f"label {number} is {label!r:.60}; want the index of one of its "
+                    f"{len(texts)} choices, from 0"
+                )
+        return np.array([int(label) for label in y], np.int32)
+
+    def dataset(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int = task.BATCH_SIZE,
+        shuffle_seed: int | None = None,
+    ) -> tf.data.Dataset:
+        """Makes batches in which all choices of a prompt are together: [B, C, L].
+
+        A tf.data.Dataset of such batches is returned as it is.
+        """
+        if isinstance(x, tf.data.Dataset):
+            return super().dataset(x)
+        self.check_length()
+        rows = self.rows(x)
+        if not rows.token_ids:
+            raise errors.UserError("no inputs to train or evaluate on: x is empty")
+        targets = self.targets(y, rows)
+        inputs.warn_of_truncation(rows, self.preprocessor.sequence_length, self.way_out)
+        return inputs.batches(
+            rows,
+            targets,
+            batch_size,
+            shuffle_seed=shuffle_seed,
+            weights=self.row_weights(rows, sample_weight),
+            together=True,
+        )
+
+    def row_weights(
+        self, rows: inputs.Rows, sample_weight: Any
+    ) -> npt.NDArray[np.float32] | None:
+        """Returns the weights of the prompts, as their rows are together."""
+        if sample_weight is None:
+            return None
+        inputs.check_labels(sample_weight, rows, "sample weights")
+        return np.asarray(sample_weight, np.float32)
+
+    def preprocess_samples(
+        self, x: Any, y: Any = None, sample_weight: Any = None
+    ) -> Any:
+        """Passes token ids on; KerasHub calls this for each batch of a tf.data.Dataset.
+
+        Raises:
+            UserError: they are strings still.
+        """
+        if self.preprocessor is not None and not self._is_prepared(x):
+            raise errors.UserError(
+                "multiple choice takes Python values, or batches of token ids; make "
+                "them with .dataset(x, y)"
+            )
+        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    def answers(
+        self, x: Any, rows: inputs.Rows, outputs: list[Any]
+    ) -> list[npt.NDArray[np.float32]]:
+        """Returns the logits of each prompt's choices."""
+        logits = np.array(outputs, np.float32)
+        ends = np.cumsum([len(texts) for texts in rows.notes])
+        return np.split(logits, ends[:-1]) if len(ends) else []
+
+    def predict_choices(
+        self, x: Any, batch_size: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Returns the likeliest choice of each prompt and the probabilities of all.
+
+        Returns:
+            `{"index": of the choice, "choice": its text, "score": its probability,
+            "scores": of all choices in order}` a prompt.
+        """
+        found = []
+        logits = self.predict(x, batch_size)
+        for row, (_, texts) in zip(logits, _examples(x), strict=True):
+            shares = np.exp(row - row.max())
+            shares /= shares.sum()
+            best = int(np.argmax(row))
+            found.append(
+                {
+                    "index": best,
+                    "choice": texts[best],
+                    "score": float(shares[best]),
+                    "scores": shares.tolist(),
+                }
+            )
+        return found
+
+    def default_loss(self) -> keras.losses.Loss:
+        """Returns cross-entropy over the choices."""
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def default_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns accuracy."""
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same model."""
+        return {**super().get_config(), "dropout": self.dropout}
+
+    def _is_prepared(self, x: Any) -> bool:
+        return self.preprocessor is None or (isinstance(x, dict) and "token_ids" in x)
+
+
+def _examples(x: Any) -> list[tuple[str, list[str]]]:
+    """Reads one example, or several, in any of the forms that `fit` takes."""
+    is_one = isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], str | bytes)
+    if is_one or isinstance(x, Mapping):
+        x = [x]
+    return [_example(value, number) for number, value in enumerate(x)]
+
+
+def _example(value: Any, number: int) -> tuple[str, list[str]]:
+    if isinstance(value, Mapping):
+        value = value.get("prompt"), value.get("choices")
+    is_pair = isinstance(value, list | tuple) and len(value) == 2
+    prompt, choices = value if is_pair else (None, None)
+    if isinstance(choices, np.ndarray):
+        choices = choices.tolist()
+    texts = [prompt, *choices] if isinstance(choices, list | tuple) else []
+    if len(texts) < 2 or not all(isinstance(text, str | bytes) for text in texts):
+        raise errors.UserError(
+            f"input {number} is {value!r:.80}; want (prompt, [choices]), all of them "
+            "strings, with at least one choice"
+        )
+    prompt, *choices = map(_decoded, texts)
+    return prompt, choices
+
+
+def _decoded(text: str | bytes) -> str:
+    return text.decode("utf-8", errors="replace") if isinstance(text, bytes) else text
+
+
+def _is_index(label: Any, count: int) -> bool:
+    try:
+        return int(label) == label and 0 <= int(label) < count
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -1,0 +1,176 @@
+"""Strings become what the encoder takes: KerasHub's preprocessor, with ours inside.
+
+In:   strings, or pairs of strings.
+Out:  `inputs.Rows` for Python values; padded tensors inside a tf.data pipeline.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+from electra_tf import errors
+from electra_tf.tasks import backbone as backbones
+from electra_tf.tasks import inputs
+from electra_tf.tasks import tokenizer as tokenizers
+
+SEQUENCE_LENGTH = 512  # tokens; KerasHub's default
+
+_KNOWN = {
+    "truncate": ("round_robin", "waterfall"),
+    "long_texts": ("truncate", "windows"),
+}
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
+class ElectraTextPreprocessor(keras_hub.models.TextClassifierPreprocessor):
+    """Texts to rows of token ids, for all tasks.
+
+    Args:
+        tokenizer: ours.
+        sequence_length: tokens of a row at most, [CLS] and [SEP] included.
+        truncate: "round_robin" cuts the longer text of a pair first; "waterfall" the
+            second one.
+        long_texts: what becomes of longer ones. "truncate" cuts them; "windows" makes
+            several rows, whose outputs are averaged (Python values only).
+        stride: tokens from one window to the next; None = half a window.
+    """
+
+    tokenizer_cls = tokenizers.ElectraTokenizer
+    backbone_cls = backbones.ElectraBackbone
+
+    def __init__(
+        self,
+        tokenizer: tokenizers.ElectraTokenizer,
+        sequence_length: int = SEQUENCE_LENGTH,
+        truncate: str = "round_robin",
+        long_texts: inputs.LongTexts = "truncate",
+        stride: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(tokenizer, sequence_length, truncate, **kwargs)
+        self.long_texts, self.stride = long_texts, stride
+        self.change()
+
+    def change(self, **settings: Any) -> None:
+        """Sets arguments of the constructor, by name.
+
+        Raises:
+            UserError: a value makes no sense.
+        """
+        for name, value in settings.items():
+            setattr(self, name, value)
+        if self.sequence_length < 3:
+            raise errors.UserError(
+                f"sequence_length={self.sequence_length}: want at least 3, [CLS], a "
+                "token and [SEP]"
+            )
+        for name, known in _KNOWN.items():
+            if getattr(self, name) not in known:
+                want = " or ".join(f'"{value}"' for value in known)
+                raise errors.UserError(f"{name}={getattr(self, name)!r}: want {want}")
+        if self.stride is not None and self.stride < 1:
+            raise errors.UserError(f"stride={self.stride}: want at least 1 token")
+
+    def rows(self, x: Any) -> inputs.Rows:
+        """Turns texts, or pairs, into rows.
+
+        Args:
+            x: a string; a list or array of strings, or of pairs of strings; or, as in
+                KerasHub, a tuple of two lists.
+        """
+        firsts, seconds = split_pairs(x)
+        encode = self.tokenizer.encode
+        return inputs.frame_texts(
+            [encode(text) for text in firsts],
+            None if seconds is None else [encode(text) for text in seconds],
+            self.frame,
+            self.truncate,
+            self.long_texts,
+            self.stride,
+        )
+
+    @property
+    def frame(self) -> inputs.Frame:
+        """What stands around the words of a row."""
+        words = self.tokenizer
+        return inputs.Frame(
+            words.cls_token_id, words.sep_token_id, self.sequence_length
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same preprocessor."""
+        return {
+            **super().get_config(),
+            "long_texts": self.long_texts,
+            "stride": self.stride,
+        }
+
+
+def split_pairs(x: Any) -> tuple[list[str], list[str] | None]:
+    """Splits inputs into first texts and second ones; None where there are none.
+
+    Raises:
+        UserError: neither strings nor pairs, or some of each.
+    """
+    if isinstance(x, str | bytes):
+        return [_text(x, 0)], None
+    if isinstance(x, tuple) and len(x) == 2:
+        if all(isinstance(part, str | bytes) for part in x):
+            return [_text(x[0], 0)], [_text(x[1], 0)]
+        firsts, seconds = map(_listed, x)
+        if len(firsts) != len(seconds):
+            raise errors.UserError(
+                f"{len(firsts)} first texts and {len(seconds)} second ones; want as "
+                "many of both"
+            )
+        return _texts(firsts), _texts(seconds)
+    values = _listed(x)
+    if values and all(_is_pair(value) for value in values):
+        return _texts([a for a, _ in values]), _texts([b for _, b in values])
+    return _texts(values), None
+
+
+def single_texts(x: Any) -> list[str]:
+    """Returns texts as a list of strings.
+
+    Raises:
+        UserError: they are pairs, or no strings.
+    """
+    texts, seconds = split_pairs(x)
+    if seconds is not None:
+        raise errors.UserError("the inputs are pairs of texts; want single texts")
+    return texts
+
+
+def _listed(x: Any) -> list[Any]:
+    """Returns the values of a list, an array, a tensor, a column of a table."""
+    if tf.is_tensor(x):
+        x = x.numpy()
+    if isinstance(x, str | bytes | dict) or not np.iterable(x):
+        raise errors.UserError(
+            f"the inputs are {x!r:.60}; want a list of strings, or of pairs of strings"
+        )
+    return list(x)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list | tuple | np.ndarray) and len(value) == 2
+
+
+def _texts(values: Sequence[Any]) -> list[str]:
+    return [_text(value, index) for index, value in enumerate(values)]
+
+
+def _text(value: Any, index: int) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, str):
+        return str(value)
+    raise errors.UserError(
+        f"input {index} is {value!r:.60}, a {type(value).__name__}; want a string, or "
+        "a pair of strings"
+    )

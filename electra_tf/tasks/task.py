@@ -1,0 +1,645 @@
+"""What all task models do alike: start from weights, train well by default, predict.
+
+In:   a preset of any kind, or a backbone; Python strings, or a tf.data.Dataset.
+Out:  a KerasHub task.
+
+A task says how its inputs become rows, its labels targets, and its outputs answers;
+this module does the rest.
+"""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from electra_tf import errors, keras_hub_presets, optimizer, preset, pretrained
+from electra_tf.tasks import backbone as backbones
+from electra_tf.tasks import inputs, preprocessor
+from electra_tf.tasks import tokenizer as tokenizers
+
+# Width up to which, peak learning rate and layer-wise decay (paper, Table 7).
+RATES = ((256, 3e-4, 0.8), (768, 1e-4, 0.8), (10**9, 5e-5, 0.9))
+WARMUP_RATE = 0.1  # of the steps (paper)
+CLIP_NORM = 1.0  # 2020 code
+EPOCHS = 3  # paper; 10 for RTE and STS-B, 2 for SQuAD
+BATCH_SIZE = 32  # paper
+
+# Arguments of `from_preset` that are the preprocessor's.
+PREPROCESSING = ("sequence_length", "truncate", "long_texts", "stride")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recipe:
+    """How `compile` was called. No dict: Keras would count the metrics in it twice."""
+
+    compiled: dict[str, Any]
+    automatic: bool  # whether the optimizer is ours, made anew by each `fit`
+    peak: float
+    decay: float
+    weight_decay: float
+
+
+if TYPE_CHECKING:
+    from keras_hub.models import Task as _OtherHalf
+else:
+    _OtherHalf = object
+
+
+class ElectraTask(_OtherHalf):
+    """Half of a KerasHub task on ELECTRA's encoder: to be named before the other half.
+
+    `class X(ElectraTask, keras_hub.models.Task)`, or one of its subclasses for Task.
+    This half has no base, as Keras' functional models cannot inherit it twice over.
+
+    With its defaults, `compile` and `fit` train as the paper does: AdamW without bias
+    correction, warm-up over 10 % of the steps, linear decay to 0, layer-wise rates,
+    gradients clipped to norm 1 after they are summed over the replicas.
+    """
+
+    backbone_cls = backbones.ElectraBackbone
+    preprocessor_cls = preprocessor.ElectraTextPreprocessor
+    # Whose encoder it starts from: the first that is there. A masked language model
+    # that was pre-trained alone (objective mlm) is a generator.
+    networks: ClassVar[tuple[str, ...]] = ("discriminator", "encoder", "generator")
+    # Hugging Face's head of this task: our path to (its name, whether transposed).
+    hugging_face_head: ClassVar[dict[str, tuple[str, bool]]] = {}
+    hugging_face_class: str | None = None
+    hugging_face_kind: str | None = None  # as `hugging_face` tells heads
+    way_out = 'see long_texts="windows"'  # what to do about truncated texts
+
+    # What a task says.
+
+    def rows(self, x: Any) -> inputs.Rows:
+        """Turns inputs into rows of token ids."""
+        found: inputs.Rows = self.preprocessor.rows(x)
+        return found
+
+    def targets(self, y: Any, rows: inputs.Rows) -> Any:
+        """Turns labels, one an input, into targets: see `inputs.batches`."""
+        raise NotImplementedError
+
+    def graph_targets(self, y: tf.Tensor) -> tf.Tensor:
+        """Does the same to a batch of labels in a tf.data pipeline; learns nothing."""
+        return y
+
+    def answers(self, x: Any, rows: inputs.Rows, outputs: list[Any]) -> Any:
+        """Turns the outputs of all rows into what `predict` returns.
+
+        By default, the mean over each input's windows.
+        """
+        if not outputs:
+            return np.zeros((0, *self.output_shape[1:]), np.float32)
+        return mean_over_windows(outputs, rows)
+
+    def row_weights(
+        self, rows: inputs.Rows, sample_weight: Any
+    ) -> npt.NDArray[np.float32] | None:
+        """Turns weights, one an input, into the rows': shared out among its windows."""
+        return _weights(rows, sample_weight)
+
+    def default_loss(self) -> Any:
+        """Returns the loss of `compile`."""
+        raise NotImplementedError
+
+    def default_metrics(self) -> list[Any]:
+        """Returns the metrics of `compile`."""
+        return []
+
+    # Starting.
+
+    @classmethod
+    def from_preset(cls, preset: str, load_weights: bool = True, **kwargs: Any) -> Self:
+        """Builds the task from weights on disk.
+
+        Args:
+            preset: a pre-training workdir or its preset, a Hugging Face directory, a
+                checkpoint of the 2020 code, or what KerasHub takes: a preset it wrote,
+                or a handle (`kaggle://`, `hf://`).
+            load_weights: False draws all weights.
+            **kwargs: of the constructor; `dtype` of the backbone; and the
+                preprocessor's: see PREPROCESSING.
+        """
+        folder = os.fspath(preset)
+        if "://" not in folder and not cls._is_saved_in(folder):
+            source = (
+                keras_hub_presets.open_preset(folder)
+                if keras_hub_presets.is_preset(folder)
+                else pretrained.open_pretrained(folder)
+            )
+            return cls.from_pretrained(source, load_weights, **kwargs)
+        stated = {name: kwargs.pop(name) for name in PREPROCESSING if name in kwargs}
+        task: Self = super().from_preset(folder, load_weights, **kwargs)
+        if stated:
+            task.preprocessor.change(**stated)
+        task.check_length()
+        return task
+
+    @classmethod
+    def _is_saved_in(cls, folder: str) -> bool:
+        """Tells whether a folder is a preset of KerasHub with this very task."""
+        if not keras_hub_presets.is_preset(folder):
+            return False
+        name = keras_hub_presets.task_name(folder)
+        return bool(name == keras.saving.get_registered_name(cls))
+
+    @classmethod
+    def from_pretrained(
+        cls, source: preset.Pretrained, load_weights: bool = True, **kwargs: Any
+    ) -> Self:
+        """Builds the task from weights that were opened already."""
+        name = cls.network_of(source)
+        backbone = backbones.ElectraBackbone.from_model_config(
+            source.networks[name], dtype=kwargs.pop("dtype", None)
+        )
+        room = min(preprocessor.SEQUENCE_LENGTH, source.networks[name].max_positions)
+        stated = {name: kwargs.pop(name) for name in PREPROCESSING if name in kwargs}
+        if "preprocessor" not in kwargs:
+            settings = {"sequence_length": room, **stated}
+            kwargs["preprocessor"] = cls._preprocessor_of(source, settings)
+        has_head = cls.fits_head(source)
+        found = cls.found_in(source) if has_head else {}
+        if found.keys() & kwargs.keys():
+            # As in KerasHub: who states the size of a head starts a new one.
+            has_head, found = False, {}
+        task = cls(backbone=backbone, **{**found, **kwargs})
+        if load_weights:
+            task.take_weights(source, name)
+            if has_head:
+                task.take_head(source)
+        task.check_length()
+        return task
+
+    @classmethod
+    def _preprocessor_of(
+        cls, source: preset.Pretrained, settings: dict[str, Any]
+    ) -> preprocessor.ElectraTextPreprocessor:
+        if source.vocab is None:
+            raise errors.UserError(
+                f"{source.folder} has no vocabulary; put its vocab.txt there"
+            )
+        words = tokenizers.ElectraTokenizer.from_tokenizer_config(
+            source.vocab, source.tokenizer
+        )
+        return cls.preprocessor_cls(words, **settings)
+
+    @classmethod
+    def network_of(cls, source: preset.Pretrained) -> str:
+        """Chooses the network to start from."""
+        for name in cls.networks:
+            if name in source.networks:
+                return name
+        raise errors.UserError(
+            f"{source.folder} has no {' or '.join(cls.networks)}; it has "
+            f"{', '.join(source.networks)}"
+        )
+
+    @classmethod
+    def fits_head(cls, source: preset.Pretrained) -> bool:
+        """Tells whether the source, a Hugging Face directory, has this task's head."""
+        head = getattr(source, "head", None)
+        return head is not None and head == cls.hugging_face_kind
+
+    @classmethod
+    def found_in(cls, source: preset.Pretrained) -> dict[str, Any]:
+        """Returns constructor arguments of a head that the source has for this task."""
+        return {}
+
+    def take_weights(self, source: preset.Pretrained, name: str) -> None:
+        """Copies what has the same path: the encoder, and a head that both have."""
+        network = preset.build(source, name)
+        found = {variable.path: variable for variable in network.weights}
+        encoder = {variable.path for variable in self.backbone.weights}
+        assert encoder <= found.keys(), f"not in {name}: {encoder - found.keys()}"
+        for variable in self.weights:
+            if variable.path in found:
+                variable.assign(found[variable.path])
+
+    def take_head(self, source: preset.Pretrained) -> None:
+        """Copies the head of a Hugging Face directory."""
+        arrays = source.read_head()  # type: ignore[attr-defined]
+        ours = {variable.path: variable for variable in self.weights}
+        for path, (name, transposed) in self.hugging_face_head.items():
+            array = arrays[name].T if transposed else arrays[name]
+            ours[path].assign(array)
+
+    def fits_hugging_face(self) -> bool:
+        """Tells whether the head is one that Hugging Face has."""
+        paths = {variable.path for variable in self.weights}
+        return bool(self.hugging_face_head) and self.hugging_face_head.keys() <= paths
+
+    def label_names(self) -> list[str] | None:
+        """Returns the names of the classes, for Hugging Face's config."""
+        if not hasattr(self, "num_classes"):
+            return None
+        names = getattr(self, "class_names", None)
+        return list(names or [f"LABEL_{i}" for i in range(self.num_classes)])
+
+    def exported(
+        self, path: str, array: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Returns an array of the head as Hugging Face's head should have it."""
+        return array
+
+    def check_length(self) -> None:
+        """Refuses rows longer than the position table."""
+        if self.preprocessor is None:
+            return
+        wanted = self.preprocessor.sequence_length
+        table = self.backbone.model_config.max_positions
+        if wanted > table:
+            raise errors.UserError(
+                f"sequence_length={wanted} exceeds the position table of {table}; "
+                f'take {table} or less, and long_texts="windows" for longer texts'
+            )
+
+    def save_task_weights(self, filepath: Any) -> None:
+        """Saves the head; not, as KerasHub does, the optimizer with it."""
+        with self._without_optimizer():
+            super().save_task_weights(filepath)
+
+    def load_task_weights(self, filepath: Any) -> None:
+        """Loads the head; Keras would warn that there is no optimizer."""
+        with self._without_optimizer():
+            super().load_task_weights(filepath)
+
+    @contextlib.contextmanager
+    def _without_optimizer(self) -> Iterator[None]:
+        optimizer = getattr(self, "optimizer", None)  # None was compiled yet.
+        self.optimizer = None
+        try:
+            yield
+        finally:
+            self.optimizer = optimizer
+
+    # Training.
+
+    def compile(
+        self,
+        optimizer: Any = "auto",
+        loss: Any = "auto",
+        *,
+        metrics: Any = "auto",
+        learning_rate: float | None = None,
+        layer_decay: float | None = None,
+        weight_decay: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        """Sets how `fit` trains.
+
+        Args:
+            optimizer: "auto" is AdamW with the paper's schedule over the steps of
+                `fit`; or any of Keras'.
+            loss: "auto" is the task's.
+            metrics: "auto" are the task's.
+            learning_rate: peak, with "auto"; None = the paper's for the width: 3e-4,
+                1e-4, 5e-5 for small, base, large.
+            layer_decay: of the rates from block to block, with "auto"; None = 0.8, for
+                large 0.9 (paper).
+            weight_decay: with "auto" (paper: 0; 2020 code: 0.01).
+            **kwargs: of `keras.Model.compile`. `jit_compile` is off: XLA would compile
+                anew for every length of rows.
+        """
+        width = self.backbone.model_config.hidden_size
+        rate, decay = next(found[1:] for found in RATES if width <= found[0])
+        self._recipe = _Recipe(
+            {
+                "loss": self.default_loss() if loss == "auto" else loss,
+                "metrics": self.default_metrics() if metrics == "auto" else metrics,
+                "jit_compile": False,
+                **kwargs,
+            },
+            optimizer == "auto",
+            rate if learning_rate is None else learning_rate,
+            decay if layer_decay is None else layer_decay,
+            weight_decay,
+        )
+        if optimizer == "auto":
+            optimizer = self._optimizer(steps=1)
+        super().compile(optimizer=optimizer, **self._recipe.compiled)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Returns the arguments of `compile`, for a .keras file."""
+        recipe = self._recipe
+        config = super().get_compile_config()
+        if recipe.automatic:
+            config["optimizer"] = "auto"
+        return {
+            **config,
+            "learning_rate": recipe.peak,
+            "layer_decay": recipe.decay,
+            "weight_decay": recipe.weight_decay,
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as it was when it was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        assert self.optimizer is not None
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = EPOCHS,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
+        patience: int | None = None,
+        restore_best: bool = True,
+        seed: int = 0,
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Trains; afterwards the weights are those of the best epoch.
+
+        Args:
+            x: inputs as Python values, or a tf.data.Dataset of batches of strings.
+            y: labels, one an input.
+            batch_size: inputs a step; None = 32.
+            epochs: passes over the data.
+            sample_weight: of the loss, one an input.
+            validation_data: (x, y), or a tf.data.Dataset.
+            validation_split: share of the data to validate on, its end.
+            patience: epochs without better validation to stop after; None = none.
+            restore_best: whether to go back to the epoch with the best validation.
+            seed: of the order of the examples.
+            callbacks: Keras'.
+            **kwargs: of `keras.Model.fit`.
+        """
+        size = batch_size or BATCH_SIZE
+        if validation_split and validation_data is None:
+            x, y, sample_weight, validation_data = _split(
+                x, y, sample_weight, validation_split
+            )
+        train = self._batches(x, y, sample_weight, size, seed)
+        if validation_data is not None:
+            held_x, held_y, held_weight = keras.utils.unpack_x_y_sample_weight(
+                validation_data
+            )
+            validation_data = self._batches(held_x, held_y, held_weight, size)
+        steps = kwargs.get("steps_per_epoch") or int(train.cardinality())
+        self._prepare(steps * epochs)
+        watchers = [*(callbacks or [])]
+        if validation_data is not None and (restore_best or patience is not None):
+            watchers.append(
+                keras.callbacks.EarlyStopping(
+                    "val_loss",
+                    patience=epochs if patience is None else patience,
+                    restore_best_weights=restore_best,
+                )
+            )
+        return keras.Model.fit(
+            self,
+            train,
+            epochs=epochs,
+            validation_data=validation_data,
+            callbacks=watchers,
+            shuffle=False,
+            **kwargs,
+        )
+
+    def dataset(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int = BATCH_SIZE,
+        shuffle_seed: int | None = None,
+    ) -> tf.data.Dataset:
+        """Makes batches for the model, from what `fit` takes."""
+        self.check_length()
+        if isinstance(x, tf.data.Dataset):
+            # What autograph converts raises its own errors, pages of them.
+            prepare = tf.autograph.experimental.do_not_convert(self.preprocess_samples)
+            return x.map(prepare, tf.data.AUTOTUNE).prefetch(2)
+        rows = self.rows(x)
+        if not rows.token_ids:
+            raise errors.UserError("no inputs to train or evaluate on: x is empty")
+        targets = self.targets(y, rows)
+        inputs.warn_of_truncation(rows, self.preprocessor.sequence_length, self.way_out)
+        order = None if shuffle_seed is not None else inputs.by_length(rows)
+        return inputs.batches(
+            rows,
+            targets,
+            batch_size,
+            shuffle_seed=shuffle_seed,
+            weights=self.row_weights(rows, sample_weight),
+            order=order,
+        )
+
+    def _batches(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int,
+        shuffle_seed: int | None = None,
+    ) -> tf.data.Dataset:
+        """Does as `dataset`, and takes arrays of token ids too."""
+        if isinstance(x, tf.data.Dataset) or not self._is_prepared(x):
+            return self.dataset(x, y, sample_weight, batch_size, shuffle_seed)
+        fields = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+        data = tf.data.Dataset.from_tensor_slices(fields)
+        if shuffle_seed is not None:
+            data = data.shuffle(int(data.cardinality()), shuffle_seed)
+
+        def prepare(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+            y = None if y is None else self.graph_targets(y)
+            return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+        return data.batch(batch_size).map(prepare).prefetch(2)
+
+    def preprocess_samples(
+        self, x: Any, y: Any = None, sample_weight: Any = None
+    ) -> Any:
+        """Turns a batch of a tf.data.Dataset into what the model takes."""
+        y = None if y is None else self.graph_targets(y)
+        return super().preprocess_samples(x, y, sample_weight)
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Returns loss and metrics, as `keras.Model.evaluate` does."""
+        if not kwargs.get("_use_cached_eval_dataset"):
+            x = self._batches(x, y, sample_weight, batch_size or BATCH_SIZE)
+            y = sample_weight = batch_size = None
+        return keras.Model.evaluate(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            sample_weight=sample_weight,
+            **kwargs,
+        )
+
+    def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
+        """Returns the task's answers, in the order of the inputs."""
+        if isinstance(x, tf.data.Dataset) or self._is_prepared(x):
+            data = self._batches(x, None, None, batch_size or BATCH_SIZE)
+            return keras.Model.predict(self, data, **kwargs)
+        self.check_length()
+        rows = self.rows(x)
+        inputs.warn_of_truncation(rows, self.preprocessor.sequence_length, self.way_out)
+        return self.answers(x, rows, self.outputs_of(rows, batch_size or BATCH_SIZE))
+
+    def outputs_of(
+        self,
+        rows: inputs.Rows,
+        batch_size: int,
+        fields: dict[str, list[inputs.Ids]] | None = None,
+        reduce: Callable[[Any], Any] | None = None,
+    ) -> list[Any]:
+        """Runs the model over rows, long ones first; returns each row's outputs.
+
+        Args:
+            rows: what to run it over.
+            batch_size: rows at once.
+            fields: see `inputs.batches`.
+            reduce: makes less of a batch's outputs, where they are large.
+
+        Returns:
+            A list, a row each: what the model returns, without the batch axis, numpy.
+            Outputs a token keep the padding of their batch.
+        """
+        order = inputs.by_length(rows)
+        found: list[Any] = [None] * len(order)
+        done = 0
+        for (x,) in inputs.batches(rows, None, batch_size, order=order, fields=fields):
+            out = self._forward()(x)
+            out = tf.nest.map_structure(np.asarray, reduce(out) if reduce else out)
+            size = len(x["token_ids"])
+            for place, index in enumerate(order[done : done + size]):
+                found[index] = tf.nest.map_structure(lambda a, p=place: a[p], out)
+            done += size
+        return found
+
+    def _forward(self) -> Any:
+        """Returns the forward pass, traced anew when the variables are others."""
+        key = tuple(id(variable) for variable in self.weights)
+        if getattr(self, "_traced", (None, None))[0] != key:
+            signature = {
+                name: tf.TensorSpec(field.shape, tf.int32)
+                for name, field in self.input.items()
+            }
+            function = tf.function(
+                lambda x: self(x, training=False),
+                input_signature=[signature],
+                autograph=False,
+            )
+            self._traced = (key, function)
+        return self._traced[1]
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> tf.Tensor:
+        """Returns the loss; each replica's gradient counts by its share of the rows.
+
+        Keras takes the mean over the replicas, which would have rows of a smaller last
+        batch count more on one replica than on another.
+        """
+        loss = super().compute_loss(*args, **kwargs)
+        replica = tf.distribute.get_replica_context()
+        if not replica or replica.num_replicas_in_sync == 1:
+            return loss
+        x = kwargs["x"] if "x" in kwargs else args[0]
+        rows = tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], loss.dtype)
+        mean = replica.all_reduce(tf.distribute.ReduceOp.MEAN, rows)
+        return loss + (rows / mean - 1.0) * (loss - tf.stop_gradient(loss))
+
+    def _maybe_symbolic_build(
+        self, iterator: Any = None, data_batch: Any = None
+    ) -> None:
+        """Builds from one replica's part of the first batch.
+
+        Keras takes the mean over the replicas, which fails where the parts differ in
+        size: an odd number of rows on two replicas.
+        """
+        strategy = self._distribute_strategy
+        if iterator is not None and strategy is not None:
+            data_batch = tf.nest.map_structure(
+                lambda part: strategy.experimental_local_results(part)[0],
+                next(next(iter(iterator))[-1]),
+            )
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+    def _is_prepared(self, x: Any) -> bool:
+        """Tells whether inputs are token ids already."""
+        return self.preprocessor is None or isinstance(x, dict)
+
+    def _prepare(self, steps: int) -> None:
+        """Compiles again, with a schedule over so many steps."""
+        if not self._recipe.automatic:
+            return
+        if steps < 0:
+            raise errors.UserError(
+                "the number of batches is unknown, and the schedule needs it: give "
+                "steps_per_epoch, or compile with an optimizer of your own"
+            )
+        with self.distribute_strategy.scope():
+            super().compile(optimizer=self._optimizer(steps), **self._recipe.compiled)
+
+    def _optimizer(self, steps: int) -> optimizer.AdamW:
+        recipe = self._recipe
+        layers = self.backbone.model_config.num_layers
+        paths = [variable.path for variable in self.trainable_variables]
+        return optimizer.AdamW(
+            optimizer.WarmupDecay(
+                recipe.peak, steps, warmup_steps=round(WARMUP_RATE * steps)
+            ),
+            weight_decay=recipe.weight_decay,
+            rates=optimizer.layer_rates(paths, layers, recipe.decay),
+            clip_norm=CLIP_NORM,
+            reduce=True,
+        )
+
+
+def mean_over_windows(outputs: list[Any], rows: inputs.Rows) -> npt.NDArray[Any]:
+    """Averages arrays over the rows of each input: [inputs, ...]."""
+    stacked = np.stack(outputs)
+    sums = np.zeros((rows.num_inputs, *stacked.shape[1:]), np.float32)
+    np.add.at(sums, rows.source, stacked)
+    counts = np.bincount(rows.source, minlength=rows.num_inputs)
+    counts = np.maximum(counts, 1).reshape(-1, *[1] * (sums.ndim - 1))
+    return sums / counts.astype(np.float32)
+
+
+def _weights(rows: inputs.Rows, sample_weight: Any) -> npt.NDArray[np.float32] | None:
+    """Shares each input's weight out among its windows."""
+    counts = np.bincount(rows.source, minlength=rows.num_inputs)
+    if sample_weight is None and counts.max(initial=0) <= 1:
+        return None
+    given = np.ones(rows.num_inputs) if sample_weight is None else sample_weight
+    given = np.asarray(given, np.float32)
+    if given.shape != (rows.num_inputs,):
+        raise errors.UserError(
+            f"sample_weight of shape {given.shape} for {rows.num_inputs} inputs; want "
+            "a number each"
+        )
+    shares = given / np.maximum(counts, 1)
+    return shares[rows.source].astype(np.float32)
+
+
+def _split(x: Any, y: Any, weight: Any, rate: float) -> tuple[Any, Any, Any, Any]:
+    if isinstance(x, tf.data.Dataset | tuple | dict):
+        raise errors.UserError(
+            "validation_split needs lists; give validation_data instead"
+        )
+    kept = len(x) - round(rate * len(x))
+
+    def part(values: Any, cut: slice) -> Any:
+        return None if values is None else values[cut]
+
+    before, after = slice(kept), slice(kept, None)
+    held_out = part(x, after), part(y, after), part(weight, after)
+    return part(x, before), part(y, before), part(weight, before), held_out

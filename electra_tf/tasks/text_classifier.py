@@ -1,0 +1,145 @@
+"""Texts, or pairs of texts, become classes.
+
+In:   strings; labels as class names, or as integers from 0.
+Out:  logits [N, num_classes], or class names.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import keras
+import keras_hub
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from electra_tf import errors, preset
+from electra_tf.tasks import backbone as backbones
+from electra_tf.tasks import heads, inputs, task
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
+class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
+    """Classifies texts, or pairs of texts.
+
+    `keras_hub.models.TextClassifier.from_preset` returns this class for our presets.
+
+    Args:
+        backbone: the encoder.
+        num_classes: how many classes there are; None = as many as class_names.
+        preprocessor: strings to token ids; None where the inputs are token ids.
+        activation: of the outputs; None returns logits, "softmax" probabilities.
+        dropout: before each dense layer of the head.
+        head: "dense" has a hidden layer, as in Hugging Face's; "linear" has none, as
+            in the 2020 code.
+        class_names: of the classes, in order; by default those of the labels that
+            `fit` was given, sorted, if they are strings.
+    """
+
+    hugging_face_head = heads.HUGGING_FACE_CLASSIFIER
+    hugging_face_class = "ElectraForSequenceClassification"
+    hugging_face_kind = "sequence_classification"
+
+    def __init__(
+        self,
+        backbone: backbones.ElectraBackbone,
+        num_classes: int | None = None,
+        preprocessor: Any = None,
+        activation: Any = None,
+        dropout: float = 0.1,
+        head: str = "dense",
+        class_names: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        num_classes = inputs.count_classes(num_classes, class_names)
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        self.activation = keras.activations.get(activation)
+        self.classification_head = heads.build_classification_head(
+            backbone, num_classes, head, dropout
+        )
+        pooled = backbone(backbone.input)["pooled_output"]
+        outputs = self.activation(self.classification_head(pooled))
+        self.num_classes, self.dropout, self.head = num_classes, dropout, head
+        self.class_names = list(class_names) if class_names is not None else None
+        super().__init__(inputs=backbone.input, outputs=outputs, **kwargs)
+
+    @classmethod
+    def from_preset(cls, preset: str, load_weights: bool = True, **kwargs: Any) -> Self:
+        """Builds the task from weights on disk: see `task.ElectraTask.from_preset`.
+
+        With `num_classes`, the head is a new one, whatever the preset has.
+        """
+        if "num_classes" in kwargs:
+            kwargs.setdefault("class_names", None)
+        return super().from_preset(preset, load_weights, **kwargs)
+
+    def targets(self, y: Any, rows: inputs.Rows) -> npt.NDArray[np.int32]:
+        """Turns labels into class numbers [rows]; learns the names, the first time."""
+        inputs.check_labels(y, rows)
+        if self.class_names is None and any(isinstance(v, str | bytes) for v in y):
+            self.class_names = inputs.learn_class_names(y, self.num_classes)
+        numbers = [
+            inputs.class_number(value, self.num_classes, self.class_names)
+            for value in y
+        ]
+        return np.array(numbers, np.int32)[rows.source]
+
+    def graph_targets(self, y: tf.Tensor) -> tf.Tensor:
+        """Turns a batch of class names into class numbers."""
+        if y.dtype != tf.string:
+            return y
+        if self.class_names is None:
+            raise errors.UserError(
+                "labels in a tf.data.Dataset are strings: say which there are, "
+                "class_names=[...]"
+            )
+        return inputs.number_in_graph(y, self.class_names)
+
+    def predict_classes(
+        self, x: Any, batch_size: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Returns the likeliest class of each input and the probabilities of all.
+
+        Returns:
+            `{"label": name or number, "score": its probability, "scores": {label:
+            probability}}` an input.
+        """
+        shares = self.predict(x, batch_size)
+        if self.activation is keras.activations.linear:
+            shares = np.asarray(tf.nn.softmax(shares))
+        names: list[Any] = self.class_names or [*range(self.num_classes)]
+        return [
+            {
+                "label": names[int(np.argmax(row))],
+                "score": float(np.max(row)),
+                "scores": dict(zip(names, map(float, row), strict=True)),
+            }
+            for row in shares
+        ]
+
+    def default_loss(self) -> keras.losses.Loss:
+        """Returns cross-entropy over the classes."""
+        from_logits = self.activation is keras.activations.linear
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+
+    def default_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns accuracy."""
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    @classmethod
+    def found_in(cls, source: preset.Pretrained) -> dict[str, Any]:
+        """Returns the classes of Hugging Face's classifier."""
+        names = getattr(source, "label_names", None)
+        return {"num_classes": len(names), "class_names": names} if names else {}
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same model."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "activation": keras.activations.serialize(self.activation),
+            "dropout": self.dropout,
+            "head": self.head,
+            "class_names": self.class_names,
+        }

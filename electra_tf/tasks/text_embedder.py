@@ -1,0 +1,105 @@
+"""Texts become vectors.
+
+In:   strings, or pairs of strings.
+Out:  float32 [N, D], of length 1 unless told otherwise.
+"""
+
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from electra_tf import errors
+from electra_tf.tasks import backbone as backbones
+from electra_tf.tasks import inputs, task
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
+class ElectraTextEmbedder(task.ElectraTask, keras_hub.models.TextEmbedder):
+    """Embeds texts with the encoder's last states. Has no weights of its own.
+
+    `fit` needs a loss of yours, `compile(loss=...)`, and targets [N, ...] for it.
+
+    Args:
+        backbone: the encoder.
+        preprocessor: strings to token ids; None where the inputs are token ids.
+        pooling: "mean" over all tokens, [CLS] and [SEP] included, or "cls".
+        normalize: whether vectors have length 1.
+    """
+
+    def __init__(
+        self,
+        backbone: backbones.ElectraBackbone,
+        preprocessor: Any = None,
+        pooling: str = "mean",
+        normalize: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if pooling not in ("mean", "cls"):
+            raise errors.UserError(f'pooling={pooling!r}: want "mean" or "cls"')
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        self.pooling, self.normalize = pooling, normalize
+        states = backbone(backbone.input)["sequence_output"]
+        pool = _Pool(pooling, normalize, name="pool", dtype="float32")
+        super().__init__(
+            inputs=backbone.input,
+            outputs=pool(states, backbone.input["padding_mask"]),
+            **kwargs,
+        )
+
+    def targets(self, y: Any, rows: inputs.Rows) -> npt.NDArray[Any]:
+        """Returns the targets as they are, [rows, ...]."""
+        if self.loss is None:
+            raise errors.UserError(
+                "an embedder has no loss of its own; compile it with one"
+            )
+        inputs.check_labels(y, rows)
+        return np.asarray(y)[rows.source]
+
+    def answers(
+        self, x: Any, rows: inputs.Rows, outputs: list[Any]
+    ) -> npt.NDArray[np.float32]:
+        """Returns a vector an input: of several windows, the mean."""
+        found = np.asarray(super().answers(x, rows, outputs)).reshape(
+            rows.num_inputs, self.backbone.model_config.hidden_size
+        )
+        if self.normalize:
+            length = np.linalg.norm(found, axis=-1, keepdims=True)
+            found = found / np.maximum(length, 1e-12)
+        return found.astype(np.float32)
+
+    def default_loss(self) -> None:
+        """Returns None: what a vector should be is for you to say."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same model."""
+        return {
+            **super().get_config(),
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+        }
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
+class _Pool(keras.layers.Layer):
+    """Makes one vector of a row's states, in float32."""
+
+    def __init__(self, pooling: str, normalize: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pooling, self.normalize = pooling, normalize
+        self.built = True
+
+    def call(self, states: tf.Tensor, padding_mask: tf.Tensor) -> tf.Tensor:
+        """Turns [B, L, D] and int32 [B, L] into float32 [B, D]."""
+        states = tf.cast(states, tf.float32)
+        if self.pooling == "cls":
+            vector = states[:, 0]
+        else:
+            mask = tf.cast(padding_mask, tf.float32)[..., None]  # [B, L, 1]
+            count = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
+            vector = tf.reduce_sum(states * mask, axis=1) / count
+        return tf.math.l2_normalize(vector, axis=-1) if self.normalize else vector

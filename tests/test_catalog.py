@@ -1,0 +1,89 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from electra_tf import errors, hugging_face
+from electra_tf.datasets import dataset
+from electra_tf.tasks import (
+    catalog,
+    masked_lm,
+    question_answerer,
+    replaced_token_detector,
+    text_classifier,
+    text_regressor,
+    token_classifier,
+)
+
+GOLDEN = Path(__file__).parent / "golden" / "hugging_face"
+
+
+def test_every_kind_of_data_set_and_every_head_has_a_task():
+    assert catalog.OF_KIND.keys() == set(dataset.KINDS)
+    kinds = {kind.hugging_face_kind for kind in catalog.REGISTERED.values()}
+    assert catalog.OF_HUGGING_FACE.keys() == kinds - {None}
+
+
+def test_tasks_are_known_by_the_names_that_keras_keeps():
+    kind = catalog.REGISTERED["electra_tf>ElectraTextRegressor"]
+    assert kind is text_regressor.ElectraTextRegressor
+    assert len(catalog.REGISTERED) == 8
+
+
+def test_a_workdir_of_fine_tuning_stands_for_its_preset(tiny_tuned, tiny_preset):
+    folder = tiny_tuned[0]
+    assert catalog.locate(str(folder)) == str(folder / "preset")
+    assert catalog.locate(str(folder / "preset")) == str(folder / "preset")
+    assert catalog.locate(tiny_preset) == tiny_preset
+    lines = (folder / "predictions" / "dev.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    for path in (folder, folder / "preset"):
+        model = catalog.load(str(path))
+        assert type(model) is text_classifier.ElectraTextClassifier
+        found = model.predict_classes([row["text"] for row in rows])
+        assert [one["label"] for one in found] == [row["label"] for row in rows]
+
+
+def test_what_pre_training_left_is_a_detector_or_else_fills_in_blanks(
+    tiny_preset, tmp_path
+):
+    model = catalog.load(tiny_preset)
+    assert type(model) is replaced_token_detector.ElectraReplacedTokenDetector
+    alone = Path(shutil.copytree(tiny_preset, tmp_path / "preset"))
+    about = json.loads((alone / "config.json").read_text())
+    del about["networks"]["discriminator"]
+    (alone / "config.json").write_text(json.dumps(about))
+    assert type(catalog.load(str(tmp_path))) is masked_lm.ElectraMaskedLM
+
+
+@pytest.mark.parametrize(
+    ("folder", "wanted"),
+    [
+        ("sequence_classification", text_classifier.ElectraTextClassifier),
+        ("token_classification", token_classifier.ElectraTokenClassifier),
+        ("question_answering", question_answerer.ElectraQuestionAnswerer),
+        ("discriminator", replaced_token_detector.ElectraReplacedTokenDetector),
+        ("generator", masked_lm.ElectraMaskedLM),
+    ],
+)
+def test_a_hugging_face_directory_is_the_task_of_its_head(folder, wanted):
+    assert catalog.class_of(str(GOLDEN / folder)) is wanted
+
+
+def test_an_encoder_alone_answers_nothing():
+    assert hugging_face.is_directory(str(GOLDEN / "encoder"))
+    with pytest.raises(errors.UserError, match="has no head for a task; fine-tune it"):
+        catalog.load(str(GOLDEN / "encoder"))
+
+
+def test_what_is_not_there_or_damaged_is_named(tiny_tuned, tmp_path):
+    with pytest.raises(errors.UserError, match="nothing is there"):
+        catalog.load(str(tmp_path / "none"))
+    damaged = Path(shutil.copytree(tiny_tuned[0] / "preset", tmp_path / "damaged"))
+    (damaged / "task.json").write_text("{")
+    with pytest.raises(errors.UserError, match=r"damaged/task\.json"):
+        catalog.load(str(damaged))
+    (damaged / "task.json").unlink()
+    with pytest.raises(errors.UserError, match="has no head for a task"):
+        catalog.load(str(damaged))

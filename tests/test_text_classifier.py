@@ -1,0 +1,192 @@
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from electra_tf import config, errors
+from electra_tf.tasks import text_classifier
+
+# Whether a cat is in it.
+TEXTS = [
+    f"the {who} {what} {where}"
+    for who in ("cat", "dog")
+    for what in ("sat", "ran")
+    for where in ("on the mat", "under a tree", "over", "on a roof .")
+]
+NAMES = ["yes" if "cat" in text else "no" for text in TEXTS]
+
+
+@pytest.fixture
+def build(tiny_backbone, tiny_preprocessor):
+    def make(*args, preprocessor=tiny_preprocessor, **kwargs):
+        return text_classifier.ElectraTextClassifier(
+            tiny_backbone, *args, preprocessor=preprocessor, **kwargs
+        )
+
+    return make
+
+
+def test_it_learns_texts_by_heart(build):
+    classifier = build(2)
+    classifier.compile(learning_rate=3e-3)
+    history = classifier.fit(TEXTS, NAMES, batch_size=8, epochs=15, verbose=0)
+    assert history.history["accuracy"][-1] == 1.0
+    assert classifier.class_names == ["no", "yes"]
+    found = classifier.predict_classes([*TEXTS, "the cat sat"])
+    assert [answer["label"] for answer in found] == [*NAMES, "yes"]
+    assert all(answer["score"] > 0.6 for answer in found)
+    loss, accuracy = classifier.evaluate(TEXTS, NAMES, verbose=0)
+    assert accuracy == 1.0
+    assert loss < 0.5
+
+
+def test_it_tells_pairs_apart_by_their_second_text(build):
+    firsts = [text for text in TEXTS[:4] for _ in range(2)]
+    pairs = list(zip(firsts, ["a cat", "a dog"] * 4, strict=True))
+    classifier = build(2)
+    classifier.compile(learning_rate=3e-3)
+    classifier.fit(pairs, [0, 1] * 4, batch_size=4, epochs=20, verbose=0)
+    found = classifier.predict((firsts, ["a cat", "a dog"] * 4))
+    assert np.argmax(found, axis=1).tolist() == [0, 1] * 4
+
+
+@pytest.mark.parametrize("head", ["dense", "linear"])
+def test_saved_and_loaded_it_predicts_the_same(head, build, tmp_path):
+    classifier = build(
+        class_names=["no", "so so", "yes"],
+        head=head,
+        dropout=0.3,
+        activation="softmax",
+    )
+    classifier.save_to_preset(str(tmp_path / "saved"))
+    for kind in (
+        text_classifier.ElectraTextClassifier,
+        keras_hub.models.TextClassifier,
+    ):
+        again = kind.from_preset(str(tmp_path / "saved"))
+        assert type(again) is text_classifier.ElectraTextClassifier
+        assert again.class_names == ["no", "so so", "yes"]
+        assert again.get_config() == classifier.get_config()
+        np.testing.assert_allclose(
+            again.predict(TEXTS), classifier.predict(TEXTS), atol=1e-6
+        )
+
+
+def test_a_keras_file_holds_it_too(build, tmp_path):
+    classifier = build(2)
+    classifier.fit(TEXTS[:4], ["a", "b", "a", "b"], epochs=1, verbose=0)
+    classifier.save(tmp_path / "whole.keras")
+    again = keras.saving.load_model(tmp_path / "whole.keras")
+    assert again.class_names == ["a", "b"]
+    np.testing.assert_allclose(
+        again.predict(TEXTS), classifier.predict(TEXTS), atol=1e-6
+    )
+
+
+def test_whoever_states_num_classes_gets_a_new_head(build, tmp_path):
+    classifier = build(class_names=["no", "yes"])
+    classifier.save_to_preset(str(tmp_path))
+    again = text_classifier.ElectraTextClassifier.from_preset(
+        str(tmp_path), num_classes=3
+    )
+    assert again.class_names is None
+    assert again.predict(["the cat"]).shape == (1, 3)
+    x = {name: np.ones([1, 5], np.int32) for name in again.input}
+    np.testing.assert_allclose(
+        again.backbone(x)["pooled_output"],
+        classifier.backbone(x)["pooled_output"],
+        atol=1e-6,
+    )
+    same = text_classifier.ElectraTextClassifier.from_preset(
+        str(tmp_path), num_classes=2
+    )
+    kernel = classifier.classification_head.logits.kernel
+    assert np.any(same.classification_head.logits.kernel.numpy() != kernel.numpy())
+
+
+def test_without_activation_the_outputs_are_logits_and_scores_are_probabilities(build):
+    logits = build(3)
+    shares = text_classifier.ElectraTextClassifier(
+        logits.backbone, 3, preprocessor=logits.preprocessor, activation="softmax"
+    )
+    shares.set_weights(logits.get_weights())
+    want = tf.nn.softmax(logits.predict(TEXTS))
+    np.testing.assert_allclose(shares.predict(TEXTS), want, atol=1e-6)
+    for task in (logits, shares):
+        for answer, row in zip(task.predict_classes(TEXTS), want.numpy(), strict=True):
+            assert answer["label"] == int(np.argmax(row))
+            np.testing.assert_allclose(list(answer["scores"].values()), row, atol=1e-6)
+            assert answer["score"] == max(answer["scores"].values())
+            assert list(answer["scores"]) == [0, 1, 2]
+    # And both have the same loss.
+    labels = [i % 3 for i in range(len(TEXTS))]
+    one, other = (
+        task.evaluate(TEXTS, labels, verbose=0)[0] for task in (logits, shares)
+    )
+    assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_labels_in_a_dataset_are_names_or_numbers(build):
+    classifier = build(class_names=["no", "yes"])
+    want = classifier.evaluate(TEXTS, NAMES, verbose=0)
+    numbers = [classifier.class_names.index(name) for name in NAMES]
+    for labels in (NAMES, numbers):
+        data = tf.data.Dataset.from_tensor_slices((TEXTS, labels)).batch(16)
+        np.testing.assert_allclose(classifier.evaluate(data, verbose=0), want, 1e-5)
+    with pytest.raises(errors.UserError, match="strings: say which there are, class_n"):
+        build(2).evaluate(data.map(lambda x, y: (x, tf.as_string(y))))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({}, "num_classes=None: say how many"),
+        ({"num_classes": 3, "class_names": ["a", "b"]}, "2 class_names for num_class"),
+        ({"num_classes": 2, "head": "big"}, "head='big'"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(kwargs, message, build):
+    with pytest.raises(errors.UserError, match=message):
+        build(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["yes", "no", "maybe"], r"3 values \(maybe, no, yes\), num_classes=2"),
+        (["yes", "yes", "yes"], r"1 values \(yes\), num_classes=2"),
+        ([0, 1, 2], "label 2 is none of the classes 0 to 1"),
+        ([0, 1, 0.5], "label 0.5 is none"),
+        ([0, 1, None], "label None is none"),
+        ([0, "yes", "no"], "label 0 is a int, others are strings"),
+        ([[0, 1], [1, 0], [0, 1]], r"label \[0, 1\] is none"),
+        ([0, 1], "2 labels for 3 inputs"),
+        (None, "the labels are None; want a list"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, message, build):
+    with pytest.raises(errors.UserError, match=message) as told:
+        build(2).fit(["the cat", "a dog", "ran"], labels, verbose=0)
+    assert "\n" not in str(told.value)
+
+
+def test_a_label_that_training_did_not_have_is_refused(build):
+    classifier = build(class_names=["no", "yes"])
+    with pytest.raises(errors.UserError, match="label 'perhaps' is none of"):
+        classifier.evaluate(["the cat"], ["perhaps"])
+
+
+def test_it_computes_in_bfloat16_where_asked(tiny_model_config, tiny_preprocessor):
+    from electra_tf.tasks import backbone
+
+    small = backbone.ElectraBackbone.from_model_config(
+        config.ModelConfig(**tiny_model_config.model_dump()), dtype="mixed_bfloat16"
+    )
+    classifier = text_classifier.ElectraTextClassifier(
+        small, 2, preprocessor=tiny_preprocessor
+    )
+    classifier.fit(TEXTS, NAMES, batch_size=8, epochs=2, verbose=0)
+    assert classifier.classification_head.dense.compute_dtype == "bfloat16"
+    assert classifier.predict(TEXTS).dtype == np.float32
+    assert all(v.dtype == "float32" for v in classifier.trainable_variables)

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from electra_tf import errors
+from electra_tf.tasks import preprocessor, text_embedder
+
+TEXTS = [
+    "the cat sat on the mat .",
+    "",
+    "a dog",
+    "a cat sat under a tree on the roof",
+]
+
+
+@pytest.fixture
+def build(tiny_backbone, tiny_preprocessor):
+    def make(preprocessor=tiny_preprocessor, **kwargs):
+        return text_embedder.ElectraTextEmbedder(
+            tiny_backbone, preprocessor=preprocessor, **kwargs
+        )
+
+    return make
+
+
+def states(embedder, text):
+    """The encoder's states of one text, without padding: [L, D]."""
+    (ids,), (segments,) = embedder.preprocessor.rows(text)[:2]
+    return embedder.backbone(
+        {
+            "token_ids": ids[None],
+            "segment_ids": segments[None],
+            "padding_mask": np.ones_like(ids)[None],
+        }
+    )["sequence_output"][0].numpy()
+
+
+def test_the_mean_is_over_real_tokens_only(build):
+    embedder = build(normalize=False)
+    found = embedder.predict(TEXTS)
+    assert found.shape == (4, 12)
+    assert found.dtype == np.float32
+    want = [states(embedder, text).mean(axis=0) for text in TEXTS]
+    np.testing.assert_allclose(found, want, atol=1e-5)
+
+
+def test_cls_is_the_first_state(build):
+    embedder = build(pooling="cls", normalize=False)
+    want = [states(embedder, text)[0] for text in TEXTS]
+    np.testing.assert_allclose(embedder.predict(TEXTS), want, atol=1e-5)
+
+
+def test_normalized_vectors_have_length_one(build):
+    plain, normal = build(normalize=False), build()
+    want = plain.predict(TEXTS)
+    want /= np.linalg.norm(want, axis=1, keepdims=True)
+    np.testing.assert_allclose(normal.predict(TEXTS), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_of_several_windows_it_is_the_mean(normalize, build, tiny_preprocessor):
+    windows = preprocessor.ElectraTextPreprocessor(
+        tiny_preprocessor.tokenizer, 6, long_texts="windows", stride=2
+    )
+    embedder = build(windows, normalize=normalize)
+    long = "the cat sat on the mat ."  # 7 tokens, windows of 4 at 0, 2, 3
+    pieces = ["the cat sat on", "sat on the mat", "on the mat ."]
+    want = embedder.predict(pieces).mean(axis=0)
+    if normalize:
+        want /= np.linalg.norm(want)
+    np.testing.assert_allclose(embedder.predict([long, "a"])[0], want, atol=1e-5)
+
+
+def test_saved_and_loaded_it_predicts_the_same(build, tmp_path):
+    embedder = build(pooling="cls", normalize=False)
+    embedder.save_to_preset(str(tmp_path))
+    again = text_embedder.ElectraTextEmbedder.from_preset(str(tmp_path))
+    assert again.get_config() == embedder.get_config()
+    np.testing.assert_allclose(again.predict(TEXTS), embedder.predict(TEXTS), atol=1e-6)
+
+
+def test_it_trains_with_a_loss_of_yours(build):
+    embedder = build(normalize=False)
+    with pytest.raises(errors.UserError, match="an embedder has no loss of its own"):
+        embedder.fit(TEXTS, np.zeros([4, 12]), verbose=0)
+    embedder.compile(loss="mse", learning_rate=1e-2)
+    target = np.random.default_rng(2).normal(0, 1, [4, 12])
+    history = embedder.fit(TEXTS, target, batch_size=2, epochs=6, verbose=0)
+    assert history.history["loss"][-1] < 0.9 * history.history["loss"][0]
+
+
+def test_no_texts_have_no_vectors_and_one_text_has_one(build):
+    assert build().predict([]).shape == (0, 12)
+    assert build().predict("the cat").shape == (1, 12)
+
+
+def test_another_pooling_is_refused(build):
+    with pytest.raises(errors.UserError, match='pooling=\'max\': want "mean" or "cls"'):
+        build(pooling="max")
