@@ -8,7 +8,6 @@ Out:  a preset; Hugging Face directories; KerasHub presets, of our classes or it
 import os
 from collections.abc import Callable, Iterator
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -21,42 +20,13 @@ from electra_tf import (
     pretrained,
     weight_map,
 )
-from electra_tf.tasks import (
-    masked_lm,
-    multiple_choice,
-    question_answerer,
-    replaced_token_detector,
-    task,
-    text_classifier,
-    text_regressor,
-    token_classifier,
-)
+from electra_tf.tasks import catalog, task
 
 FORMATS = {
     "preset": "ours, to pre-train and fine-tune from",
     "hugging_face": "for transformers' AutoModel",
     "keras_hub": "for keras_hub's from_preset, with electra_tf's classes",
     "keras_hub_electra": "for keras_hub.models.ElectraBackbone, which differs",
-}
-
-# The task that holds a network of pre-training, with its head.
-TASKS: dict[str, type[task.ElectraTask]] = {
-    "discriminator": replaced_token_detector.ElectraReplacedTokenDetector,
-    "generator": masked_lm.ElectraMaskedLM,
-}
-
-# The task that takes a head of Hugging Face's.
-HEADS: dict[str, type[task.ElectraTask]] = {
-    "sequence_classification": text_classifier.ElectraTextClassifier,
-    "token_classification": token_classifier.ElectraTokenClassifier,
-    "question_answering": question_answerer.ElectraQuestionAnswerer,
-    "multiple_choice": multiple_choice.ElectraMultipleChoice,
-}
-
-# All tasks that Hugging Face has a head for, by the name Keras keeps.
-FINE_TUNED = {
-    keras.saving.get_registered_name(kind): kind
-    for kind in [*HEADS.values(), text_regressor.ElectraTextRegressor]
 }
 
 
@@ -104,16 +74,17 @@ def convert(
 def open_source(
     origin: str, vocab_file: str | None = None, num_heads: int | None = None
 ) -> preset.Pretrained:
-    """Opens weights of any kind, KerasHub's too."""
+    """Opens weights of any kind, KerasHub's and a fine-tuning's workdir too."""
+    origin = catalog.locate(origin)
     if keras_hub_presets.is_preset(origin):
         return keras_hub_presets.open_preset(origin)
     return pretrained.open_pretrained(origin, vocab_file, num_heads)
 
 
 def _fine_tuned(source: preset.Pretrained) -> type[task.ElectraTask] | None:
-    """Returns the class of a model with a task's head."""
-    kind = HEADS.get(getattr(source, "head", None) or "")
-    return kind or FINE_TUNED.get(str(source.origin.get("task")))
+    """Returns the class of a model with a head that Hugging Face has, too."""
+    kind = catalog.class_of(source.folder)
+    return kind if kind and kind.hugging_face_kind else None
 
 
 def _convert_tuned(
@@ -223,8 +194,8 @@ def _write_keras_hub(
     say: Callable[[str], None],
 ) -> None:
     for name, place in _places(source, folder):
-        if name in TASKS:
-            model = TASKS[name].from_pretrained(source)
+        if name in catalog.OF_NETWORK:
+            model = catalog.OF_NETWORK[name].from_pretrained(source)
             keras_hub_presets.save_task(place, model, source, facts)
         else:
             keras_hub_presets.save_backbone(place, source, name, facts)

@@ -123,26 +123,39 @@ def read_run(workdir: str, name: str) -> Run:
         "time": _duration(records[-1].get("seconds")),
         "last record": last,
     }
-    return Run(name, records, facts | info, _flatten(settings), samples, notes)
+    return Run(name, records, facts | info, flatten(settings), samples, notes)
 
 
 def render(runs: Sequence[Run]) -> str:
     """Returns the page as HTML."""
     title = " and ".join(run.name for run in runs)
-    sections = [
-        _facts(runs),
-        _last_metrics(runs),
-        _curves(runs),
-        _held_out_rows(runs),
-        _settings(runs),
-    ]
-    body = "\n".join(section for section in sections if section)
+    return page(
+        title,
+        [
+            _facts(runs),
+            _last_metrics(runs),
+            curves(runs, CURVES),
+            _held_out_rows(runs),
+            settings(runs, config.PretrainConfig()),
+        ],
+    )
+
+
+def page(title: str, sections: Iterable[str], style: str = "") -> str:
+    """Returns a whole page; empty sections are left out.
+
+    Args:
+        title: plain text.
+        sections: HTML.
+        style: CSS beside that of all reports.
+    """
+    body = "\n".join(filter(None, sections))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{_escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"<main>\n<h1>{_escape(title)}</h1>\n{body}\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n"
+        f"<main>\n<h1>{escape(title)}</h1>\n{body}\n"
         f"<footer>electra_tf {electra_tf.__version__}</footer>\n</main>\n"
         f'<div id="tip" role="status" hidden></div>\n<script>{_SCRIPT}</script>\n'
         "</body>\n</html>\n"
@@ -172,11 +185,11 @@ def _facts(runs: Sequence[Run]) -> str:
         [name, *(_text(run.info.get(name, ""), name) for run in runs)] for name in names
     ]
     notes = "".join(
-        f'<p class="note">{_escape(f"{run.name}: {note}")}</p>'
+        f'<p class="note">{escape(f"{run.name}: {note}")}</p>'
         for run in runs
         for note in run.notes
     )
-    return _section("Runs", _table(runs, rows) + notes)
+    return section("Runs", _table(runs, rows) + notes)
 
 
 def _last_metrics(runs: Sequence[Run]) -> str:
@@ -187,21 +200,22 @@ def _last_metrics(runs: Sequence[Run]) -> str:
         if any(last):
             rows.append([name, *(_number(end[0][1]) if end else "" for end in last)])
     table = _table(runs, rows, columns=SPLITS, numeric=True)
-    return _section("Last metrics", table)
+    return section("Last metrics", table)
 
 
-def _curves(runs: Sequence[Run]) -> str:
+def curves(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
+    """Draws the values that have a title, a chart each, all runs overlaid."""
     legend = "".join(
-        f"<li>{_swatch(index)}{_escape(run.name)}" for index, run in enumerate(runs)
+        f"<li>{_swatch(index)}{escape(run.name)}" for index, run in enumerate(runs)
     )
     key = (
         '<li><svg class="key" viewBox="0 0 30 8"><path d="M0 4H30"/></svg>train'
         '<li><svg class="key validation" viewBox="0 0 30 8"><path d="M0 4H30"/>'
         '<circle cx="15" cy="4" r="3"/></svg>validation'
     )
-    charts = "\n".join(_chart(name, title, runs) for name, title in CURVES.items())
+    charts = "\n".join(_chart(name, title, runs) for name, title in titles.items())
     legend = f'<ul class="legend">{legend}{key}</ul>'
-    return _section("Curves", f'{legend}\n<div class="grid">{charts}</div>')
+    return section("Curves", f'{legend}\n<div class="grid">{charts}</div>')
 
 
 class _Series(NamedTuple):
@@ -247,10 +261,10 @@ def _chart(name: str, title: str, runs: Sequence[Run]) -> str:
         "series": [[line.label, line.colour, _rounded(line.points)] for line in series],
     }
     return (
-        f'<figure class="chart" data-curves="{_escape(_compact(data))}">'
-        f"<figcaption>{_escape(title)}</figcaption>"
+        f'<figure class="chart" data-curves="{escape(_compact(data))}">'
+        f"<figcaption>{escape(title)}</figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{_escape(f"{title} over steps. Last: {ends}")}">'
+        f'aria-label="{escape(f"{title} over steps. Last: {ends}")}">'
         f'{_axes(frame)}{lines}<path class="cursor" d="M0 {TOP}V{BOTTOM}" hidden=""/>'
         "</svg></figure>"
     )
@@ -290,8 +304,8 @@ def _held_out_rows(runs: Sequence[Run]) -> str:
         rows = "\n".join(
             _row(number, row) for number, row in enumerate(run.samples.rows, start=1)
         )
-        plain = _escape("\n".join(reporting.sample_lines(run.samples.rows)))
-        summary = f"{_swatch(index)}{_escape(run.name)}, step {run.samples.step:,}"
+        plain = escape("\n".join(reporting.sample_lines(run.samples.rows)))
+        summary = f"{_swatch(index)}{escape(run.name)}, step {run.samples.step:,}"
         blocks.append(
             f"<details{'' if blocks else ' open'}><summary>{summary}</summary>\n{rows}"
             '\n<details><summary>The same as plain text</summary><pre dir="auto">'
@@ -299,7 +313,7 @@ def _held_out_rows(runs: Sequence[Run]) -> str:
         )
     if not blocks:
         return ""
-    return _section("Held-out rows", _SAMPLES_KEY + "\n".join(blocks))
+    return section("Held-out rows", _SAMPLES_KEY + "\n".join(blocks))
 
 
 def _row(number: int, row: reporting.Row) -> str:
@@ -331,12 +345,12 @@ def _count(row: reporting.Row) -> str:
 
 
 def _token(span: reporting.Span) -> str:
-    text = _escape(span.token[2:] if reporting.is_piece(span.token) else span.token)
+    text = escape(span.token[2:] if reporting.is_piece(span.token) else span.token)
     kind, told = "t", [span.token]
     if span.hidden and span.hidden.is_replaced:
         was, put = span.hidden.original, span.hidden.sampled
         kind, told = "t hid", [f"was {was}", f"generator put {put}"]
-        text = f"<del>{_escape(was)}</del> <ins>{_escape(put)}</ins>"
+        text = f"<del>{escape(was)}</del> <ins>{escape(put)}</ins>"
     elif span.hidden:
         kind, told = (
             "t hid lucky",
@@ -349,16 +363,17 @@ def _token(span: reporting.Span) -> str:
     if span.probability is not None:
         style = f' style="--p:{span.probability:.3f}"'
         told.append(f"p(replaced) {span.probability:.3f}")
-    tip = _escape("; ".join(told))
+    tip = escape("; ".join(told))
     # What is no running text must not decide whether the row runs right to left.
     tag = "span" if kind == "t" else "bdi"
     return f'<{tag} class="{kind}"{style} title="{tip}">{text}</{tag}>'
 
 
-def _settings(runs: Sequence[Run]) -> str:
+def settings(runs: Sequence[Run], usual: config.Settings) -> str:
+    """Lists the settings of runs, and first those that are not the usual ones."""
     if not any(run.settings for run in runs):
         return ""
-    defaults = _flatten(config.PretrainConfig().model_dump())
+    defaults = flatten(usual.model_dump())
     everything, different = [], []
     for name in dict.fromkeys(name for run in runs for name in run.settings):
         values = [
@@ -368,7 +383,7 @@ def _settings(runs: Sequence[Run]) -> str:
         everything.append([name, default, *values])
         if any(value != default for value in values):
             different.append([name, default, *values])
-    return _section(
+    return section(
         "Settings that differ from the defaults",
         (_table(runs, different, before="default") if different else "<p>None.</p>")
         + "<details><summary>All settings</summary>"
@@ -377,7 +392,8 @@ def _settings(runs: Sequence[Run]) -> str:
     )
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+    """Returns a part of the page; title and body are HTML."""
     return f"<section>\n<h2>{title}</h2>\n{body}\n</section>"
 
 
@@ -399,17 +415,17 @@ def _table(
         numeric: aligns the texts to the right.
     """
     span = f' colspan="{len(columns)}"' if columns else ""
-    head = "<th></th>" + (f"<th>{_escape(before)}</th>" if before else "")
+    head = "<th></th>" + (f"<th>{escape(before)}</th>" if before else "")
     head += "".join(
-        f"<th{span}>{_swatch(index)}{_escape(run.name)}</th>"
+        f"<th{span}>{_swatch(index)}{escape(run.name)}</th>"
         for index, run in enumerate(runs)
     )
     if columns:
         below = "".join(f"<th>{column}</th>" for column in columns) * len(runs)
         head += f"</tr><tr><th></th>{below}"
     body = "\n".join(
-        f"<tr><th>{_escape(row[0])}</th>"
-        + "".join(f"<td>{_escape(cell)}</td>" for cell in row[1:])
+        f"<tr><th>{escape(row[0])}</th>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows
     )
@@ -485,11 +501,12 @@ def _text(value: Any, name: str = "") -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns {"train.steps": 5} for {"train": {"steps": 5}}."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{name}.")
+            flat |= flatten(value, f"{prefix}{name}.")
         else:
             flat[f"{prefix}{name}"] = value
     return flat
@@ -517,7 +534,8 @@ def _compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Returns plain text as HTML."""
     return html.escape(text, quote=True)
 
 

@@ -1,8 +1,8 @@
 """The folder of one run: opened afresh, taken up again, or refused.
 
 In:   the settings of this invocation, and what identifies the data.
-Out:  config.yaml and run.json; checkpoints, metrics and preset follow (checkpoint,
-      reporting, preset).
+Out:  config.yaml and run.json; what there is to resume, metrics and preset follow
+      (checkpoint, reporting, preset; finetuner).
 """
 
 import datetime
@@ -19,14 +19,26 @@ from electra_tf import config, errors
 
 SETTINGS, RUN = "config.yaml", "run.json"
 
+# What there is to resume: of pre-training, of fine-tuning.
+PROGRESS = ("checkpoints/*.index", "trials/*.json")
+
+RunSettings = config.PretrainConfig | config.FinetuneConfig
+
 # Settings that may change between two sessions of a run: none changes what is learned
 # beyond the rounding of float32.
-MAY_CHANGE = ("run.", "train.steps_per_loop", "train.xla", "data.records", "data.vocab")
+MAY_CHANGE = (
+    "run.",
+    "train.steps_per_loop",
+    "train.xla",
+    "train.trials",
+    "data.records",
+    "data.vocab",
+)
 
 
 def open_workdir(
     folder: str,
-    settings: config.PretrainConfig,
+    settings: RunSettings,
     facts: dict[str, Any],
     *,
     is_chief: bool,
@@ -34,7 +46,8 @@ def open_workdir(
 ) -> None:
     """Readies a workdir for a run that starts, or is taken up again.
 
-    Until there is a checkpoint, there is nothing to resume, and all may change.
+    Until there is a checkpoint, or a finished trial, there is nothing to resume, and
+    all may change.
 
     Args:
         folder: made if it is not there.
@@ -49,12 +62,12 @@ def open_workdir(
     """
     path = Path(folder)
     before: dict[str, Any] = {}
-    if any(path.glob("checkpoints/*.index")) and (path / SETTINGS).exists():
+    if is_started(folder):
         _refuse_changes(path / SETTINGS, settings)
         before = read_run(folder)
         _refuse_other_facts(folder, before.get("facts", {}), facts)
     elif is_chief:
-        _refuse_foreign(path)
+        _refuse_foreign(path, type(settings))
     if is_chief:
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -67,8 +80,20 @@ def open_workdir(
             ) from None
 
 
-def _refuse_changes(written: Path, settings: config.PretrainConfig) -> None:
-    before = config.load(config.PretrainConfig, str(written))
+def is_started(folder: str) -> bool:
+    """Tells whether there is something to resume, and the settings to do so."""
+    path = Path(folder)
+    has_progress = any(any(path.glob(pattern)) for pattern in PROGRESS)
+    return has_progress and (path / SETTINGS).exists()
+
+
+def read_settings(folder: str) -> config.PretrainConfig:
+    """Reads the resolved settings of a pre-training run."""
+    return config.load(config.PretrainConfig, str(Path(folder) / SETTINGS))
+
+
+def _refuse_changes(written: Path, settings: RunSettings) -> None:
+    before = config.load(type(settings), str(written))
     changed = [
         f"{name} was {old!r}, now {new!r}"
         for name, (old, new) in config.differences(before, settings).items()
@@ -89,14 +114,15 @@ def _refuse_other_facts(
         if name in before and before[name] != value:
             raise errors.UserError(
                 f"cannot resume {folder}: its {name} is {before[name]}, that of the "
-                f"data now is {value}; use the data it was started with"
+                f"command now is {value}; use what it was started with, or a new "
+                "--workdir"
             )
 
 
-def _refuse_foreign(path: Path) -> None:
+def _refuse_foreign(path: Path, kind: type[RunSettings]) -> None:
     """Refuses a folder that holds anything, unless a run was stopped early in it."""
     if (path / SETTINGS).exists():
-        config.load(config.PretrainConfig, str(path / SETTINGS))
+        config.load(kind, str(path / SETTINGS))
         return
     try:
         found = sorted(p.name for p in path.iterdir())
@@ -128,7 +154,7 @@ def read_run(folder: str) -> dict[str, Any]:
 
 def _record(
     before: dict[str, Any],
-    settings: config.PretrainConfig,
+    settings: RunSettings,
     facts: dict[str, Any],
     devices: list[str],
 ) -> str:

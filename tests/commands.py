@@ -19,7 +19,9 @@ from typing import Any
 
 # Its server imports these once and never starts TensorFlow: so it can be forked.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["electra_tf.pretraining"])
+_CONTEXT.set_forkserver_preload(
+    ["electra_tf.pretraining", "electra_tf.finetuner", "electra_tf.predictor"]
+)
 
 TIMEOUT_SECONDS = 240
 

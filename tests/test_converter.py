@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import electra_tf
 from electra_tf import (
     config,
     converter,
@@ -174,3 +175,74 @@ def test_opening_tells_all_kinds_apart(ours, tmp_path):
     )
     hub = converter.open_source(str(tmp_path / "hub" / "generator"))
     assert isinstance(hub, keras_hub_presets.KerasHubPreset)
+
+
+# Fine-tuned models.
+
+
+QUESTION = ("a b c?", "d e f g a b")
+TUNED = {
+    "ElectraTextClassifier": ({"class_names": ["no", "yes", "so"]}, ["a b", "c g"]),
+    "ElectraTextRegressor": ({"offset": 3.0, "scale": 0.5}, ["a b", "c g"]),
+    "ElectraTokenClassifier": ({"class_names": ["I", "O"]}, [["a", "b"], ["c"]]),
+    "ElectraQuestionAnswerer": ({"head": "plain"}, [QUESTION]),
+    "ElectraMultipleChoice": ({}, [("a", ["b", "c d"]), ("e", ["f", "g", "a"])]),
+}
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_a_fine_tuned_model_answers_alike_at_hugging_face_and_back(
+    name, ours, tmp_path
+):
+    arguments, asked = TUNED[name]
+    kind = getattr(electra_tf, name)
+    model = kind.from_preset(ours, **arguments)
+    drawn_head(model)
+    model.save_to_preset(str(tmp_path / "tuned"))
+    wanted = flat(model.predict(asked))
+    convert(str(tmp_path / "tuned"), tmp_path / "hf", "hugging_face")
+    found = hugging_face.open_directory(str(tmp_path / "hf"))
+    assert found.head == kind.hugging_face_kind
+    convert(str(tmp_path / "hf"), tmp_path / "back", "keras_hub")
+    for folder in ("hf", "back"):
+        other = kind.from_preset(str(tmp_path / folder))
+        answers = flat(other.predict(asked))
+        # A regressor's scale is folded into the last layer on the way.
+        np.testing.assert_allclose(answers[0], wanted[0], rtol=1e-5, atol=1e-6)
+        assert answers[1] == wanted[1]
+
+
+def test_a_head_that_transformers_lacks_is_refused(ours, tmp_path):
+    model = electra_tf.ElectraTextClassifier.from_preset(
+        ours, num_classes=2, head="linear"
+    )
+    model.save_to_preset(str(tmp_path / "tuned"))
+    with pytest.raises(errors.UserError, match="transformers has no head like that"):
+        convert(str(tmp_path / "tuned"), tmp_path / "hf", "hugging_face")
+    with pytest.raises(errors.UserError, match="no place for its head: take hugging"):
+        convert(str(tmp_path / "tuned"), tmp_path / "own", "preset")
+    assert not (tmp_path / "hf").exists()
+
+
+def drawn_head(model):
+    chance = np.random.default_rng(5)
+    for variable in model.weights:
+        if "_head/" in variable.path:
+            variable.assign(chance.normal(0.0, 0.5, variable.shape))
+
+
+def flat(answers):
+    """Splits nested answers into their numbers and all else."""
+    numbers, others = [], []
+
+    def walk(value):
+        if isinstance(value, str):
+            others.append(value)
+        elif isinstance(value, list | tuple | np.ndarray):
+            for part in value:
+                walk(part)
+        else:
+            numbers.append(float(value))
+
+    walk(answers)
+    return numbers, others

@@ -1,0 +1,139 @@
+"""Task models for the jobs of a run, from weights of any kind.
+
+In:   jobs, a preset of any kind, settings.
+Out:  a model a job, all on one encoder.
+"""
+
+import difflib
+import inspect
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from electra_tf import config, errors, task_data
+from electra_tf.tasks import catalog
+
+# Tokens a row: of questions with their texts; of all else (2020 code).
+QUESTION_LENGTH, LENGTH = 512, 128
+
+# Arguments of a task that are not for the user to give.
+_CLASSES = {"num_classes", "class_names"}
+_OURS = {"self", "backbone", "preprocessor", "kwargs"} | _CLASSES
+
+
+def check(
+    jobs: Mapping[str, task_data.Job], settings: config.FinetuneModelConfig
+) -> None:
+    """Refuses options that the tasks do not have.
+
+    Raises:
+        UserError: there is one.
+    """
+    for name, job in jobs.items():
+        kind = catalog.OF_KIND[job.data.kind]
+        known = [
+            argument
+            for argument in inspect.signature(kind.__init__).parameters
+            if argument not in _OURS
+        ]
+        for option in task_data.options_of(
+            settings.options, "model.options", name, list(jobs)
+        ):
+            if option not in known:
+                near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}?" if near else ", ".join(known)
+                raise errors.UserError(
+                    f"model.options: {kind.__name__} has no {option!r}; {hint}"
+                )
+
+
+def build(
+    jobs: Mapping[str, task_data.Job], origin: str, settings: config.FinetuneConfig
+) -> dict[str, Any]:
+    """Builds a model for each job; the first one's head may be that of the preset.
+
+    A head is kept where the preset is of the same task, with the same classes, or with
+    numbers of the same range.
+
+    Raises:
+        UserError: the preset cannot be opened, or rows are longer than its positions.
+    """
+    models: dict[str, Any] = {}
+    for name, job in jobs.items():
+        kind: Any = catalog.OF_KIND[job.data.kind]
+        options = task_data.options_of(
+            settings.model.options, "model.options", name, list(jobs)
+        )
+        options = _classes(job) | options
+        if models:
+            first = next(iter(models.values()))
+            rows = kind.preprocessor_cls(first.preprocessor.tokenizer)
+            models[name] = kind(first.backbone, preprocessor=rows, **options)
+        else:
+            models[name] = _open(job, origin, settings.train.precision, options)
+        _set_rows(models[name], job, settings.model)
+    return models
+
+
+def set_stated_rows(model: Any, settings: config.FinetuneModelConfig) -> None:
+    """Sets how texts become rows, as far as the settings state it.
+
+    Raises:
+        UserError: rows are longer than the position table.
+    """
+    for name in ("sequence_length", "truncate", "long_texts", "stride"):
+        if name in settings.model_fields_set and getattr(settings, name):
+            setattr(model.preprocessor, name, getattr(settings, name))
+    model.check_length()
+
+
+def _open(
+    job: task_data.Job, origin: str, precision: str, options: dict[str, Any]
+) -> Any:
+    """Builds the model of a job from a preset."""
+    kind: Any = catalog.OF_KIND[job.data.kind]
+    folder, found = catalog.locate(origin), catalog.class_of(origin)
+    if found is None or found is not kind:
+        return kind.from_preset(folder, dtype=precision, **options)
+    others = {name: options[name] for name in options.keys() - _CLASSES}
+    model: Any = kind.from_preset(folder, dtype=precision, **others)
+    if _agrees(model, job):
+        return model
+    return kind(model.backbone, preprocessor=model.preprocessor, **options)
+
+
+def _classes(job: task_data.Job) -> dict[str, Any]:
+    """Returns what the data say of the head."""
+    if job.data.kind == "question_answering":
+        return {"null_threshold": None}  # That of a preset is of other data.
+    if job.data.kind not in ("classification", "tagging"):
+        return {}
+    names = list(job.data.labels)
+    return {"num_classes": len(names), "class_names": names}
+
+
+def _agrees(model: Any, job: task_data.Job) -> bool:
+    """Tells whether the head that a model has is for such labels."""
+    if job.data.kind in ("classification", "tagging"):
+        return set(model.class_names or []) == set(job.data.labels)
+    if job.data.kind == "regression":
+        if model.offset is None or model.scale is None:
+            return False
+        apart = abs(statistics.fmean(job.train.labels) - model.offset)
+        spread = statistics.pstdev(job.train.labels)
+        return bool(apart <= model.scale and 0.5 <= spread / model.scale <= 2.0)
+    return True
+
+
+def _set_rows(
+    model: Any, job: task_data.Job, settings: config.FinetuneModelConfig
+) -> None:
+    """Sets how texts become rows, whatever the preset says of it."""
+    rows = model.preprocessor
+    of_questions = job.data.kind == "question_answering"
+    usual = QUESTION_LENGTH if of_questions else LENGTH
+    table = model.backbone.model_config.max_positions
+    rows.sequence_length = settings.sequence_length or min(usual, table)
+    rows.truncate, rows.stride = settings.truncate, settings.stride
+    rows.long_texts = settings.long_texts
+    model.check_length()
