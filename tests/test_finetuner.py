@@ -118,6 +118,7 @@ def records(folder):
     return found
 
 
+@pytest.mark.slow
 def test_stopped_and_taken_up_again_it_comes_to_the_same_numbers(
     run, short, tmp_path, monkeypatch
 ):
@@ -252,6 +253,7 @@ def rates(tmp_path):
     return str(folder)
 
 
+@pytest.mark.slow
 def test_several_tasks_share_an_encoder(cola, rates, tiny_preset, tmp_path):
     said = []
     run = tmp_path / "run"
@@ -305,6 +307,7 @@ def questions(tmp_path):
     return str(folder)
 
 
+@pytest.mark.slow
 def test_questions_get_a_threshold_and_the_official_files(
     questions, tiny_preset, tmp_path
 ):

@@ -199,6 +199,7 @@ def test_a_head_of_hugging_face_gives_the_same_logits(tmp_path):
     np.testing.assert_allclose(task.predict(x, verbose=0), expected, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_it_trains_on_two_replicas(build, two_replicas):
     with two_replicas.scope():
         task = build()
@@ -211,6 +212,7 @@ def test_it_trains_on_two_replicas(build, two_replicas):
     assert len(task.predict(x)) == 8
 
 
+@pytest.mark.slow
 def test_it_trains_with_lora_in_bfloat16_on_batches_of_token_ids(build):
     task = build(dtype="mixed_bfloat16")
     task.backbone.enable_lora(2)

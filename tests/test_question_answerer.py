@@ -401,6 +401,7 @@ def test_a_joint_head_on_a_directory_of_hugging_face_is_new(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_it_trains_on_two_replicas(build, two_replicas):
     with two_replicas.scope():
         task = build()
@@ -413,6 +414,7 @@ def test_it_trains_on_two_replicas(build, two_replicas):
     assert len(task.predict(x)) == 12
 
 
+@pytest.mark.slow
 def test_it_trains_with_lora_in_bfloat16_on_batches_of_token_ids(build):
     task = build(dtype="mixed_bfloat16")
     task.backbone.enable_lora(2)

@@ -256,6 +256,7 @@ def test_a_frozen_backbone_leaves_the_head_to_train(build):
     assert moved == {v.path for v in classifier.classification_head.weights}
 
 
+@pytest.mark.slow
 def test_lora_trains_small_kernels_which_are_saved_merged_or_alone(build, tmp_path):
     classifier = build()
     classifier.predict(TEXTS)
@@ -438,6 +439,7 @@ def fit_on(strategy, tiny_model_config, tiny_preprocessor, part, start=None):
 
 # Of the last batch, the first replica has 3 rows and 1 row, the second 2 and none. No
 # two lengths are alike where a batch ends, so that chance has no say in what is in it.
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [slice(11), slice(1, 8)], ids=["5 last", "1 last"])
 def test_two_replicas_train_as_one_does(
     part, two_replicas, tiny_model_config, tiny_preprocessor

