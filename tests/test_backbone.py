@@ -187,6 +187,7 @@ def test_lora_weights_are_saved_apart(built, tiny_model_config, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have a `quantize` method:UserWarning")
+@pytest.mark.slow
 def test_quantized_it_is_nearly_the_same_and_is_saved(built, tmp_path):
     before = hidden(built)
     built.quantize("int8")

@@ -190,6 +190,7 @@ def test_the_architecture_is_that_of_the_weights(settings, tiny_data, vocab, tmp
     assert_same_weights(tmp_path / "second", trained.networks)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_when_what_it_started_from_is_gone(
     settings, trained, vocab, tmp_path, capsys
 ):

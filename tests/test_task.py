@@ -303,6 +303,7 @@ def test_predictions_come_in_the_order_of_the_inputs(build):
     assert classifier.predict_classes([]) == []
 
 
+@pytest.mark.slow
 def test_a_dataset_of_strings_is_predicted_and_trained_on_as_a_list_is(build):
     classifier = build()
     data = tf.data.Dataset.from_tensor_slices((TEXTS, LABELS)).batch(4)
