@@ -430,7 +430,7 @@ def _weight_files(folder: str, architecture: str) -> dict[str, list[str] | None]
 
 def _shards(folder: str) -> dict[str, list[str] | None]:
     path = os.path.join(folder, INDEX)
-    places = _read_json(path).get("weight_map")
+    places = preset.read_json(path).get("weight_map")
     files: dict[str, list[str] | None] = {}
     for name, file in places.items() if isinstance(places, dict) else ():
         if not isinstance(file, str) or file != os.path.basename(file) or not file:
@@ -455,14 +455,14 @@ def _looks_like_one(folder: str) -> bool:
         files = os.listdir(folder)
         if any(file.startswith(tuple(_FOREIGN_WEIGHTS)) for file in files):
             return True
-        return "model_type" in _read_json(os.path.join(folder, CONFIG))
+        return "model_type" in preset.read_json(os.path.join(folder, CONFIG))
     except (OSError, errors.UserError):
         return False
 
 
 def _open_one(folder: str) -> HuggingFaceDirectory:
     path = os.path.join(folder, CONFIG)
-    values = _read_json(path)
+    values = preset.read_json(path)
     if values.get("model_type") != "electra":
         raise errors.UserError(
             f"{path}: model_type is {values.get('model_type')!r:.60}; want 'electra', "
@@ -494,19 +494,6 @@ def _open_one(folder: str) -> HuggingFaceDirectory:
         stated.classifier_dropout,
         {network: tensors},
     )
-
-
-def _read_json(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except OSError as error:
-        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise errors.UserError(f"{path} is not JSON: {str(error)[:160]}") from None
-    if not isinstance(values, dict):
-        raise errors.UserError(f"{path}: want a JSON object, got {values!r:.60}")
-    return values
 
 
 def _network(tensors: _Tensors) -> str:
@@ -698,7 +685,7 @@ def _read_tokenizer(folder: str) -> tuple[list[str] | None, config.TokenizerConf
     path = os.path.join(folder, TOKENIZER_CONFIG)
     settings = _TokenizerSettings()
     if os.path.exists(path):
-        settings = config.check(_TokenizerSettings, _read_json(path), path)
+        settings = config.check(_TokenizerSettings, preset.read_json(path), path)
     if not _TOKENIZERS.fullmatch(settings.tokenizer_class or "BertTokenizer"):
         raise errors.UserError(
             f"{path}: tokenizer_class is {settings.tokenizer_class!r:.60}; only BERT's "
@@ -727,7 +714,7 @@ def _read_fast_tokenizer(path: str) -> _FastTokenizer | None:
     if not os.path.exists(path):
         return None
     try:
-        return config.check(_FastTokenizer, _read_json(path), path)
+        return config.check(_FastTokenizer, preset.read_json(path), path)
     except errors.UserError as error:
         raise errors.UserError(
             f"{error}; only BERT's WordPiece is known: to have the weights alone, move "
@@ -774,7 +761,7 @@ def _is_ours(folder: str) -> bool:
             files = set(os.listdir(place)) - {model_card.FILE}
             if place == folder:
                 files -= set(PARTS)
-            about = _read_json(os.path.join(place, CONFIG)) if files else {}
+            about = preset.read_json(os.path.join(place, CONFIG)) if files else {}
             if files and (files - ours or "electra_tf" not in about):
                 return False
     except (OSError, errors.UserError):

@@ -141,7 +141,7 @@ def open_preset(folder: str) -> KerasHubPreset:
         )
     if registered in THEIRS:
         notes = [APPROXIMATE, POOLER_LEFT_OUT, *notes]
-    task = _read_json(folder, TASK, {}).get("registered_name")
+    task = task_name(folder)
     name = TASKS.get(str(task), "encoder")
     if task and name == "encoder":
         notes.append(f"the head of {task} is left out")
@@ -262,16 +262,7 @@ def _read_json(folder: str, name: str, missing: Any = None) -> dict[str, Any]:
     path = os.path.join(folder, name)
     if missing is not None and not os.path.exists(path):
         return dict(missing)
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except OSError as error:
-        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise errors.UserError(f"{path} is not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise errors.UserError(f"{path}: want an object, got {values!r:.60}")
-    return values
+    return preset.read_json(path)
 
 
 def _settings(values: dict[str, Any], where: str) -> dict[str, Any]:

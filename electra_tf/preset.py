@@ -170,14 +170,31 @@ def replacing(folder: str, is_ours: Callable[[str], bool]) -> Iterator[str]:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def read_json(path: str) -> dict[str, Any]:
+    """Reads a JSON object that others may have written.
+
+    Raises:
+        UserError: it cannot be read, or is something else.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise errors.UserError(f"{path} is not JSON: {str(error)[:160]}") from None
+    if not isinstance(values, dict):
+        raise errors.UserError(f"{path}: want a JSON object, got {values!r:.60}")
+    return values
+
+
 def is_preset(folder: str) -> bool:
     """Says whether a folder is a preset of ours, of any version of the format."""
     try:
-        with open(os.path.join(folder, ABOUT), encoding="utf-8") as file:
-            values = json.load(file)
-    except (OSError, ValueError, RecursionError):
+        values = read_json(os.path.join(folder, ABOUT))
+    except errors.UserError:
         return False
-    return isinstance(values, dict) and {"format", "networks"} <= values.keys()
+    return {"format", "networks"} <= values.keys()
 
 
 def load(folder: str) -> Preset:
@@ -195,7 +212,7 @@ def load(folder: str) -> Preset:
         raise errors.UserError(
             f"no preset at {folder}: {path}: {error.strerror}"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.UserError(f"{path} is not JSON: {error}") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise errors.UserError(

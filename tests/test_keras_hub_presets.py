@@ -388,7 +388,7 @@ VOCAB_FILE = "assets/tokenizer/vocabulary.txt"
     [
         (write("config.json", "{"), "config.json is not JSON"),
         (write("config.json", "[" * 100_000), "config.json is not JSON"),
-        (write("config.json", "[1]"), r"config.json: want an object, got \[1\]"),
+        (write("config.json", "[1]"), r"config.json: want a JSON object, got \[1\]"),
         (
             change("config.json", registered_name="keras_hub>BertBackbone"),
             "holds keras_hub>BertBackbone; want an ElectraBackbone",

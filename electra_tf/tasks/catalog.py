@@ -4,7 +4,6 @@ In:   a kind of `datasets.dataset`; a folder.
 Out:  a class of this package; a model.
 """
 
-import json
 import os
 from typing import Any
 
@@ -75,7 +74,7 @@ def class_of(path: str) -> type[task.ElectraTask] | None:
     if "://" in path:
         return None
     if keras_hub_presets.is_preset(path):
-        return REGISTERED.get(_registered_name(path))
+        return REGISTERED.get(keras_hub_presets.task_name(path) or "")
     source = pretrained.open_pretrained(path)
     if kind := OF_HUGGING_FACE.get(getattr(source, "head", None) or ""):
         # A regressor is told by its single label.
@@ -105,16 +104,3 @@ def load(path: str, **kwargs: Any) -> task.ElectraTask:
             f"electra_tf.finetune --preset={path} --task=..."
         )
     return kind.from_preset(locate(path), **kwargs)
-
-
-def _registered_name(folder: str) -> str:
-    try:
-        with open(os.path.join(folder, keras_hub_presets.TASK), encoding="utf-8") as f:
-            values = json.load(f)
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as error:
-        raise errors.UserError(
-            f"cannot read {folder}/{keras_hub_presets.TASK}: {error}"
-        ) from None
-    return str(values.get("registered_name")) if isinstance(values, dict) else ""

@@ -37,6 +37,10 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
     """
 
     way_out = "see sequence_length and truncate"
+    of_lists = (
+        "multiple choice takes Python values, or batches of token ids; make "
+        "them with .dataset(x, y)"
+    )
     hugging_face_head: ClassVar = {
         "choice_head/dense/kernel": ("sequence_summary.summary.weight", True),
         "choice_head/dense/bias": ("sequence_summary.summary.bias", False),
@@ -133,12 +137,7 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
         """
         if isinstance(x, tf.data.Dataset):
             return super().dataset(x)
-        self.check_length()
-        rows = self.rows(x)
-        if not rows.token_ids:
-            raise errors.UserError("no inputs to train or evaluate on: x is empty")
-        targets = self.targets(y, rows)
-        inputs.warn_of_truncation(rows, self.preprocessor.sequence_length, self.way_out)
+        rows, targets = self.labelled_rows(x, y)
         return inputs.batches(
             rows,
             targets,
@@ -156,21 +155,6 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
             return None
         inputs.check_labels(sample_weight, rows, "sample weights")
         return np.asarray(sample_weight, np.float32)
-
-    def preprocess_samples(
-        self, x: Any, y: Any = None, sample_weight: Any = None
-    ) -> Any:
-        """Passes token ids on; KerasHub calls this for each batch of a tf.data.Dataset.
-
-        Raises:
-            UserError: they are strings still.
-        """
-        if self.preprocessor is not None and not self._is_prepared(x):
-            raise errors.UserError(
-                "multiple choice takes Python values, or batches of token ids; make "
-                "them with .dataset(x, y)"
-            )
-        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def answers(
         self, x: Any, rows: inputs.Rows, outputs: list[Any]
@@ -216,9 +200,6 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same model."""
         return {**super().get_config(), "dropout": self.dropout}
-
-    def _is_prepared(self, x: Any) -> bool:
-        return self.preprocessor is None or (isinstance(x, dict) and "token_ids" in x)
 
 
 def _examples(x: Any) -> list[tuple[str, list[str]]]:

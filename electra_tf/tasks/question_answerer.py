@@ -93,6 +93,10 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
             answer is than the best one; the least of all windows.
     """
 
+    of_lists = (
+        "question answering takes Python values, or batches of token ids; make "
+        "them with .dataset(x, y)"
+    )
     hugging_face_head: ClassVar = {
         "span_head/logits/kernel": ("qa_outputs.weight", True),
         "span_head/logits/bias": ("qa_outputs.bias", False),
@@ -248,11 +252,7 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
         """
         if isinstance(x, tf.data.Dataset):
             return super().dataset(x)
-        self.check_length()
-        rows = self.rows(x)
-        if not rows.token_ids:
-            raise errors.UserError("no inputs to train or evaluate on: x is empty")
-        targets = self.targets(y, rows)
+        rows, targets = self.labelled_rows(x, y)
         kept = np.flatnonzero(targets["start"] >= 0)
         if not kept.size:
             raise errors.UserError("no context holds its answer; nothing to train on")
@@ -280,24 +280,6 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
             return None
         inputs.check_labels(sample_weight, rows, "sample weights")
         return np.asarray(sample_weight, np.float32)[rows.source]
-
-    def preprocess_samples(
-        self, x: Any, y: Any = None, sample_weight: Any = None
-    ) -> Any:
-        """Passes token ids on; KerasHub calls this for each batch of a tf.data.Dataset.
-
-        Raises:
-            UserError: they are strings still.
-        """
-        if self.preprocessor is not None and not self._is_prepared(x):
-            raise errors.UserError(
-                "question answering takes Python values, or batches of token ids; make "
-                "them with .dataset(x, y)"
-            )
-        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-
-    def _is_prepared(self, x: Any) -> bool:
-        return self.preprocessor is None or (isinstance(x, dict) and "token_ids" in x)
 
     # Outputs.
 

@@ -72,6 +72,8 @@ class ElectraTask(_OtherHalf):
     hugging_face_class: str | None = None
     hugging_face_kind: str | None = None  # as `hugging_face` tells heads
     way_out = 'see long_texts="windows"'  # what to do about truncated texts
+    # Why a tf.data.Dataset of strings does not do, where it does not.
+    of_lists: str | None = None
 
     # What a task says.
 
@@ -414,16 +416,12 @@ class ElectraTask(_OtherHalf):
         shuffle_seed: int | None = None,
     ) -> tf.data.Dataset:
         """Makes batches for the model, from what `fit` takes."""
-        self.check_length()
         if isinstance(x, tf.data.Dataset):
+            self.check_length()
             # What autograph converts raises its own errors, pages of them.
             prepare = tf.autograph.experimental.do_not_convert(self.preprocess_samples)
             return x.map(prepare, tf.data.AUTOTUNE).prefetch(2)
-        rows = self.rows(x)
-        if not rows.token_ids:
-            raise errors.UserError("no inputs to train or evaluate on: x is empty")
-        targets = self.targets(y, rows)
-        inputs.warn_of_truncation(rows, self.preprocessor.sequence_length, self.way_out)
+        rows, targets = self.labelled_rows(x, y)
         order = None if shuffle_seed is not None else inputs.by_length(rows)
         return inputs.batches(
             rows,
@@ -433,6 +431,16 @@ class ElectraTask(_OtherHalf):
             weights=self.row_weights(rows, sample_weight),
             order=order,
         )
+
+    def labelled_rows(self, x: Any, y: Any) -> tuple[inputs.Rows, Any]:
+        """Turns inputs into rows and labels into targets; says what was cut."""
+        self.check_length()
+        rows = self.rows(x)
+        if not rows.token_ids:
+            raise errors.UserError("no inputs to train or evaluate on: x is empty")
+        targets = self.targets(y, rows)
+        inputs.warn_of_truncation(rows, self.preprocessor.sequence_length, self.way_out)
+        return rows, targets
 
     def _batches(
         self,
@@ -459,8 +467,16 @@ class ElectraTask(_OtherHalf):
     def preprocess_samples(
         self, x: Any, y: Any = None, sample_weight: Any = None
     ) -> Any:
-        """Turns a batch of a tf.data.Dataset into what the model takes."""
+        """Turns a batch of a tf.data.Dataset into what the model takes.
+
+        Raises:
+            UserError: it is strings, and the task's labels do not go with those.
+        """
         y = None if y is None else self.graph_targets(y)
+        if self._is_prepared(x):
+            return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+        if self.of_lists:
+            raise errors.UserError(self.of_lists)
         return super().preprocess_samples(x, y, sample_weight)
 
     def evaluate(
@@ -575,7 +591,7 @@ class ElectraTask(_OtherHalf):
 
     def _is_prepared(self, x: Any) -> bool:
         """Tells whether inputs are token ids already."""
-        return self.preprocessor is None or isinstance(x, dict)
+        return self.preprocessor is None or (isinstance(x, dict) and "token_ids" in x)
 
     def _prepare(self, steps: int) -> None:
         """Compiles again, with a schedule over so many steps."""

@@ -26,6 +26,8 @@ OUTSIDE = "O"  # the tag of a word that is part of nothing
 class TokenTask(task.ElectraTask):
     """What tasks with a label a token do alike: -1 stands where there is none."""
 
+    of_lists = "a tf.data.Dataset of strings has no label a token; give lists"
+
     def row_weights(
         self, rows: inputs.Rows, sample_weight: Any
     ) -> npt.NDArray[np.float32] | None:
@@ -37,20 +39,6 @@ class TokenTask(task.ElectraTask):
             return None
         inputs.check_labels(sample_weight, rows)
         return np.asarray(sample_weight, np.float32)[rows.source, None]
-
-    def preprocess_samples(
-        self, x: Any, y: Any = None, sample_weight: Any = None
-    ) -> Any:
-        """Lets token ids through.
-
-        Raises:
-            UserError: these are strings; labels could not be matched to their tokens.
-        """
-        if not self._is_prepared(x):
-            raise errors.UserError(
-                "a tf.data.Dataset of strings has no label a token; give lists"
-            )
-        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def default_metrics(self) -> list[keras.metrics.Metric]:
         """Returns accuracy over the tokens that have a label."""
