@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_tf import config, errors, task_data
-from electra_tf.tasks import catalog
+from electra_tf.tasks import catalog, task
 
 # Tokens a row: of questions with their texts; of all else (2020 code).
 QUESTION_LENGTH, LENGTH = 512, 128
@@ -81,7 +81,7 @@ def set_stated_rows(model: Any, settings: config.FinetuneModelConfig) -> None:
     Raises:
         UserError: rows are longer than the position table.
     """
-    for name in ("sequence_length", "truncate", "long_texts", "stride"):
+    for name in task.PREPROCESSING:
         if name in settings.model_fields_set and getattr(settings, name):
             setattr(model.preprocessor, name, getattr(settings, name))
     model.check_length()

@@ -128,23 +128,16 @@ def build_optimizer(
 ) -> optimizer.AdamW:
     """Builds the optimizer of models that share a backbone."""
     model = models[0].backbone.model_config
-    rate, decay = next(
-        found[1:] for found in task.RATES if model.hidden_size <= found[0]
-    )
+    rate, decay = task.usual_rates(model)
     variables = {id(v): v for one in models for v in one.trainable_variables}
-    paths = [variable.path for variable in variables.values()]
-    adamw = optimizer.AdamW(
-        optimizer.WarmupDecay(
-            train.learning_rate or rate,
-            num_steps,
-            warmup_steps=round(train.warmup_rate * num_steps),
-        ),
+    adamw = task.build_optimizer(
+        model,
+        variables.values(),
+        num_steps,
+        learning_rate=train.learning_rate or rate,
+        layer_decay=train.layer_decay or decay,
         weight_decay=train.weight_decay,
-        rates=optimizer.layer_rates(
-            paths, model.num_layers, train.layer_decay or decay
-        ),
-        clip_norm=task.CLIP_NORM,
-        reduce=True,
+        warmup_rate=train.warmup_rate,
     )
     adamw.build(list(variables.values()))
     return adamw

@@ -10,7 +10,7 @@ this module does the rest.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors, keras_hub_presets, optimizer, preset, pretrained
+from electra_tf import config, errors, keras_hub_presets, optimizer, preset, pretrained
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import inputs, preprocessor
 from electra_tf.tasks import tokenizer as tokenizers
@@ -307,8 +307,7 @@ class ElectraTask(_OtherHalf):
             **kwargs: of `keras.Model.compile`. `jit_compile` is off: XLA would compile
                 anew for every length of rows.
         """
-        width = self.backbone.model_config.hidden_size
-        rate, decay = next(found[1:] for found in RATES if width <= found[0])
+        rate, decay = usual_rates(self.backbone.model_config)
         self._recipe = _Recipe(
             {
                 "loss": self.default_loss() if loss == "auto" else loss,
@@ -607,17 +606,52 @@ class ElectraTask(_OtherHalf):
 
     def _optimizer(self, steps: int) -> optimizer.AdamW:
         recipe = self._recipe
-        layers = self.backbone.model_config.num_layers
-        paths = [variable.path for variable in self.trainable_variables]
-        return optimizer.AdamW(
-            optimizer.WarmupDecay(
-                recipe.peak, steps, warmup_steps=round(WARMUP_RATE * steps)
-            ),
+        return build_optimizer(
+            self.backbone.model_config,
+            self.trainable_variables,
+            steps,
+            learning_rate=recipe.peak,
+            layer_decay=recipe.decay,
             weight_decay=recipe.weight_decay,
-            rates=optimizer.layer_rates(paths, layers, recipe.decay),
-            clip_norm=CLIP_NORM,
-            reduce=True,
         )
+
+
+def usual_rates(model: config.ModelConfig) -> tuple[float, float]:
+    """Returns the paper's peak rate and layer-wise decay for an encoder's width."""
+    return next(found[1:] for found in RATES if model.hidden_size <= found[0])
+
+
+def build_optimizer(
+    model: config.ModelConfig,
+    variables: Iterable[keras.Variable],
+    steps: int,
+    *,
+    learning_rate: float,
+    layer_decay: float,
+    weight_decay: float,
+    warmup_rate: float = WARMUP_RATE,
+) -> optimizer.AdamW:
+    """Builds the optimizer of fine-tuning, which reduces and clips by itself.
+
+    Args:
+        model: the encoder.
+        variables: to train, the encoder's and the heads'.
+        steps: of the schedule.
+        learning_rate: its peak.
+        layer_decay: of the rates from block to block.
+        weight_decay: not of biases and LayerNorms.
+        warmup_rate: share of the steps.
+    """
+    paths = [variable.path for variable in variables]
+    return optimizer.AdamW(
+        optimizer.WarmupDecay(
+            learning_rate, steps, warmup_steps=round(warmup_rate * steps)
+        ),
+        weight_decay=weight_decay,
+        rates=optimizer.layer_rates(paths, model.num_layers, layer_decay),
+        clip_norm=CLIP_NORM,
+        reduce=True,
+    )
 
 
 def mean_over_windows(outputs: list[Any], rows: inputs.Rows) -> npt.NDArray[Any]:
