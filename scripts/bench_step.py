@@ -30,14 +30,20 @@ def main() -> None:
     """Runs both sides in turn, or is one of them."""
     arguments = parse()
     if arguments.side:
-        serve(ours() if arguments.side == "ours" else composite())
+        serve({"ours": ours, "exported": exported}.get(arguments.side, composite)())
         return
-    from electra_tf import config
+    if arguments.exported:
+        shape = json.loads((Path(arguments.exported) / "step.json").read_text())
+        shape["folder"] = arguments.exported
+    else:
+        from electra_tf import config
 
-    settings = config.load(config.PretrainConfig, arguments.config, arguments.set)
-    shape = shape_of(settings)
+        settings = config.load(config.PretrainConfig, arguments.config, arguments.set)
+        shape = shape_of(settings)
     sides = {
-        "ours": Side(sys.executable, "ours", shape),
+        "ours": Side(
+            sys.executable, "exported" if arguments.exported else "ours", shape
+        ),
         "composite": Side(arguments.peer_python, "composite", shape),
     }
     tokens = shape["rows"] * shape["length"]
@@ -64,7 +70,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peer_python", default=sys.executable)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5, help="in a turn")
-    parser.add_argument("--side", choices=("ours", "composite"), help=argparse.SUPPRESS)
+    parser.add_argument("--exported", help="our side is this step of export_step.py")
+    parser.add_argument(
+        "--side", choices=("ours", "exported", "composite"), help=argparse.SUPPRESS
+    )
     return parser.parse_args()
 
 
@@ -165,6 +174,15 @@ def ours() -> Iterator[Any]:
     yield step
 
 
+def exported() -> Iterator[Any]:
+    """Yields our exported step, run by JAX (run_step.py), given the shape."""
+    shape = yield None
+    import run_step
+
+    run = run_step.time_step(run_step.Step(shape["folder"]), repeats=1)
+    yield lambda: float(run())
+
+
 def composite() -> Iterator[Any]:
     """Yields the PyTorch composite's step, given the shape."""
     shape = yield None
@@ -172,6 +190,8 @@ def composite() -> Iterator[Any]:
     import transformers
 
     torch.manual_seed(0)
+    on_gpu = torch.cuda.is_available()
+    device = "cuda" if on_gpu else "cpu"
 
     def hf_config(sizes: dict[str, Any]) -> transformers.ElectraConfig:
         return transformers.ElectraConfig(
@@ -190,17 +210,17 @@ def composite() -> Iterator[Any]:
     generator.generator_lm_head.weight = (
         discriminator.electra.embeddings.word_embeddings.weight
     )
-    both = torch.nn.ModuleList([generator, discriminator]).train()
+    both = torch.nn.ModuleList([generator, discriminator]).train().to(device)
     learner = torch.optim.AdamW(
         both.parameters(), lr=5e-4, weight_decay=0.01, fused=True
     )
-    rows = {k: torch.from_numpy(v) for k, v in random_rows(shape).items()}
+    rows = {k: torch.from_numpy(v).to(device) for k, v in random_rows(shape).items()}
     ids, where = rows["token_ids"].long(), rows["mask_positions"].long()
     masked = ids.scatter(1, where, 103)
     segments, targets = rows["segment_ids"].long(), rows["mask_ids"].long()
 
     def losses(part: slice) -> torch.Tensor:
-        at = torch.arange(len(ids[part]))[:, None], where[part]
+        at = torch.arange(len(ids[part]), device=device)[:, None], where[part]
         hidden = generator.electra(masked[part], token_type_ids=segments[part])[0][at]
         logits = generator.generator_lm_head(generator.generator_predictions(hidden))
         mlm = torch.nn.functional.cross_entropy(
@@ -216,13 +236,19 @@ def composite() -> Iterator[Any]:
         return mlm + 50.0 * rtd
 
     micro, size = shape["micro_batches"], shape["rows"] // shape["micro_batches"]
+    if on_gpu:  # As its users do.
+        losses = torch.compile(losses)
 
     def step() -> None:
         for index in range(micro):
-            (losses(slice(index * size, (index + 1) * size)) / micro).backward()
+            with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+                loss = losses(slice(index * size, (index + 1) * size)) / micro
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         learner.step()
         learner.zero_grad(set_to_none=True)
+        if on_gpu:
+            torch.cuda.synchronize()
 
     yield step
 
