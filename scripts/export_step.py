@@ -1,29 +1,28 @@
-"""Writes the compiled training step of any config, to be run where TensorFlow is not.
+"""Writes the compiled training step of any config, to be run without TensorFlow.
 
-    python scripts/export_step.py --config=configs/small.yaml --set model.vocab_size=30522 \
-        --output=step/small
-    python scripts/export_step.py --config=runs/x/config.yaml --output=step/x --rows --weights
-    python scripts/export_step.py --config=runs/x/config.yaml --state=trained.npz --workdir=runs/x
+    python scripts/export_step.py --config=configs/small.yaml --output=steps/small
+    python scripts/export_step.py --config=CONFIG --output=STEP --rows --weights
+    python scripts/export_step.py --config=CONFIG --state=OUT/state.npz --workdir=RUN
 
-The first writes `step.hlo.gz`, the whole update as XLA compiles it (forward, backward, clip,
-AdamW), and `step.json`, which names its arguments and results; `run_step.py` compiles and
-runs it for TPU, GPU and CPU with JAX alone. `--rows` adds one epoch of packed rows of
-`data.records`; the step then hides their tokens itself, afresh every time. `--weights` adds
-the weights to start from. The last form takes trained weights back: it writes a checkpoint
-at their step, from which `electra_tf.pretrain` goes on with the same config.
+The first writes `step.hlo.gz`, the whole update as XLA compiles it (forward, backward,
+clip, AdamW), and `step.json`, which names its arguments and results; `run_step.py` runs
+it on TPU, GPU and CPU with JAX alone. `--rows` adds one epoch of packed rows of
+`data.records`; the step then hides their tokens itself, afresh every time. `--weights`
+adds the weights to start from. The last form takes trained weights back: it makes a
+workdir with a checkpoint at their step, from which `electra_tf.pretrain` goes on.
 """
 
 import argparse
 import gzip
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import tensorflow as tf
@@ -33,29 +32,30 @@ from electra_tf import (
     config,
     corruption,
     distribution,
+    errors,
     input_pipeline,
     masking,
     models,
     pretrainer,
+    tokenizer,
     workdir,
 )
 
 ROW_FIELDS = models.ROW_FIELDS
 
 
-def main() -> None:
+def main(arguments: argparse.Namespace) -> None:
     """Writes a step, or takes its weights back."""
-    arguments = parse()
     settings = config.load(config.PretrainConfig, arguments.config, arguments.set)
     source = None
-    if settings.data.records and (arguments.rows or arguments.state):
+    if arguments.rows or arguments.state:
         source = input_pipeline.open_source(settings.data)
         model = settings.model.model_copy(update={"vocab_size": source.vocab.size})
         settings = settings.model_copy(update={"model": model})
     distribution.set_precision(settings.train.precision)
     learner = pretrainer.build(settings)
     if arguments.state:
-        take_back(learner, settings, arguments.state, arguments.workdir)
+        take_back(learner, settings, source, arguments.state, arguments.workdir)
         return
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def main() -> None:
     print(f"{output}: {', '.join(sorted(file.name for file in output.iterdir()))}")
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--config", required=True)
@@ -82,11 +82,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--weights", action="store_true", help="add fresh weights")
     parser.add_argument("--state", help="trained weights to take back")
     parser.add_argument("--workdir", help="where to, with --state")
-    arguments = parser.parse_args()
-    if arguments.state and not arguments.workdir:
-        parser.error("--state needs --workdir")
-    if not arguments.state and not arguments.output:
-        parser.error("--output is missing")
+    arguments = parser.parse_args(argv)
+    if bool(arguments.state) != bool(arguments.workdir):
+        parser.error("--state and --workdir go together")
+    if bool(arguments.state) == bool(arguments.output):
+        parser.error("name either --output, or --state and --workdir")
     return arguments
 
 
@@ -226,25 +226,42 @@ def read_rows(
 def take_back(
     learner: pretrainer.Pretrainer,
     settings: config.PretrainConfig,
+    source: input_pipeline.Source,
     file: str,
     folder: str,
 ) -> None:
-    """Writes trained weights as a checkpoint; moments that are missing become 0."""
+    """Makes a workdir of trained weights: a checkpoint, and the metrics beside them.
+
+    Moments that the file lacks start from 0.
+    """
     found = np.load(file)
     state = state_of(learner)
     missing = [n for n in state if n not in found and not n.endswith((":m", ":v"))]
-    if missing or set(found) - set(state):
+    unknown = sorted(set(found) - set(state))
+    if missing or unknown:
         sys.exit(
             f"{file} is not of this config: missing {missing[:3]}, unknown "
-            f"{sorted(set(found) - set(state))[:3]}; name the config it was made with"
+            f"{unknown[:3]}; name the config it was made with"
         )
     for name in found:
         state[name].assign(found[name])
+    facts = {
+        "vocabulary": tokenizer.vocab_hash(tokenizer.read_vocab(source.vocab.file)),
+        "objective": settings.objective.name,
+    }
+    workdir.open_workdir(
+        folder, settings, facts, is_chief=True, devices=["an exported step's"]
+    )
+    metrics = Path(file).with_name("metrics.jsonl")
+    if metrics.exists():
+        shutil.copy(metrics, folder)
     step = int(found["updates"])
-    os.makedirs(folder, exist_ok=True)
     checkpoint.Checkpoints(folder, learner).save(step, [(0, 0, 0, 0)])
     print(f"{folder}/checkpoints/ckpt-{step}: go on with electra_tf.pretrain")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main(parse())
+    except errors.UserError as error:
+        sys.exit(f"error: {error}")
