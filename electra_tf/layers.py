@@ -8,9 +8,10 @@ H heads, K = D / H. As in the 2020 code: post-LayerNorm BERT, exact GELU.
 """
 
 import contextlib
+import functools
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -59,21 +60,16 @@ class Dropout(keras.layers.Layer):
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate = rate
-        # 16 random bits a unit: the rate is a multiple of 1 / 65,536.
-        self._threshold = round(rate * 65_536)
-        self._scale = 65_536 / (65_536 - self._threshold)
         self._generator = keras.random.SeedGenerator()
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns `x`, of any shape, with units dropped where `training`."""
-        if not training or not self._threshold:
-            return x
-        shape = x.shape if x.shape.is_fully_defined() else tf.shape(x)
-        keep = _random_uint16(shape, self._seed()) >= tf.constant(
-            self._threshold, tf.uint16
-        )
-        return x * (tf.cast(keep, x.dtype) * tf.cast(self._scale, x.dtype))
+        return _drop(x, self.rate, self.next_seed(training))
+
+    def next_seed(self, training: bool) -> tf.Tensor | None:
+        """Returns the seed of the next mask, int32 [2]; None where nothing drops."""
+        return self._seed() if training and _threshold(self.rate) else None
 
     def _seed(self) -> tf.Tensor:
         if _chance.seed is None:
@@ -87,19 +83,40 @@ class Dropout(keras.layers.Layer):
         return {**super().get_config(), "rate": self.rate}
 
 
+def _threshold(rate: float) -> int:
+    """Returns which of 65,536 random numbers drop a unit: those below."""
+    return round(rate * 65_536)
+
+
+def _drop(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
+    """Zeroes a share of the units and scales up the rest; without a seed, neither."""
+    if seed is None:
+        return x
+    threshold = _threshold(rate)
+    keep = _random_uint16(_shape(x), seed) >= tf.constant(threshold, tf.uint16)
+    scale = 65_536 / (65_536 - threshold)
+    return x * (tf.cast(keep, x.dtype) * tf.cast(scale, x.dtype))
+
+
+def _shape(x: tf.Tensor) -> list[Any]:
+    """Returns the sizes of the axes, as numbers where they are known."""
+    sizes = tf.shape(x)
+    return [sizes[i] if size is None else size for i, size in enumerate(x.shape)]
+
+
 def _replica() -> tf.Tensor | int:
     """Returns the number of the replica that runs this, 0 outside a strategy."""
     context = tf.distribute.get_replica_context()
     return context.replica_id_in_sync_group if context else 0
 
 
-def _random_uint16(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _random_uint16(shape: list[Any], seed: tf.Tensor) -> tf.Tensor:
     """Draws uniform uint16 of a shape, two from each 32-bit word.
 
     Philox by name: the default generator under XLA on CPU takes ten times as long
     (measured, docs/decisions.md, D6).
     """
-    size = tf.reduce_prod(shape)
+    size = math.prod(shape)
     words = tf.random.stateless_uniform(
         [(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
     )
@@ -267,9 +284,9 @@ class AttentionBias(keras.layers.Layer):
 class EncoderBlock(keras.layers.Layer):
     """Self-attention and feed-forward, each added to its input and normalized.
 
-    One Keras layer with plain operations inside, because tracing dozens of small
-    Keras layers takes the better part of a minute (measured). The kernels live in
-    `Dense` layers, which is what LoRA looks for.
+    One Keras layer with plain operations inside, which all blocks of an architecture
+    share as one graph (`_shared_block`). The kernels live in `Dense` layers, which is
+    what LoRA and quantization look for.
     """
 
     def __init__(self, config: config.ModelConfig, **kwargs: Any) -> None:
@@ -300,7 +317,6 @@ class EncoderBlock(keras.layers.Layer):
         self.output_norm = norm("output_norm")
         self.attention_dropout = dropout(c.attention_dropout_rate, "attention_dropout")
         self.hidden_dropout = dropout(c.hidden_dropout_rate, "hidden_dropout")
-        self._activation = activation(c.activation)
 
     def build(self, x_shape: Any, bias_shape: Any = None) -> None:
         """Makes the weights of all sub-layers."""
@@ -314,26 +330,115 @@ class EncoderBlock(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Turns [B, L, D] into [B, L, D]; `bias` [B, 1, L, L] goes onto the scores."""
-        attended = self.attention_output(self._attend(x, bias, training))  # [B, L, D]
-        x = self.attention_norm(x + self.hidden_dropout(attended, training=training))
-        wide = self._activation(self.intermediate(x))  # [B, L, F]
-        narrow = self.output_dense(wide)  # [B, L, D]
-        return self.output_norm(x + self.hidden_dropout(narrow, training=training))
+        seeds = [
+            dropout.next_seed(training)
+            for dropout in (
+                self.attention_dropout,
+                self.hidden_dropout,
+                self.hidden_dropout,
+            )
+        ]
+        kernels = (
+            self.query,
+            self.key,
+            self.value,
+            self.attention_output,
+            self.intermediate,
+            self.output_dense,
+        )
+        norms = [
+            (tf.convert_to_tensor(norm.gamma), tf.convert_to_tensor(norm.beta))
+            for norm in (self.attention_norm, self.output_norm)
+        ]
+        if any(layer.quantization_mode for layer in kernels):
+            return _block(self._config, kernels, norms, x, bias, seeds)
+        weights = [
+            (tf.convert_to_tensor(layer.kernel), tf.convert_to_tensor(layer.bias))
+            for layer in kernels
+        ]
+        return _shared_block(self._config)(weights, norms, x, bias, seeds)
 
-    def _attend(self, x: tf.Tensor, bias: tf.Tensor, training: bool) -> tf.Tensor:
-        size, heads = self._config.hidden_size, self._config.num_heads
-        batch, length = tf.shape(x)[0], tf.shape(x)[1]
+    def compute_output_spec(
+        self, x: keras.KerasTensor, bias: keras.KerasTensor, training: bool = False
+    ) -> keras.KerasTensor:
+        """Returns what `call` does, without tracing it."""
+        return keras.KerasTensor(x.shape, self.compute_dtype)
 
-        def split(projected: tf.Tensor) -> tf.Tensor:
-            by_head = tf.reshape(projected, [batch, length, heads, size // heads])
-            return tf.transpose(by_head, [0, 2, 1, 3])  # [B, H, L, K]
 
-        # Scaling the query touches D numbers a token, scaling the scores H * L.
-        query = split(self.query(x) * (1.0 / math.sqrt(size // heads)))
-        scores = tf.matmul(query, split(self.key(x)), transpose_b=True) + bias
-        shares = self.attention_dropout(tf.nn.softmax(scores), training=training)
-        context = tf.matmul(shares, split(self.value(x)))  # [B, H, L, K]
-        return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [batch, length, size])
+@functools.cache
+def _shared_block(model: config.ModelConfig) -> Callable[..., tf.Tensor]:
+    """Returns one graph for all blocks of an architecture, their weights its inputs.
+
+    A graph is traced for each new kind of inputs, not for each block; and as it is
+    called and not copied into the step, TensorFlow prepares it once (D13).
+    """
+
+    def block(
+        weights: list[tuple[tf.Tensor, tf.Tensor]],
+        norms: list[tuple[tf.Tensor, tf.Tensor]],
+        x: tf.Tensor,
+        bias: tf.Tensor,
+        seeds: list[tf.Tensor | None],
+    ) -> tf.Tensor:
+        dense = [functools.partial(_dense, *pair) for pair in weights]
+        return _block(model, dense, norms, x, bias, seeds)
+
+    shared: Callable[..., tf.Tensor] = tf.function(
+        block, autograph=False, experimental_attributes={"_noinline": True}
+    )
+    return shared
+
+
+def _dense(kernel: tf.Tensor, bias: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    return tf.nn.bias_add(tf.matmul(x, kernel), bias)
+
+
+def _block(
+    model: config.ModelConfig,
+    dense: Sequence[Callable[[tf.Tensor], tf.Tensor]],
+    norms: Sequence[tuple[tf.Tensor, tf.Tensor]],
+    x: tf.Tensor,
+    bias: tf.Tensor,
+    seeds: Sequence[tf.Tensor | None],
+) -> tf.Tensor:
+    """Attends and feeds forward.
+
+    Args:
+        model: the architecture.
+        dense: query, key, value, attention output, intermediate, output: each turns
+            [B * L, ...] into the same with another last axis.
+        norms: gamma and beta after attention and after feed-forward.
+        x: [B, L, D].
+        bias: [B, 1, L, L], goes onto the scores.
+        seeds: of dropout on attention's shares, after attention, after feed-forward.
+
+    Returns:
+        [B, L, D].
+    """
+    query, key, value, attention_output, intermediate, output = dense
+    size, heads = model.hidden_size, model.num_heads
+    batch, length, _ = _shape(x)
+
+    def split(projected: tf.Tensor) -> tf.Tensor:
+        by_head = tf.reshape(projected, [batch, length, heads, size // heads])
+        return tf.transpose(by_head, [0, 2, 1, 3])  # [B, H, L, K]
+
+    def finish(x: tf.Tensor, more: tf.Tensor, seed: Any, norm: Any) -> tf.Tensor:
+        gamma, beta = norm
+        x += _drop(more, model.hidden_dropout_rate, seed)
+        return _layer_norm(x, gamma, beta, model.layer_norm_epsilon)
+
+    flat = tf.reshape(x, [-1, size])  # [B * L, D]
+    # Scaling the query touches D numbers a token, scaling the scores H * L.
+    queries = split(query(flat) * (1.0 / math.sqrt(size // heads)))
+    scores = tf.matmul(queries, split(key(flat)), transpose_b=True) + bias
+    shares = _drop(tf.nn.softmax(scores), model.attention_dropout_rate, seeds[0])
+    context = tf.matmul(shares, split(value(flat)))  # [B, H, L, K]
+    context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, size])
+    flat = finish(flat, attention_output(context), seeds[1], norms[0])
+    wide = activation(model.activation)(intermediate(flat))  # [B * L, F]
+    flat = finish(flat, output(wide), seeds[2], norms[1])
+    return tf.reshape(flat, [batch, length, size])
 
 
 class MaskedTokenHead(keras.layers.Layer):

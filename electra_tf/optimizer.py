@@ -4,8 +4,9 @@ In:   gradients.
 Out:  new weights. Each variable is matched by exactly one rule, or the run stops.
 """
 
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import keras
@@ -125,6 +126,7 @@ class AdamW(keras.optimizers.Optimizer):
             dense, _ = tf.clip_by_global_norm(dense, self.clip_norm)
         for index, grad in zip(there, dense, strict=True):
             grads[index] = grad
+        self._scalars = _Scalars()
         super().apply(grads, trainable_variables)
 
     def update_step(
@@ -132,15 +134,22 @@ class AdamW(keras.optimizers.Optimizer):
     ) -> None:
         """Updates one variable."""
         index = self._get_variable_index(variable)
-        rate = tf.cast(learning_rate, tf.float32) * self._factors[index]
-        steps = tf.cast(self.iterations + 1, tf.float32)
+        scalar, factor, decay = self._scalars, self._factors[index], self._decays[index]
+        rate = scalar(
+            ("rate", factor), lambda: tf.cast(learning_rate, tf.float32) * factor
+        )
         # A power of 0 switches the kernel's bias correction off.
         powers = [
-            tf.pow(beta, steps) if self.bias_correction else tf.constant(0.0)
+            scalar(("power", beta), functools.partial(self._power, beta))
             for beta in (self.beta_1, self.beta_2)
         ]
-        if self._decays[index]:
-            variable.assign_sub(rate * self._decays[index] * variable)
+        betas = [
+            scalar(("constant", value), functools.partial(tf.constant, value))
+            for value in (self.beta_1, self.beta_2, self.epsilon)
+        ]
+        if decay:
+            pull = scalar(("pull", factor, decay), lambda: rate * decay)
+            variable.assign_sub(pull * variable)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=_handle(self._m[index], variable),
@@ -148,11 +157,16 @@ class AdamW(keras.optimizers.Optimizer):
             beta1_power=powers[0],
             beta2_power=powers[1],
             lr=rate,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
+            beta1=betas[0],
+            beta2=betas[1],
+            epsilon=betas[2],
             grad=gradient,
         )
+
+    def _power(self, beta: float) -> tf.Tensor:
+        if not self.bias_correction:
+            return tf.constant(0.0)
+        return tf.pow(beta, tf.cast(self.iterations + 1, tf.float32))
 
     def moments(self, variable: keras.Variable) -> dict[str, keras.Variable]:
         """Returns both moments of a variable; none for one that it does not train."""
@@ -185,6 +199,18 @@ class AdamW(keras.optimizers.Optimizer):
             "clip_norm": self.clip_norm,
             "reduce": self.reduce,
         }
+
+
+class _Scalars:
+    """What the updates of one step share, made once: most of their graph (D13)."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, tf.Tensor] = {}
+
+    def __call__(self, name: Hashable, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
 
 def build(train: config.TrainConfig) -> AdamW:

@@ -1,6 +1,7 @@
 import math
 import typing
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -31,6 +32,11 @@ def randomize(layer, seed):
     for variable in layer.trainable_variables:
         variable.assign(rng.normal(0, 0.5, variable.shape))
     return layer
+
+
+def randomize_built(block, seed):
+    block.build((None, None, 6))
+    return randomize(block, seed)
 
 
 def draw_masks(dropout, seed, calls=1, shape=(7,)):
@@ -125,6 +131,35 @@ def test_a_block_does_not_mind_the_order_of_its_tokens():
     straight = np.asarray(block(x, bias(example_ids)))
     moved = block(x[:, order], bias(example_ids[:, order]))
     np.testing.assert_allclose(moved, straight[:, order], atol=1e-5)
+
+
+def test_all_blocks_of_an_architecture_share_one_graph():
+    x, bias = tf.ones([2, 7, 6]), layers.AttentionBias()(tf.ones([2, 7], tf.int32))
+    blocks = [randomize_built(layers.EncoderBlock(MODEL), seed) for seed in (1, 2, 3)]
+    first = np.asarray(blocks[0](x, bias))
+    shared = layers._shared_block(MODEL)
+    before = shared.experimental_get_tracing_count()
+    others = [np.asarray(block(x, bias)) for block in blocks[1:]]
+    assert shared.experimental_get_tracing_count() == before
+    assert all(np.max(np.abs(other - first)) > 0.1 for other in others)
+
+    @tf.function
+    def one_after_the_other(x):
+        for block in blocks:
+            x = block(x, bias)
+        return x
+
+    step = one_after_the_other.get_concrete_function(x).graph.as_graph_def()
+    called = [node for node in step.node if node.op.endswith("PartitionedCall")]
+    assert len({node.attr["f"].func.name for node in called}) == 1
+    assert len(called) == 3
+
+
+def test_a_block_is_laid_without_being_traced(monkeypatch):
+    monkeypatch.setattr(layers, "_block", None)
+    x = keras.Input((None, 6))
+    out = layers.EncoderBlock(MODEL)(x, keras.Input((1, None, None)))
+    assert out.shape == x.shape
 
 
 def test_a_token_changes_its_own_example_and_no_other():

@@ -334,3 +334,19 @@ def test_gradients_of_replicas_are_summed_before_they_are_clipped(
     for variable, expected in zip(trained, want, strict=True):
         for copy in two_replicas.experimental_local_results(variable.value):
             np.testing.assert_allclose(copy.numpy(), expected, rtol=1e-5)
+
+
+def test_another_variable_adds_little_to_the_graph_of_a_step():
+    def nodes(count):
+        learner = optimizer.AdamW(5e-4, bias_correction=True)
+        trained = [v for _ in range(count) for v in variables()]
+        learner.build(trained)
+
+        @tf.function
+        def step():
+            learner.apply([tf.ones(v.shape) for v in trained])
+
+        return len(step.get_concrete_function().graph.as_graph_def().node)
+
+    # A kernel decays (read, multiply, subtract); both are updated, of three resources.
+    assert nodes(4) - nodes(3) <= 16
