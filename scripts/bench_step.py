@@ -183,6 +183,20 @@ def exported() -> Iterator[Any]:
     yield lambda: float(run())
 
 
+def _electra_config(sizes: dict[str, Any]) -> Any:
+    import transformers
+
+    return transformers.ElectraConfig(
+        vocab_size=sizes["vocab_size"],
+        embedding_size=sizes["embedding_size"],
+        hidden_size=sizes["hidden_size"],
+        num_hidden_layers=sizes["num_layers"],
+        num_attention_heads=sizes["num_heads"],
+        intermediate_size=sizes["intermediate_size"],
+        attn_implementation="sdpa",
+    )
+
+
 def composite() -> Iterator[Any]:
     """Yields the PyTorch composite's step, given the shape."""
     shape = yield None
@@ -193,19 +207,8 @@ def composite() -> Iterator[Any]:
     on_gpu = torch.cuda.is_available()
     device = "cuda" if on_gpu else "cpu"
 
-    def hf_config(sizes: dict[str, Any]) -> transformers.ElectraConfig:
-        return transformers.ElectraConfig(
-            vocab_size=sizes["vocab_size"],
-            embedding_size=sizes["embedding_size"],
-            hidden_size=sizes["hidden_size"],
-            num_hidden_layers=sizes["num_layers"],
-            num_attention_heads=sizes["num_heads"],
-            intermediate_size=sizes["intermediate_size"],
-            attn_implementation="sdpa",
-        )
-
-    generator = transformers.ElectraForMaskedLM(hf_config(shape["generator"]))
-    discriminator = transformers.ElectraForPreTraining(hf_config(shape["model"]))
+    generator = transformers.ElectraForMaskedLM(_electra_config(shape["generator"]))
+    discriminator = transformers.ElectraForPreTraining(_electra_config(shape["model"]))
     generator.electra.embeddings = discriminator.electra.embeddings
     generator.generator_lm_head.weight = (
         discriminator.electra.embeddings.word_embeddings.weight
