@@ -204,9 +204,7 @@ def composite() -> Iterator[Any]:
     import transformers
 
     torch.manual_seed(0)
-    on_gpu = torch.cuda.is_available()
-    device = "cuda" if on_gpu else "cpu"
-
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     generator = transformers.ElectraForMaskedLM(_electra_config(shape["generator"]))
     discriminator = transformers.ElectraForPreTraining(_electra_config(shape["model"]))
     generator.electra.embeddings = discriminator.electra.embeddings
@@ -238,8 +236,18 @@ def composite() -> Iterator[Any]:
         rtd = torch.nn.functional.binary_cross_entropy_with_logits(verdicts, replaced)
         return mlm + 50.0 * rtd
 
+    yield _torch_step(both, learner, losses, shape)
+
+
+def _torch_step(
+    model: Any, learner: Any, losses: Callable[[slice], Any], shape: dict[str, Any]
+) -> Callable[[], None]:
+    """Returns the composite's update; on a GPU as its users run it."""
+    import torch
+
     micro, size = shape["micro_batches"], shape["rows"] // shape["micro_batches"]
-    if on_gpu:  # As its users do.
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
         losses = torch.compile(losses)
 
     def step() -> None:
@@ -247,13 +255,13 @@ def composite() -> Iterator[Any]:
             with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
                 loss = losses(slice(index * size, (index + 1) * size)) / micro
             loss.backward()
-        torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         learner.step()
         learner.zero_grad(set_to_none=True)
         if on_gpu:
             torch.cuda.synchronize()
 
-    yield step
+    return step
 
 
 if __name__ == "__main__":
