@@ -1,6 +1,6 @@
-"""Measures how long exported models take, and what it costs to pad rows further.
+"""Measures how long exported models take, however their rows are padded.
 
-python scripts/bench_serving.py --preset=PRESET --corpus=TEXTS.txt [--steps=8,32,512]
+python scripts/bench_serving.py --preset=PRESET --corpus=TEXTS.txt
 
 Each setting is exported and loaded as a server does; the settings take turns, A B A B.
 """
@@ -19,7 +19,7 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from electra_tf.tasks import catalog, inputs, text_classifier
+from electra_tf.tasks import catalog, graph, inputs, text_classifier
 
 BATCHES = (1, 8, 32)
 
@@ -29,15 +29,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", required=True, help="of pre-training")
     parser.add_argument("--corpus", required=True, help="a text a line")
-    parser.add_argument("--steps", default="1,8,32,512", help="see inputs.LENGTH_STEP")
+    parser.add_argument(
+        "--settings",
+        default="8/8,1/8,32/8,8/32,512/32",
+        help="padded to a multiple of / rows of like length at once",
+    )
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--calls", type=int, default=8, help="of a turn")
     arguments = parser.parse_args()
-    steps = [int(step) for step in arguments.steps.split(",")]
     model = text_classifier.ElectraTextClassifier.from_preset(
         catalog.locate(arguments.preset), num_classes=2
     )
-    asks = {step: serve(model, step) for step in steps}
+    asks = {one: serve(model, one) for one in arguments.settings.split(",")}
     lines = Path(arguments.corpus).read_text(encoding="utf-8").splitlines()
     for kind, texts in {"whole": lines, "first 12 words": shorten(lines, 12)}.items():
         for size in BATCHES:
@@ -49,9 +52,9 @@ def shorten(texts: list[str], words: int) -> list[str]:
     return [" ".join(text.split()[:words]) for text in texts]
 
 
-def serve(model: text_classifier.ElectraTextClassifier, step: int) -> Callable:
-    """Exports the model with rows padded to multiples of `step`, and loads it."""
-    inputs.LENGTH_STEP = step
+def serve(model: text_classifier.ElectraTextClassifier, setting: str) -> Callable:
+    """Exports the model with such rows, and loads it."""
+    inputs.LENGTH_STEP, graph.ROWS_ALIKE = map(int, setting.split("/"))
     with tempfile.TemporaryDirectory() as folder:
         exported = model.export_for_serving(f"{folder}/model", batch_sizes=[1])
         loaded = tf.saved_model.load(exported.folder)
@@ -62,7 +65,7 @@ def serve(model: text_classifier.ElectraTextClassifier, step: int) -> Callable:
 
 
 def measure(
-    asks: dict[int, Callable],
+    asks: dict[str, Callable],
     texts: list[str],
     size: int,
     kind: str,
@@ -72,22 +75,20 @@ def measure(
     """Times batches of texts drawn at random, the same for each setting."""
     chance = random.Random(size)
     batches = [tf.constant(chance.sample(texts, size)) for _ in range(calls)]
-    seconds: dict[int, list[float]] = {step: [] for step in asks}
+    seconds: dict[str, list[float]] = {one: [] for one in asks}
     for turn in range(turns + 1):
-        for step, ask in asks.items():
+        for one, ask in asks.items():
             start = time.perf_counter()
             for batch in batches:
                 ask(text=batch)
             if turn:  # The first one warms up.
-                seconds[step].append((time.perf_counter() - start) / calls)
+                seconds[one].append((time.perf_counter() - start) / calls)
     first = next(iter(asks))
     shown = []
-    for step, values in seconds.items():
+    for one, values in seconds.items():
         ratio = statistics.median(np.divide(values, seconds[first]).tolist())
-        shown.append(f"{step}: {1e3 * statistics.median(values):.1f} ms ({ratio:.2f})")
-    print(
-        f"{kind}, batch {size}, padded to multiples of {', '.join(shown)}", flush=True
-    )
+        shown.append(f"{one}: {1e3 * statistics.median(values):.1f} ms ({ratio:.2f})")
+    print(f"{kind}, batch {size}, {', '.join(shown)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -135,17 +135,41 @@ def test_places_are_those_of_the_second_text_of_a_pair():
 def test_rows_are_run_some_at_a_time_and_come_in_their_order(count):
     sizes = []
 
-    @tf.function(input_signature=[{"x": tf.TensorSpec([None, None], tf.int32)}])
+    @tf.function(input_signature=[{"token_ids": tf.TensorSpec([None, None], tf.int32)}])
     def double(rows):
-        tf.py_function(lambda n: sizes.append(int(n)), [tf.shape(rows["x"])[0]], [])
-        return {"twice": 2 * rows["x"], "sum": (tf.reduce_sum(rows["x"], axis=1),)}
+        x = rows["token_ids"]
+        tf.py_function(lambda n: sizes.append(int(n)), [tf.shape(x)[0]], [])
+        return {"twice": 2 * x, "sum": (tf.reduce_sum(x, axis=1),)}
 
     x = np.arange(3 * count, dtype=np.int32).reshape(count, 3)
-    found = tf.function(lambda x: graph.run(double, {"x": x}))(x)
+    found = tf.function(lambda x: graph.run(double, {"token_ids": x}))(x)
     np.testing.assert_array_equal(found["twice"], 2 * x)
     np.testing.assert_array_equal(found["sum"][0], x.sum(axis=1))
     assert sum(sizes) == count
     assert max(sizes) <= graph.ROWS_AT_ONCE
+
+
+@pytest.mark.parametrize("count", [0, 1, 9, 25])
+def test_rows_of_like_length_are_run_together_and_come_in_their_order(count):
+    widths = []
+
+    @tf.function(input_signature=[graph.ROWS])
+    def add_up(rows):
+        width = tf.shape(rows["token_ids"])[1]
+        tf.py_function(lambda n: widths.append(int(n)), [width], [])
+        return tf.cast(rows["token_ids"][:, :1], tf.float32) + 0.5
+
+    chance = random.Random(count)
+    lengths = [chance.randrange(1, 60) for _ in range(count)]
+    mask = (np.arange(60) < np.array(lengths)[:, None]).astype(np.int32)
+    first = np.arange(count, dtype=np.int32)
+    rows = dict.fromkeys(graph.ROWS, mask * first[:, None]) | {"padding_mask": mask}
+    found = tf.function(lambda rows: graph.run_alike(add_up, rows))(rows)
+    np.testing.assert_array_equal(found[:, 0], first + 0.5)
+    ends = sorted(lengths)[graph.ROWS_ALIKE - 1 :: graph.ROWS_ALIKE]
+    ends += sorted(lengths)[-1:] if count % graph.ROWS_ALIKE else []
+    step = inputs.LENGTH_STEP
+    assert widths == [min(60, -(-n // step) * step) for n in ends or [1]]
 
 
 def test_windows_are_averaged_by_text():

@@ -392,6 +392,20 @@ def decoded_leniently(values):
 OF_TEXT = {"FastWordpieceTokenizeWithOffsets"}
 OF_TENSORFLOW = set(
     """
+    AddV2 All Any ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BroadcastTo
+    Cast ConcatV2 Const Cumsum DenseBincount DisableCopyOnRead Einsum EnsureShape
+    Equal Erf Exp ExpandDims Fill FloorDiv FloorMod GatherNd GatherV2 Greater
+    GreaterEqual Identity IdentityN If Less LessEqual LogSoftmax LogicalAnd
+    LogicalNot LogicalOr MatMul Max Maximum Mean MergeV2Checkpoints Minimum Mul Neg
+    NoOp NotEqual Pack Pad PadV2 ParseExampleV2 Placeholder Prod RaggedGather
+    RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv Reshape RestoreV2
+    Rsqrt SaveV2 ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid Size
+    Softmax Sqrt Square Squeeze StatefulPartitionedCall StatelessWhile
+    StaticRegexFullMatch StridedSlice StringJoin StringLength StringSplitV2 Sub Sum
+    TensorListConcatV2 TensorListFromTensor TensorListGetItem TensorListReserve
+    TensorListSetItem TensorListStack TensorScatterUpdate Tile TopKV2 Transpose
+    UnicodeDecode UnicodeEncode Unique UnsortedSegmentMax UnsortedSegmentMin
+    UnsortedSegmentSum VarHandleOp Where While ZerosLike
     """.split()
 )
 
@@ -501,7 +515,7 @@ def c_program(tmp_path_factory):
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
-    home = Path(tf.__path__[0])
+    home = Path(tf.sysconfig.get_lib())
     program = tmp_path_factory.mktemp("c") / "c_api"
     command = [compiler, "-std=gnu11", "-Wall", "-o", program]
     command += [Path(__file__).parent / "c_api.c", f"-I{home / 'include'}", f"-L{home}"]

@@ -18,6 +18,9 @@ from electra_tf.tasks import inputs, preprocessor
 # Rows that the network is given at once: a text of a megabyte has thousands.
 ROWS_AT_ONCE = 32
 
+# The same, where rows of like length can be put together (measured, D14).
+ROWS_ALIKE = 8
+
 # What the encoder takes.
 ROWS = {
     name: tf.TensorSpec([None, None], tf.int32)
@@ -207,35 +210,60 @@ def _laid_out(
     return tf.gather(tf.concat([values, special], 0), chosen), widths
 
 
-def run(function: Any, rows: dict[str, tf.Tensor]) -> Outputs:
-    """Runs a model over rows, ROWS_AT_ONCE of them at a time.
+def run(
+    function: Any, rows: dict[str, tf.Tensor], rows_at_once: int = ROWS_AT_ONCE
+) -> Outputs:
+    """Runs a model over rows, some at a time.
 
     Args:
         function: a tf.function with an input signature: the fields of rows to outputs.
         rows: tensors [R, ...] by name.
+        rows_at_once: how many.
     """
     shapes = function.get_concrete_function().structured_outputs
-    count = tf.shape(next(iter(rows.values())))[0]
+    count = tf.shape(rows["token_ids"])[0]
     # At least once, for the shapes of what nothing comes of.
-    turns = tf.maximum(1, -(-count // ROWS_AT_ONCE))
+    turns = tf.maximum(1, -(-count // rows_at_once))
     arrays = [
         tf.TensorArray(one.dtype, turns, infer_shape=False, element_shape=one.shape)
         for one in tf.nest.flatten(shapes)
     ]
 
     def turn(number: tf.Tensor, arrays: list[tf.TensorArray]) -> Any:
-        low = number * ROWS_AT_ONCE
-        high = tf.minimum(count, low + ROWS_AT_ONCE)
+        low = number * rows_at_once
+        high = tf.minimum(count, low + rows_at_once)
         found = function({name: field[low:high] for name, field in rows.items()})
-        flat = tf.nest.flatten(found)
-        return number + 1, [
-            a.write(number, x) for a, x in zip(arrays, flat, strict=True)
-        ]
+        pairs = zip(arrays, tf.nest.flatten(found), strict=True)
+        return number + 1, [array.write(number, one) for array, one in pairs]
 
     _, arrays = tf.while_loop(
         lambda number, _: number < turns, turn, (0, arrays), parallel_iterations=1
     )
     return tf.nest.pack_sequence_as(shapes, [array.concat() for array in arrays])
+
+
+def run_alike(function: Any, rows: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Does as `run`, rows of like length together, so that little padding is read.
+
+    Args:
+        function: as of `run`; its output is a tensor that has no length axis.
+        rows: as of `run`.
+    """
+    lengths = tf.reduce_sum(rows["padding_mask"], axis=1)
+    order = tf.argsort(lengths)
+
+    def trimmed(chunk: dict[str, tf.Tensor]) -> tf.Tensor:
+        longest = tf.reduce_max(tf.reduce_sum(chunk["padding_mask"], axis=1))
+        step = inputs.LENGTH_STEP
+        width = tf.maximum(-(-longest // step), 1) * step
+        return function({name: field[:, :width] for name, field in chunk.items()})
+
+    found = run(
+        tf.function(trimmed, input_signature=[ROWS], autograph=False),
+        {name: tf.gather(field, order) for name, field in rows.items()},
+        ROWS_ALIKE,
+    )
+    return tf.gather(found, tf.math.invert_permutation(order))
 
 
 def mean_over_windows(outputs: tf.Tensor, rows: Rows) -> tf.Tensor:
@@ -394,7 +422,8 @@ def of_texts(
     """
 
     def ask(rows: Rows) -> saved_model.Tensors:
-        outputs = mean_over_windows(run(model.forward(), rows.fields()), rows)
+        outputs = run_alike(model.forward(), rows.fields())
+        outputs = mean_over_windows(outputs, rows)
         return {**answer(outputs), "truncated": rows.truncated}
 
     return {
@@ -431,6 +460,7 @@ def of_examples(
         is_pair = found["text_pair"].row_lengths() > 0
         second = found["text_pair"].to_tensor("", shape=[None, 1])[:, 0]
         rows = before.rows(found["text"], second, is_pair)
-        return answer(mean_over_windows(run(model.forward(), rows.fields()), rows))
+        outputs = run_alike(model.forward(), rows.fields())
+        return answer(mean_over_windows(outputs, rows))
 
     return saved_model.Signature(function, {"inputs": STRINGS}, {"text": EXAMPLE}, api)

@@ -250,6 +250,13 @@ class ElectraTask(_OtherHalf):
         names = getattr(self, "class_names", None)
         return list(names or [f"LABEL_{i}" for i in range(self.num_classes)])
 
+    def class_labels(self) -> list[str] | None:
+        """Returns the names of the classes; numbers, where they have none."""
+        if not hasattr(self, "num_classes"):
+            return None
+        names = getattr(self, "class_names", None)
+        return [str(name) for name in names or range(self.num_classes)]
+
     def exported(
         self, path: str, array: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
@@ -323,7 +330,7 @@ class ElectraTask(_OtherHalf):
         about = {
             "task": type(self).__name__,
             "origin": origin,
-            "labels": self.label_names(),
+            "labels": self.class_labels(),
             "rows": {name: getattr(before, name) for name in PREPROCESSING},
             "tokenizer": before.tokenizer.tokenizer_config.model_dump(),
             "encoder": self.backbone.model_config.model_dump(),

@@ -120,8 +120,7 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
 
     def signatures(self) -> dict[str, saved_model.Signature]:
         """Returns label, score, and the scores of all classes, of texts or pairs."""
-        known = self.class_names or [*range(self.num_classes)]
-        names = [str(name) for name in known]
+        names = self.class_labels()
         before = graph.Preprocessor(self.preprocessor)
 
         def answer(outputs: tf.Tensor) -> saved_model.Tensors:

@@ -211,8 +211,7 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
         """Returns the words of texts, each with its tag, score and place."""
         before = graph.Preprocessor(self.preprocessor)
         blank = self.preprocessor.tokenizer.unk_token_id
-        names, outside = self._tags()
-        tags, outside = [str(name) for name in names], str(outside)
+        tags, outside = self.class_labels(), str(self._tags()[1])
 
         def tagged(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             shares = tf.nn.softmax(logits)
