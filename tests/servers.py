@@ -30,8 +30,11 @@ class Served:
         }
         return self._session.run(fetches, feeds)
 
-    def operations(self) -> set[str]:
-        """Returns the kinds of operations in the graph and its functions."""
+    def nodes(self) -> list[Any]:
+        """Returns the nodes of the graph and its functions."""
         graph = self.meta_graph.graph_def
-        nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
-        return {node.op for node in nodes}
+        return [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+
+    def operations(self) -> set[str]:
+        """Returns the kinds of operations that there are."""
+        return {node.op for node in self.nodes()}
