@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--corpus", required=True, help="a text a line")
     parser.add_argument(
         "--settings",
-        default="8/8,1/8,32/8,8/32,512/32",
-        help="padded to a multiple of / rows of like length at once",
+        default="8/4096,8/16384,512/16384",
+        help="padded to a multiple of / tokens of like length at once",
     )
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--calls", type=int, default=8, help="of a turn")
@@ -54,7 +54,7 @@ def shorten(texts: list[str], words: int) -> list[str]:
 
 def serve(model: text_classifier.ElectraTextClassifier, setting: str) -> Callable:
     """Exports the model with such rows, and loads it."""
-    inputs.LENGTH_STEP, graph.ROWS_ALIKE = map(int, setting.split("/"))
+    inputs.LENGTH_STEP, graph.TOKENS_ALIKE = map(int, setting.split("/"))
     with tempfile.TemporaryDirectory() as folder:
         exported = model.export_for_serving(f"{folder}/model", batch_sizes=[1])
         loaded = tf.saved_model.load(exported.folder)

@@ -18,8 +18,9 @@ from electra_tf.tasks import inputs, preprocessor
 # Rows that the network is given at once: a text of a megabyte has thousands.
 ROWS_AT_ONCE = 32
 
-# The same, where rows of like length can be put together (measured, D14).
-ROWS_ALIKE = 8
+# Tokens at once, where rows of like length are put together: fewer rows the longer they
+# are (measured, docs/decisions.md, D14).
+TOKENS_ALIKE = 4096
 
 # What the encoder takes.
 ROWS = {
@@ -211,7 +212,9 @@ def _laid_out(
 
 
 def run(
-    function: Any, rows: dict[str, tf.Tensor], rows_at_once: int = ROWS_AT_ONCE
+    function: Any,
+    rows: dict[str, tf.Tensor],
+    rows_at_once: int | tf.Tensor = ROWS_AT_ONCE,
 ) -> Outputs:
     """Runs a model over rows, some at a time.
 
@@ -258,10 +261,13 @@ def run_alike(function: Any, rows: dict[str, tf.Tensor]) -> tf.Tensor:
         width = tf.maximum(-(-longest // step), 1) * step
         return function({name: field[:, :width] for name, field in chunk.items()})
 
+    at_once = tf.clip_by_value(
+        TOKENS_ALIKE // tf.maximum(tf.shape(rows["token_ids"])[1], 1), 1, ROWS_AT_ONCE
+    )
     found = run(
         tf.function(trimmed, input_signature=[ROWS], autograph=False),
         {name: tf.gather(field, order) for name, field in rows.items()},
-        ROWS_ALIKE,
+        at_once,
     )
     return tf.gather(found, tf.math.invert_permutation(order))
 
