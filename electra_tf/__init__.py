@@ -14,17 +14,20 @@ the whole run                  initialization, report_page, workdir, pretraining
 files -> examples; metrics     metrics, datasets/dataset, datasets/files,
                                datasets/tables, datasets/glue, datasets/squad,
                                datasets/conll, datasets/tabular, datasets/registry
+served models                  saved_model
 presets -> tasks               tasks/backbone, tasks/tokenizer, keras_hub_presets,
-                               tasks/inputs, tasks/preprocessor, tasks/heads,
+                               tasks/inputs, tasks/preprocessor, tasks/graph,
+                               tasks/graph_spans, tasks/heads,
                                tasks/task, tasks/text_classifier, tasks/text_regressor,
                                tasks/text_embedder, tasks/token_classifier,
                                tasks/replaced_token_detector, tasks/masked_lm,
                                tasks/question_answerer, tasks/multiple_choice,
                                tasks/catalog, converter
 tasks -> fine-tuned models     answers, task_data, task_builder, task_trainer, trials,
-                               evaluator, predictor, finetune_page, finetuner
+                               evaluator, predictor, finetune_page, finetuner,
+                               exporter
 commands                       cli, then build_data, pretrain, report, convert,
-                               finetune, evaluate, predict
+                               finetune, evaluate, predict, export
 
 What is handed over from one to the next stands in docs/architecture.md. This file
 imports nothing, so that a command pays only for what it uses; the classes of the

@@ -104,7 +104,7 @@ def check_fits(
         raise errors.UserError(f"{split.source} has no labels to evaluate with")
     if data.kind not in ("classification", "tagging"):
         return
-    known = _class_names(model)
+    known = model.class_labels() or []
     tags = (
         split.labels
         if data.kind == "classification"
@@ -218,10 +218,6 @@ def _write_question_files(
     for what, values in files.items():
         path = os.path.join(folder, f"{name}_{what}.json")
         reporting.write_text(path, json.dumps(values, ensure_ascii=False) + "\n")
-
-
-def _class_names(model: Any) -> list[str]:
-    return [str(name) for name in model.class_names or range(model.num_classes)]
 
 
 def _classify(model: Any, inputs: list[Any], batch_size: int) -> list[Answer]:

@@ -370,7 +370,7 @@ def _shared_block(model: config.ModelConfig) -> Callable[..., tf.Tensor]:
     """Returns one graph for all blocks of an architecture, their weights its inputs.
 
     A graph is traced for each new kind of inputs, not for each block; and as it is
-    called and not copied into the step, TensorFlow prepares it once (D13).
+    called and not copied into the step, TensorFlow prepares it once (D20).
     """
 
     def block(

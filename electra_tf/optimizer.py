@@ -202,7 +202,7 @@ class AdamW(keras.optimizers.Optimizer):
 
 
 class _Scalars:
-    """What the updates of one step share, made once: most of their graph (D13)."""
+    """What the updates of one step share, made once: most of their graph (D20)."""
 
     def __init__(self) -> None:
         self._made: dict[Hashable, tf.Tensor] = {}

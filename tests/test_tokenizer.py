@@ -1,8 +1,10 @@
 """The tokenizers against Hugging Face's BERT tokenizer, and the vocabulary's rules."""
 
+import itertools
 import random
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 import tensorflow as tf
@@ -174,6 +176,27 @@ def test_the_one_known_difference_is_the_order_of_marks_that_are_kept():
     found = tokenizer.GraphTokenizer(vocab, UNCASED)(tf.constant([text])).to_list()
     assert found == [[5, 6, 7]]
     assert tokenizer.Encoder(vocab, UNCASED).encode(text).tolist() == [5, 7, 6]
+
+
+def test_tokens_of_the_graph_stand_for_the_characters_that_hugging_face_says(case):
+    settings, texts, vocab, _ = case
+    encode = tf.function(tokenizer.GraphTokenizer(vocab, settings).encode_with_offsets)
+    encoder = tokenizer.Encoder(vocab, settings)
+    # Where marks are put in order, the library says where they would have stood.
+    texts = [text for text in texts if in_order(text)]
+    assert len(texts) > 1000
+    ids, starts, ends = encode(tf.constant(texts))
+    for number, text in enumerate(texts):
+        want_ids, want = encoder.encode_with_offsets(text)
+        assert ids[number].numpy().tolist() == want_ids.tolist()
+        found = zip(starts[number].numpy(), ends[number].numpy(), strict=True)
+        assert list(found) == want, ascii(text)
+
+
+def in_order(text: str) -> bool:
+    """Tells whether no two combining marks follow each other."""
+    marks = [unicodedata.combining(c) > 0 for c in unicodedata.normalize("NFD", text)]
+    return not any(a and b for a, b in itertools.pairwise(marks))
 
 
 def test_bytes_that_are_not_utf8_are_dropped_in_the_graph():

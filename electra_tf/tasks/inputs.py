@@ -441,7 +441,7 @@ def _windows(
         kept = before[0][: max(space // 2, space - len(text))]
         lost = len(kept) < len(before[0])
         before, space = [kept], space - len(kept)
-    step = min(space, stride or max(1, space // 2))
+    step = max(1, min(space, stride or space // 2))  # There may be no room left.
     last = max(0, len(text) - space)
     starts = [*range(0, last, step), last]
     pieces: list[Sequence[Ids]] = [

@@ -14,12 +14,14 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from electra_tf import errors, layers, masking, tokenizer
+from electra_tf import errors, layers, masking, saved_model, tokenizer
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import inputs, preprocessor, task
+from electra_tf.tasks import graph, inputs, preprocessor, task
 
 # Blanks of a row that are filled in at once, for each takes V numbers.
 _BLANKS = 32
+
+TOP_K = 5  # guesses a blank
 
 
 class Guess(NamedTuple):
@@ -206,7 +208,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         return self._rows(x, self.preprocessor.stride)
 
     def predict(
-        self, x: Any, batch_size: int | None = None, top_k: int = 5, **kwargs: Any
+        self, x: Any, batch_size: int | None = None, top_k: int = TOP_K, **kwargs: Any
     ) -> Any:
         """Fills in the blanks of texts.
 
@@ -282,6 +284,92 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         first, *others = (words.encode(part) for part in text.split(tokenizer.MASK))
         blank = np.array([words.mask_token_id], np.int32)
         return np.concatenate([first, *(a for part in others for a in (blank, part))])
+
+    # Serving.
+
+    def signatures(self) -> dict[str, saved_model.Signature]:
+        """Returns the likeliest guesses for each [MASK] of texts."""
+        words = self.preprocessor.tokenizer
+        before = graph.Preprocessor(self.preprocessor, long_texts="windows")
+        vocab = words.get_vocabulary()
+        count = min(TOP_K, len(vocab))
+        fields = {**graph.ROWS, "mask_positions": tf.TensorSpec([None, None], tf.int32)}
+        guess = tf.function(
+            lambda rows: tuple(
+                tf.math.top_k(tf.nn.softmax(self.forward()(rows)), count)
+            ),
+            input_signature=[fields],
+            autograph=False,
+        )
+
+        def fill_in(text: tf.Tensor) -> saved_model.Tensors:
+            tokens = self._encode_in_graph(before, text)
+            rows = before.frame_rows(tokens)
+            row, position = graph.best_places(rows)
+            is_blank = tf.equal(tokens.values, words.mask_token_id)
+            # A row's blanks come together, some at a time.
+            blanks = tf.RaggedTensor.from_value_rowids(
+                tf.cast(position[is_blank], tf.int32),
+                row[is_blank],
+                tf.size(rows.source, tf.int64),
+            )
+            row, places = graph.pieces(blanks, _BLANKS)
+            rows_of = {name: tf.gather(x, row) for name, x in rows.fields().items()}
+            shares, ids = graph.run(
+                guess, {**rows_of, "mask_positions": places.to_tensor(0)}
+            )  # [pieces, P, K]
+            used = tf.sequence_mask(places.row_lengths(), tf.shape(shares)[1])
+            text_of = tokens.value_rowids()[is_blank]
+
+            def show(values: tf.Tensor, padding: Any) -> tf.Tensor:
+                return tf.RaggedTensor.from_value_rowids(
+                    values[used], text_of, tokens.nrows()
+                ).to_tensor(padding, shape=[None, None, count])
+
+            return {
+                "tokens": show(tf.gather(tf.constant(vocab), ids), ""),
+                "probabilities": show(shares, 0.0),
+                "num_blanks": tf.math.unsorted_segment_sum(
+                    tf.ones_like(text_of, tf.int32), text_of, tokens.nrows()
+                ),
+            }
+
+        def of_ids(
+            token_ids: tf.Tensor, segment_ids: tf.Tensor, mask_positions: tf.Tensor
+        ) -> saved_model.Tensors:
+            rows = graph.rows_of_ids(token_ids, segment_ids, before.frame)
+            shares, ids = graph.run(guess, {**rows, "mask_positions": mask_positions})
+            return {
+                "tokens": tf.gather(tf.constant(vocab), ids),
+                "probabilities": shares,
+            }
+
+        example = [words.cls_token_id, words.mask_token_id, words.sep_token_id]
+        return {
+            saved_model.DEFAULT: graph.of_text(fill_in, f"The quick {tokenizer.MASK}."),
+            "tokens": saved_model.Signature(
+                of_ids,
+                {name: fields[name] for name in fields if name != "padding_mask"},
+                {"token_ids": example, "segment_ids": [0, 0, 0], "mask_positions": [1]},
+            ),
+        }
+
+    def _encode_in_graph(
+        self, before: graph.Preprocessor, text: tf.Tensor
+    ) -> tf.RaggedTensor:
+        """Turns string [N] into tokens, int32 [N, (tokens)]; [MASK] is one."""
+        parts = tf.strings.split(text, tokenizer.MASK)  # [N, (parts)]
+        ids = before.encode(parts.values).ids  # [parts, (tokens)]
+        number = tf.range(ids.nrows())
+        is_last = tf.equal(
+            number + 1, tf.gather(parts.row_limits(), parts.value_rowids())
+        )
+        blanks = tf.cast(~is_last, tf.int64)
+        mask = tf.fill(
+            [tf.reduce_sum(blanks)], self.preprocessor.tokenizer.mask_token_id
+        )
+        whole = tf.concat([ids, tf.RaggedTensor.from_row_lengths(mask, blanks)], axis=1)
+        return parts.with_values(whole).merge_dims(1, 2)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same model."""

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors
+from electra_tf import errors, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import heads, inputs, task
+from electra_tf.tasks import graph, heads, inputs, task
 
 # The logit of a choice that is not there, where a batch has prompts with more of them.
 NO_CHOICE = -1e9
@@ -90,11 +90,7 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
 
     def rows(self, x: Any) -> inputs.Rows:
         """Turns each (prompt, choice) into a row."""
-        if self.preprocessor.long_texts != "truncate":
-            raise errors.UserError(
-                f'long_texts="{self.preprocessor.long_texts}" does not fit multiple '
-                'choice; take "truncate"'
-            )
+        self._refuse_windows()
         examples = _examples(x)
         encode = self.preprocessor.tokenizer.encode
         prompts: list[inputs.Ids] = []
@@ -111,6 +107,13 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
             num_inputs=len(counts),
             notes=[texts for _, texts in examples],
         )
+
+    def _refuse_windows(self) -> None:
+        if self.preprocessor.long_texts != "truncate":
+            raise errors.UserError(
+                f'long_texts="{self.preprocessor.long_texts}" does not fit multiple '
+                'choice; take "truncate"'
+            )
 
     def targets(self, y: Any, rows: inputs.Rows) -> npt.NDArray[np.int32]:
         """Checks that labels are indices, int32 [inputs]."""
@@ -188,6 +191,46 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
                 }
             )
         return found
+
+    def signatures(self) -> dict[str, saved_model.Signature]:
+        """Returns the likeliest choice of each prompt, and the scores of all.
+
+        Prompts may have different numbers of choices: "" is none.
+        """
+        self._refuse_windows()
+        before = graph.Preprocessor(self.preprocessor)
+
+        def choose(prompt: tf.Tensor, choices: tf.Tensor) -> saved_model.Tensors:
+            is_choice = tf.not_equal(choices, "")  # [N, C]
+            places = tf.where(is_choice)
+            rows = before.rows(
+                tf.gather(prompt, places[:, 0]), tf.gather_nd(choices, places)
+            )
+            shape = tf.shape(choices, tf.int64)
+            logits = tf.tensor_scatter_nd_update(
+                tf.fill(shape, NO_CHOICE),
+                places,
+                graph.run_alike(self.forward(), rows.fields()),
+            )
+            scores = tf.where(is_choice, tf.nn.softmax(logits), 0.0)
+            best = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            cut = tf.scatter_nd(places, tf.cast(rows.truncated, tf.int32), shape)
+            return {
+                "index": best,
+                "choice": tf.gather(choices, best, batch_dims=1),
+                "score": tf.reduce_max(scores, axis=-1),
+                "scores": scores,
+                "truncated": tf.reduce_any(cut > 0, axis=-1),
+            }
+
+        strings = tf.TensorSpec([None, None], tf.string)
+        example = {"prompt": graph.EXAMPLE, "choices": [graph.EXAMPLE] * 2}
+        return {
+            saved_model.DEFAULT: saved_model.Signature(
+                choose, {"prompt": graph.STRINGS, "choices": strings}, example
+            ),
+            "tokens": graph.of_token_ids(self, lambda logits: {"logits": logits}),
+        }
 
     def default_loss(self) -> keras.losses.Loss:
         """Returns cross-entropy over the choices."""

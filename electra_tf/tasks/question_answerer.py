@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors, layers, preset
+from electra_tf import errors, layers, preset, saved_model
 from electra_tf.datasets import squad
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import inputs, preprocessor, task
+from electra_tf.tasks import graph, graph_spans, inputs, preprocessor, task
 from electra_tf.tasks import tokenizer as tokenizers
 
 STRIDE = 128  # tokens from one window to the next (2020 code)
@@ -353,6 +353,96 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
             return float(output["null"][0])
         logs = [_log_softmax(output[name])[0] for name in ("start", "end")]
         return float(sum(logs))
+
+    # Serving.
+
+    def signatures(self) -> dict[str, saved_model.Signature]:
+        """Returns the answer to each question, its place and score, and others."""
+        before = graph.Preprocessor(self.preprocessor, long_texts="windows")
+        before.stride = self.preprocessor.stride or STRIDE
+        most = min(self.max_query_tokens, inputs.room(before.frame, 2) // 2)
+
+        def ask(question: tf.Tensor, context: tf.Tensor) -> saved_model.Tensors:
+            asked = before.encode(question).ids
+            ids, starts, ends = before.encode(context)
+            rows = before.frame_rows(asked[:, :most], ids)
+            outputs = graph.run(self.forward(), rows.fields())
+            spans = graph_spans.best(
+                context,
+                starts,
+                ends,
+                rows,
+                self._candidates_in_graph(rows, outputs),
+                self.n_best,
+            )
+            null, null_share = self._null_in_graph(rows, outputs, spans)
+            scores = tf.exp(spans.scores)
+            is_answer = spans.counts > 0
+            if self.null_threshold is not None:
+                is_answer &= null <= self.null_threshold
+            return {
+                "answer": tf.where(is_answer, spans.texts[:, 0], ""),
+                "start": tf.where(is_answer, spans.starts[:, 0], 0),
+                "end": tf.where(is_answer, spans.ends[:, 0], 0),
+                "score": tf.where(is_answer, scores[:, 0], null_share),
+                "null_score": null,
+                "n_best_texts": spans.texts,
+                "n_best_starts": spans.starts,
+                "n_best_ends": spans.ends,
+                "n_best_scores": scores,
+                "num_best": spans.counts,
+                "truncated": asked.row_lengths() > most,
+            }
+
+        return {
+            saved_model.DEFAULT: saved_model.Signature(
+                ask,
+                {"question": graph.STRINGS, "context": graph.STRINGS},
+                {"question": "What jumps?", "context": graph.EXAMPLE},
+            ),
+            "tokens": graph.of_token_ids(self, dict),
+        }
+
+    def _candidates_in_graph(
+        self, rows: graph.Rows, output: dict[str, tf.Tensor]
+    ) -> graph_spans.Candidates:
+        """Does in a graph what `_candidates` does, before windows are looked at."""
+        at = rows.at[:, None]
+        if self.head == "joint":
+            starts = tf.cast(output["beam"], tf.int64)
+            start_scores, end_scores = output["start"], output["end"]
+        else:
+            scores = tf.nn.log_softmax(output["start"])  # [R, L]
+            place = tf.range(tf.shape(scores, tf.int64)[1])
+            is_here = (place >= at) & (place < at + rows.counts[:, None])
+            count = tf.minimum(self.beam_size, tf.shape(scores)[1])
+            _, beam = tf.math.top_k(tf.where(is_here, scores, -np.inf), count)
+            start_scores = tf.gather(scores, beam, batch_dims=1)
+            scores = tf.pad(
+                tf.nn.log_softmax(output["end"]),
+                [[0, 0], [0, self.max_answer_tokens]],
+                constant_values=NEVER,
+            )
+            ends = beam[..., None] + tf.range(self.max_answer_tokens)  # [R, K, A]
+            end_scores = tf.gather(scores, ends, batch_dims=1)
+            starts = tf.cast(beam, tf.int64)
+        return graph_spans.Candidates(starts - at, start_scores[..., None] + end_scores)
+
+    def _null_in_graph(
+        self, rows: graph.Rows, output: dict[str, tf.Tensor], spans: graph_spans.Spans
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns null_score and the probability of no answer, float32 [N]."""
+        if self.head == "joint":
+            nulls = output["null"][:, 0]
+        else:
+            nulls = sum(
+                tf.nn.log_softmax(output[name])[:, 0] for name in ("start", "end")
+            )
+        null = tf.math.unsorted_segment_min(nulls, rows.source, tf.size(rows.first))
+        if self.head == "joint":
+            return null, tf.sigmoid(null)
+        best = tf.where(spans.counts > 0, spans.scores[:, 0], NEVER)
+        return null - best, tf.exp(null)
 
     # Training.
 

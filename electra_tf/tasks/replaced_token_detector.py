@@ -13,9 +13,9 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from electra_tf import errors, layers
+from electra_tf import errors, layers, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import inputs, preprocessor, token_classifier
+from electra_tf.tasks import graph, inputs, preprocessor, token_classifier
 
 
 class Suspicion(NamedTuple):
@@ -104,6 +104,35 @@ class ElectraReplacedTokenDetector(token_classifier.TokenTask, keras_hub.models.
                 ]
             )
         return found
+
+    def signatures(self) -> dict[str, saved_model.Signature]:
+        """Returns the tokens of texts, each with its place and probability."""
+        before = graph.Preprocessor(self.preprocessor, long_texts="windows")
+        vocab = self.preprocessor.tokenizer.get_vocabulary()
+
+        def detect(text: tf.Tensor) -> saved_model.Tensors:
+            ids, starts, ends = before.encode(text)
+            rows = before.frame_rows(ids)
+            logits = graph.run(self.forward(), rows.fields())  # [R, L]
+            shares = tf.sigmoid(graph.at_places(logits, graph.best_places(rows)))
+            tokens = ids.with_values(tf.gather(tf.constant(vocab), ids.values))
+            return {
+                "tokens": tokens.to_tensor(""),
+                "starts": starts.to_tensor(0),
+                "ends": ends.to_tensor(0),
+                "probabilities": ids.with_values(shares).to_tensor(0.0),
+                "num_tokens": tf.cast(ids.row_lengths(), tf.int32),
+            }
+
+        def of_ids(logits: tf.Tensor) -> saved_model.Tensors:
+            return {"probabilities": tf.sigmoid(logits)}
+
+        found = graph.of_text(detect)
+        return {
+            saved_model.DEFAULT: found,
+            "rtd": found,
+            "tokens": graph.of_token_ids(self, of_ids),
+        }
 
     def default_loss(self) -> keras.losses.Loss:
         """Returns cross-entropy, the mean over the tokens of a batch."""

@@ -10,7 +10,7 @@ this module does the rest.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
@@ -18,7 +18,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import config, errors, keras_hub_presets, optimizer, preset, pretrained
+from electra_tf import (
+    config,
+    errors,
+    keras_hub_presets,
+    optimizer,
+    preset,
+    pretrained,
+    saved_model,
+)
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import inputs, preprocessor
 from electra_tf.tasks import tokenizer as tokenizers
@@ -242,6 +250,13 @@ class ElectraTask(_OtherHalf):
         names = getattr(self, "class_names", None)
         return list(names or [f"LABEL_{i}" for i in range(self.num_classes)])
 
+    def class_labels(self) -> list[str] | None:
+        """Returns the names of the classes; numbers, where they have none."""
+        if not hasattr(self, "num_classes"):
+            return None
+        names = getattr(self, "class_names", None)
+        return [str(name) for name in names or range(self.num_classes)]
+
     def exported(
         self, path: str, array: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
@@ -278,6 +293,56 @@ class ElectraTask(_OtherHalf):
             yield
         finally:
             self.optimizer = optimizer
+
+    # Serving.
+
+    def signatures(self) -> dict[str, saved_model.Signature]:
+        """Returns the ways in which a server can ask the model: see `graph`."""
+        raise NotImplementedError
+
+    def export_for_serving(
+        self,
+        path: str,
+        version: int | None = None,
+        batch_sizes: Sequence[int] = saved_model.BATCH_SIZES,
+        origin: str | None = None,
+    ) -> saved_model.Exported:
+        """Writes a version of the model for TensorFlow Serving: text in, answers out.
+
+        Args:
+            path: folder of all versions; its name is the model's.
+            version: None = one more than the highest there.
+            batch_sizes: see `saved_model.export`.
+            origin: what it was made of, for those who find it.
+
+        Raises:
+            UserError: see `saved_model.export`; there is no preprocessor, or its rows
+                are too short.
+        """
+        before = self.preprocessor
+        if before is None:
+            raise errors.UserError(
+                "the model has no preprocessor, and a server is given texts; build it "
+                "with one"
+            )
+        self.check_length()
+        inputs.frame_texts([], [], before.frame)  # Refuses what has no room for pairs.
+        about = {
+            "task": type(self).__name__,
+            "origin": origin,
+            "labels": self.class_labels(),
+            "rows": {name: getattr(before, name) for name in PREPROCESSING},
+            "tokenizer": before.tokenizer.tokenizer_config.model_dump(),
+            "encoder": self.backbone.model_config.model_dump(),
+        }
+        return saved_model.export(
+            os.fspath(path),
+            self.signatures(),
+            [variable.value for variable in self.weights],
+            about,
+            version=version,
+            batch_sizes=batch_sizes,
+        )
 
     # Training.
 
@@ -532,7 +597,7 @@ class ElectraTask(_OtherHalf):
         found: list[Any] = [None] * len(order)
         done = 0
         for (x,) in inputs.batches(rows, None, batch_size, order=order, fields=fields):
-            out = self._forward()(x)
+            out = self.forward()(x)
             out = tf.nest.map_structure(np.asarray, reduce(out) if reduce else out)
             size = len(x["token_ids"])
             for place, index in enumerate(order[done : done + size]):
@@ -540,8 +605,11 @@ class ElectraTask(_OtherHalf):
             done += size
         return found
 
-    def _forward(self) -> Any:
-        """Returns the forward pass, traced anew when the variables are others."""
+    def forward(self) -> Any:
+        """Returns the forward pass, a tf.function, anew when the variables are others.
+
+        It takes the model's inputs by name, int32, and drops nothing.
+        """
         key = tuple(id(variable) for variable in self.weights)
         if getattr(self, "_traced", (None, None))[0] != key:
             signature = {

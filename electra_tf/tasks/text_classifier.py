@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors, preset
+from electra_tf import errors, preset, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import heads, inputs, task
+from electra_tf.tasks import graph, heads, inputs, task
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
@@ -117,6 +117,31 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
             }
             for row in shares
         ]
+
+    def signatures(self) -> dict[str, saved_model.Signature]:
+        """Returns label, score, and the scores of all classes, of texts or pairs."""
+        names = self.class_labels()
+        before = graph.Preprocessor(self.preprocessor)
+
+        def answer(outputs: tf.Tensor) -> saved_model.Tensors:
+            is_logits = self.activation is keras.activations.linear
+            scores = tf.nn.softmax(outputs) if is_logits else outputs
+            classes = tf.broadcast_to(tf.constant(names), tf.shape(scores))
+            return {
+                "label": tf.gather(tf.constant(names), tf.argmax(scores, axis=-1)),
+                "score": tf.reduce_max(scores, axis=-1),
+                "classes": classes,
+                "scores": scores,
+            }
+
+        def classify(outputs: tf.Tensor) -> saved_model.Tensors:
+            found = answer(outputs)
+            return {name: found[name] for name in ("classes", "scores")}
+
+        return {
+            **graph.of_texts(self, before, answer),
+            "classify": graph.of_examples(self, before, classify, "classify"),
+        }
 
     def default_loss(self) -> keras.losses.Loss:
         """Returns cross-entropy over the classes."""

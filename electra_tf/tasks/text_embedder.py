@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors
+from electra_tf import errors, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import inputs, task
+from electra_tf.tasks import graph, inputs, task
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
@@ -71,6 +71,37 @@ class ElectraTextEmbedder(task.ElectraTask, keras_hub.models.TextEmbedder):
             length = np.linalg.norm(found, axis=-1, keepdims=True)
             found = found / np.maximum(length, 1e-12)
         return found.astype(np.float32)
+
+    def signatures(self) -> dict[str, saved_model.Signature]:
+        """Returns vectors of texts or pairs; and, as `encode`, the states of tokens."""
+
+        def answer(outputs: tf.Tensor) -> saved_model.Tensors:
+            if self.normalize:
+                length = tf.norm(outputs, axis=-1, keepdims=True)
+                outputs = outputs / tf.maximum(length, 1e-12)
+            return {"embedding": outputs}
+
+        before = graph.Preprocessor(self.preprocessor)
+        states = tf.function(
+            lambda rows: tf.cast(
+                self.backbone(rows, training=False)["sequence_output"], tf.float32
+            ),
+            input_signature=[graph.ROWS],
+            autograph=False,
+        )
+
+        def encode(text: tf.Tensor) -> saved_model.Tensors:
+            rows = graph.frame_texts(before.encode(text).ids, None, before.frame)
+            return {
+                "states": graph.run(states, rows.fields()),
+                "token_ids": rows.token_ids,
+                "num_tokens": tf.reduce_sum(rows.padding_mask, axis=-1),
+                "truncated": rows.truncated,
+            }
+
+        found = graph.of_texts(self, before, answer)
+        default = found[saved_model.DEFAULT]
+        return {**found, "embed": default, "encode": default._replace(function=encode)}
 
     def default_loss(self) -> None:
         """Returns None: what a vector should be is for you to say."""

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors, preset
+from electra_tf import errors, preset, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import heads, inputs, task
+from electra_tf.tasks import graph, heads, inputs, task
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
@@ -91,6 +91,20 @@ class ElectraTextRegressor(task.ElectraTask, keras_hub.models.Task):
         """Returns a number an input, in the units of the labels."""
         found = np.asarray(super().predict(x, batch_size, **kwargs)).reshape(-1)
         return found * np.float32(self.scale or 1.0) + np.float32(self.offset or 0.0)
+
+    def signatures(self) -> dict[str, saved_model.Signature]:
+        """Returns the value, in the units of the labels, of texts or pairs."""
+        before = graph.Preprocessor(self.preprocessor)
+
+        def value(outputs: tf.Tensor) -> tf.Tensor:
+            return outputs[:, 0] * (self.scale or 1.0) + (self.offset or 0.0)
+
+        return {
+            **graph.of_texts(self, before, lambda outputs: {"value": value(outputs)}),
+            "regress": graph.of_examples(
+                self, before, lambda outputs: {"outputs": value(outputs)}, "regress"
+            ),
+        }
 
     @classmethod
     def fits_head(cls, source: preset.Pretrained) -> bool:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors, preset
+from electra_tf import errors, preset, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import heads, inputs, task
+from electra_tf.tasks import graph, heads, inputs, task
 
 OUTSIDE = "O"  # the tag of a word that is part of nothing
 
@@ -185,8 +185,7 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
         self, rows: inputs.Rows, outputs: list[Any]
     ) -> list[list[tuple[Any, float]]]:
         """Returns the tag and its probability of each word."""
-        names: list[Any] = self.class_names or list(range(self.num_classes))
-        outside = OUTSIDE if OUTSIDE in names else names[0]
+        names, outside = self._tags()
         found = []
         for logits, starts in zip(
             inputs.gather(rows, outputs), rows.notes, strict=True
@@ -202,6 +201,58 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
                 ]
             found.append(tagged + [(outside, 0.0)] * (len(starts) - len(seen)))
         return found
+
+    def _tags(self) -> tuple[list[Any], Any]:
+        """Returns all tags, and that of words that were cut off."""
+        names: list[Any] = self.class_names or list(range(self.num_classes))
+        return names, OUTSIDE if OUTSIDE in names else names[0]
+
+    def signatures(self) -> dict[str, saved_model.Signature]:
+        """Returns the words of texts, each with its tag, score and place."""
+        before = graph.Preprocessor(self.preprocessor)
+        blank = self.preprocessor.tokenizer.unk_token_id
+        tags, outside = self.class_labels(), str(self._tags()[1])
+
+        def tagged(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            shares = tf.nn.softmax(logits)
+            best = tf.gather(tf.constant(tags), tf.argmax(shares, axis=-1))
+            return best, tf.reduce_max(shares, axis=-1)
+
+        def tag(text: tf.Tensor) -> saved_model.Tensors:
+            words, starts, ends = graph.split_words(text)
+            pieces = before.encode(words.values).ids  # [words, (tokens)]
+            is_empty = tf.cast(pieces.row_lengths() == 0, tf.int64)
+            blanks = tf.fill([tf.reduce_sum(is_empty)], blank)
+            pieces = tf.concat(
+                [pieces, tf.RaggedTensor.from_row_lengths(blanks, is_empty)], axis=1
+            )
+            tokens = words.with_values(pieces).merge_dims(1, 2)  # [N, (tokens)]
+            rows = before.frame_rows(tokens)
+            row, position = graph.best_places(rows)
+            first = pieces.row_starts()
+            row, position = tf.gather(row, first), tf.gather(position, first)
+            logits = graph.run(self.forward(), rows.fields())
+            found, scores = tagged(graph.at_places(logits, (row, position)))
+            found = tf.where(row < 0, outside, found)
+            scores = tf.where(row < 0, 0.0, scores)
+            return {
+                "words": words.to_tensor(""),
+                "tags": words.with_values(found).to_tensor(""),
+                "scores": words.with_values(scores).to_tensor(0.0),
+                "starts": starts.to_tensor(0),
+                "ends": ends.to_tensor(0),
+                "num_words": tf.cast(words.row_lengths(), tf.int32),
+                "truncated": rows.truncated,
+            }
+
+        def of_ids(logits: tf.Tensor) -> saved_model.Tensors:
+            found, scores = tagged(logits)
+            return {"tags": found, "scores": scores}
+
+        return {
+            saved_model.DEFAULT: graph.of_text(tag),
+            "tokens": graph.of_token_ids(self, of_ids),
+        }
 
     def default_loss(self) -> keras.losses.Loss:
         """Returns cross-entropy, the mean over the words of a batch.

@@ -1,0 +1,57 @@
+"""Exports a model for TensorFlow Serving: text in, answers out.
+
+python -m electra_tf.export --preset=runs/sst-2 --output=models/sentiment
+python -m electra_tf.export --preset=runs/small --network=generator --output=models/fill
+"""
+
+from absl import flags
+
+from electra_tf import cli, config, errors
+
+PRESET = flags.DEFINE_string(
+    "preset", None, "A preset or workdir, of fine-tuning or of pre-training."
+)
+OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder of all versions of the model; its name is the model's."
+)
+NETWORK = flags.DEFINE_string(
+    "network",
+    None,
+    "encoder: vectors of texts; discriminator: replaced tokens; generator: blanks; "
+    "else the model as it was saved.",
+)
+VERSION = flags.DEFINE_integer(
+    "version", None, "Number to write; else one more than the highest there."
+)
+BATCH_SIZES = flags.DEFINE_list(
+    "batch_sizes", "1,2,4,8,16,32", "To which a server fills batches up, ascending."
+)
+
+flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
+
+
+def main() -> None:
+    """Exports, and says how to serve what was written."""
+    settings = cli.load(config.FinetuneConfig)
+    preset = cli.require("preset", "name the model")
+    output = cli.require("output", "name the folder to write")
+    if not all(size.isdecimal() for size in BATCH_SIZES.value):
+        raise errors.UserError(
+            f"--batch_sizes={','.join(BATCH_SIZES.value)}: want numbers, as in 1,8,32"
+        )
+
+    # Not above: --help and --print_config need no TensorFlow.
+    from electra_tf import exporter
+
+    exporter.export(
+        preset,
+        output,
+        settings,
+        network=NETWORK.value,
+        version=VERSION.value,
+        batch_sizes=[int(size) for size in BATCH_SIZES.value],
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

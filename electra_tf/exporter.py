@@ -1,0 +1,57 @@
+"""A preset becomes a folder that TensorFlow Serving loads.
+
+In:   a fine-tuned preset, or what pre-training left; which of its networks.
+Out:  base/<version>/, and what to do with it, said.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+
+from electra_tf import config, errors, saved_model, task_builder
+from electra_tf.tasks import catalog, task, text_embedder
+
+# What a network becomes; the encoder alone gives vectors.
+NETWORKS: dict[str, type[task.ElectraTask]] = {
+    "encoder": text_embedder.ElectraTextEmbedder,
+    **catalog.OF_NETWORK,
+}
+
+
+def export(
+    origin: str,
+    base: str,
+    settings: config.FinetuneConfig,
+    *,
+    network: str | None = None,
+    version: int | None = None,
+    batch_sizes: Sequence[int] = saved_model.BATCH_SIZES,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Writes the next version of a model for serving.
+
+    Args:
+        origin: what `catalog.load` takes.
+        base: folder of all versions; its name is the model's.
+        settings: how texts become rows, where they say other than the preset.
+        network: a key of NETWORKS; None = the model with its head, as it was saved.
+        version: None = one more than the highest there.
+        batch_sizes: see `saved_model.export`.
+        say: is told what was written, and how to serve it.
+
+    Raises:
+        UserError: the preset has no such network or head; see `saved_model.export`.
+    """
+    if network is None:
+        model = catalog.load(origin)
+    elif network in NETWORKS:
+        model = NETWORKS[network].from_preset(catalog.locate(origin))
+    else:
+        raise errors.UserError(
+            f"network={network!r}: want one of {', '.join(NETWORKS)}, or none for the "
+            "model as it was saved"
+        )
+    task_builder.set_stated_rows(model, settings.model)
+    name = os.path.basename(os.path.normpath(origin))
+    found = model.export_for_serving(base, version, batch_sizes, origin=name)
+    say(f"wrote {found.folder}: {type(model).__name__}")
+    say(f"serve it: {found.command}")

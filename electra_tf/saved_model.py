@@ -1,0 +1,303 @@
+"""A model becomes a folder that stock TensorFlow Serving loads.
+
+In:   signatures, functions of named tensors, and the variables they use.
+Out:  base/<version>/, a SavedModel with warm-up requests and what is known of it in
+      assets.extra/; base/batching.config and base/models.config.
+
+A server polls base/ and loads the highest version. So a version is written under
+another name, at which no server looks, and then moved.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+import electra_tf
+from electra_tf import errors
+
+DEFAULT = "serving_default"  # the signature of a request that names none
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # inputs; a batch is filled up to one of these
+BATCH_WAIT = 1000  # microseconds that an input waits for others
+MAX_BATCHES = 1000  # that wait; more are turned away
+
+BATCHING, MODELS = "batching.config", "models.config"
+ABOUT = "model.json"  # in assets.extra, as the next
+WARMUP = "tf_serving_warmup_requests"  # the server's name for it
+
+# Where the container of the server has its models.
+_IN_CONTAINER = "/models"
+
+Tensors = dict[str, tf.Tensor]
+
+
+class Signature(NamedTuple):
+    """One way to ask a model: named tensors in, named tensors out.
+
+    All have the inputs of a batch along their first axis, or the server could not put
+    several requests into one batch.
+    """
+
+    function: Callable[..., Tensors]  # takes tensors by the names of `inputs`
+    inputs: dict[str, tf.TensorSpec]
+    example: dict[str, Any]  # of one input, to warm up with; a tf.train.Example's text
+    api: str = "predict"  # or "classify", "regress": the server's own, of tf.Examples
+
+
+class Exported(NamedTuple):
+    """What was written."""
+
+    folder: str  # of the version
+    command: str  # that serves it
+
+
+def export(
+    base: str,
+    signatures: Mapping[str, Signature],
+    variables: Sequence[tf.Variable],
+    about: Mapping[str, Any],
+    *,
+    version: int | None = None,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+) -> Exported:
+    """Writes a version of a model.
+
+    Args:
+        base: folder of all versions; its name is the model's.
+        signatures: by name; DEFAULT among them.
+        variables: all that the signatures use.
+        about: JSON values that describe the model.
+        version: None = one more than the highest.
+        batch_sizes: to which the server fills batches up, ascending.
+
+    Raises:
+        UserError: the version is there, the folder holds something else, a batch size
+            makes no sense, or writing failed; the other versions are as they were.
+    """
+    base = os.path.normpath(base)
+    _check_batch_sizes(batch_sizes)
+    with _new_version(base, version) as (building, folder):
+        traced = {one.function: _trace(one) for one in signatures.values()}
+        functions = {name: traced[one.function] for name, one in signatures.items()}
+        module = tf.Module()
+        module.weights = list(variables)
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, building, functions, options)
+        extra = os.path.join(building, "assets.extra")
+        os.makedirs(extra)
+        described = {
+            **about,
+            "signatures": {
+                name: {
+                    "inputs": _describe(one.inputs),
+                    "outputs": _describe(functions[name].structured_outputs),
+                }
+                for name, one in signatures.items()
+            },
+            "batch_sizes": list(batch_sizes),
+            "versions": _versions(),
+        }
+        _write(os.path.join(extra, ABOUT), json.dumps(described, indent=2) + "\n")
+        name = os.path.basename(base)
+        with tf.io.TFRecordWriter(os.path.join(extra, WARMUP)) as writer:
+            for request in warmup_requests(name, signatures, batch_sizes):
+                writer.write(request.SerializeToString())
+        # What somebody has tuned for earlier versions stays.
+        for file, text in {
+            BATCHING: _batching(signatures, batch_sizes),
+            MODELS: _models(name),
+        }.items():
+            if not os.path.exists(os.path.join(base, file)):
+                _write(os.path.join(base, file), text)
+    return Exported(folder, _command(base))
+
+
+def warmup_requests(
+    model: str, signatures: Mapping[str, Signature], batch_sizes: Sequence[int]
+) -> Iterator[prediction_log_pb2.PredictionLog]:
+    """Yields a request for each signature and batch size."""
+    for name, one in signatures.items():
+        for size in batch_sizes:
+            log = prediction_log_pb2.PredictionLog()
+            if one.api == "classify":
+                request: Any = log.classify_log.request
+            elif one.api == "regress":
+                request = log.regress_log.request
+            else:
+                request = log.predict_log.request
+            request.model_spec.name = model
+            request.model_spec.signature_name = name
+            if one.api == "predict":
+                for key, value in one.example.items():
+                    batch = np.stack([np.asarray(value)] * size)
+                    dtype = one.inputs[key].dtype
+                    request.inputs[key].CopyFrom(tf.make_tensor_proto(batch, dtype))
+            else:
+                examples = [make_example(one.example)] * size
+                request.input.example_list.examples.extend(examples)
+            yield log
+
+
+def make_example(texts: Mapping[str, str]) -> tf.train.Example:
+    """Returns the tf.train.Example with these features of a string each."""
+    return tf.train.Example(
+        features=tf.train.Features(
+            feature={
+                name: tf.train.Feature(
+                    bytes_list=tf.train.BytesList(value=[text.encode()])
+                )
+                for name, text in texts.items()
+            }
+        )
+    )
+
+
+def versions(base: str) -> list[int]:
+    """Returns the versions that are there, ascending."""
+    names = os.listdir(base) if os.path.isdir(base) else []
+    return sorted(int(name) for name in names if _is_version(name))
+
+
+@contextlib.contextmanager
+def _new_version(base: str, version: int | None) -> Iterator[tuple[str, str]]:
+    """Yields a folder to write to, and the folder that it becomes in the end."""
+    try:
+        _refuse_foreign(base)
+        there = versions(base)
+        if version is None:
+            version = max(there, default=0) + 1
+        elif version < 1:
+            raise errors.UserError(f"version={version}: want 1 or more")
+        elif version in there:
+            raise errors.UserError(
+                f"{base} has a version {version}; name another, or none to get "
+                f"{max(there) + 1}"
+            )
+        folder = os.path.join(base, str(version))
+        building = f"{folder}.building"
+        is_new = not os.path.isdir(base)
+        os.makedirs(base, exist_ok=True)
+        shutil.rmtree(building, ignore_errors=True)
+        try:
+            yield building, folder
+            os.rename(building, folder)
+        except BaseException:
+            shutil.rmtree(base if is_new else building, ignore_errors=True)
+            raise
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
+        raise errors.UserError(
+            f"cannot write {base}: {reason}; free some space or give permission, then "
+            "run the same command again"
+        ) from None
+
+
+def _refuse_foreign(base: str) -> None:
+    """Refuses a folder that holds what is neither a version nor beside them."""
+    if os.path.lexists(base) and not os.path.isdir(base):
+        raise errors.UserError(f"{base} is a file; name a folder")
+    for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
+        is_ours = name in (BATCHING, MODELS) or name.endswith(".building")
+        is_model = os.path.isfile(os.path.join(base, name, "saved_model.pb"))
+        if not is_ours and not (_is_version(name) and is_model):
+            raise errors.UserError(
+                f"{base} holds {name}, which is no version of a served model; name "
+                "another folder"
+            )
+
+
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdigit()
+
+
+def _check_batch_sizes(sizes: Sequence[int]) -> None:
+    if not sizes or sizes[0] < 1 or sorted(set(sizes)) != list(sizes):
+        raise errors.UserError(
+            f"batch_sizes={','.join(map(str, sizes))}: want ascending numbers from 1"
+        )
+
+
+def _trace(one: Signature) -> Any:
+    specs = {
+        name: tf.TensorSpec(spec.shape, spec.dtype, name)
+        for name, spec in one.inputs.items()
+    }
+    return tf.function(one.function, autograph=False).get_concrete_function(**specs)
+
+
+def _describe(tensors: Mapping[str, Any]) -> dict[str, str]:
+    """Returns dtypes and shapes, as in "float32 [None, 3]"; None is any size."""
+    return {
+        name: f"{one.dtype.name} {one.shape.as_list()}" for name, one in tensors.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = "tensorflow tensorflow-text keras keras-hub".split()
+    return {
+        "electra_tf": electra_tf.__version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _write(file: str, text: str) -> None:
+    with open(f"{file}.building", "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.replace(f"{file}.building", file)
+
+
+def _batching(signatures: Mapping[str, Signature], sizes: Sequence[int]) -> str:
+    """Returns the server's BatchingParameters.
+
+    To make lengths equal, it repeats the first value of a tensor. Ids bear that
+    (`tasks.graph.rows_of_ids`), lists of strings do not.
+    """
+    pads = all(
+        spec.dtype != tf.string or spec.shape.rank < 2
+        for one in signatures.values()
+        for spec in one.inputs.values()
+    )
+    return "".join(
+        [
+            f"max_batch_size {{ value: {sizes[-1]} }}\n",
+            f"batch_timeout_micros {{ value: {BATCH_WAIT} }}\n",
+            f"max_enqueued_batches {{ value: {MAX_BATCHES} }}\n",
+            *(f"allowed_batch_sizes: {size}\n" for size in sizes),
+            f"pad_variable_length_inputs: {str(pads).lower()}\n",
+        ]
+    )
+
+
+def _models(name: str) -> str:
+    """Returns the server's ModelServerConfig."""
+    return (
+        "model_config_list {\n"
+        "  config {\n"
+        f"    name: {json.dumps(name)}\n"
+        f"    base_path: {json.dumps(f'{_IN_CONTAINER}/{name}')}\n"
+        '    model_platform: "tensorflow"\n'
+        "    model_version_policy { latest { num_versions: 1 } }\n"
+        "  }\n"
+        "}\n"
+    )
+
+
+def _command(base: str) -> str:
+    """Returns the line that serves the folder, by gRPC at 8500 and REST at 8501."""
+    inside = f"{_IN_CONTAINER}/{os.path.basename(base)}"
+    mount = shlex.quote(f"{os.path.abspath(base)}:{inside}")
+    return (
+        f"docker run --rm -p 8500:8500 -p 8501:8501 -v {mount} tensorflow/serving "
+        f"--model_config_file={shlex.quote(f'{inside}/{MODELS}')} --enable_batching "
+        f"--batching_parameters_file={shlex.quote(f'{inside}/{BATCHING}')}"
+    )

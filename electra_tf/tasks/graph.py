@@ -1,0 +1,472 @@
+"""What `inputs` does with texts, inside a TensorFlow graph: for serving.
+
+In:   strings [N], or pairs of them.
+Out:  rows, int32 [R, L]; more rows than texts where long ones become windows. And back:
+      what the model says of rows becomes what it says of texts, or of their tokens.
+
+N texts, R rows, L tokens a row, T tokens of all texts.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from electra_tf import saved_model, tokenizer
+from electra_tf.tasks import inputs, preprocessor
+
+# Rows that the network is given at once: a text of a megabyte has thousands.
+ROWS_AT_ONCE = 32
+
+# Tokens at once, where rows of like length are put together: fewer rows the longer they
+# are (measured, docs/decisions.md, D14).
+TOKENS_ALIKE = 4096
+
+# What the encoder takes.
+ROWS = {
+    name: tf.TensorSpec([None, None], tf.int32)
+    for name in ("token_ids", "segment_ids", "padding_mask")
+}
+
+Outputs = Any  # tensors [R, ...] in the model's own structure
+
+
+class Rows(NamedTuple):
+    """What the encoder is given: see `inputs.Rows`.
+
+    Of a pair, the second text is what slides and what places are about.
+    """
+
+    token_ids: tf.Tensor  # int32 [R, L]
+    segment_ids: tf.Tensor  # int32 [R, L]
+    padding_mask: tf.Tensor  # int32 [R, L]
+    source: tf.Tensor  # int64 [R], which text each row is of, ascending
+    starts: tf.Tensor  # int64 [R], the first token that each has of its text
+    counts: tf.Tensor  # int64 [R], how many it has
+    at: tf.Tensor  # int64 [R], where in the row they begin
+    first: tf.Tensor  # int64 [N], where each text begins among the tokens of all
+    num_tokens: tf.Tensor  # int64 [N], of each text
+    truncated: tf.Tensor  # bool [N], which lost tokens
+
+    def fields(self) -> dict[str, tf.Tensor]:
+        """Returns what the encoder takes."""
+        return {name: getattr(self, name) for name in ROWS}
+
+
+class Preprocessor:
+    """Does in a graph what `preprocessor.ElectraTextPreprocessor` does in Python."""
+
+    def __init__(
+        self,
+        before: preprocessor.ElectraTextPreprocessor,
+        long_texts: inputs.LongTexts | None = None,
+    ) -> None:
+        words = before.tokenizer
+        self.frame, self.truncate = before.frame, before.truncate
+        self.long_texts = long_texts or before.long_texts
+        self.stride = before.stride
+        encode = tokenizer.GraphTokenizer(
+            words.get_vocabulary(), words.tokenizer_config
+        ).encode_with_offsets
+        # One function of the graph, however many signatures call it.
+        self.encode = tf.function(
+            encode, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+        )
+
+    def rows(
+        self,
+        firsts: tf.Tensor,
+        seconds: tf.Tensor | None = None,
+        has_second: tf.Tensor | None = None,
+    ) -> Rows:
+        """Turns texts, or pairs, string [N], into rows.
+
+        Args:
+            firsts: the texts.
+            seconds: the second ones of pairs.
+            has_second: bool [N]; which are pairs, where not all are.
+        """
+        pairs = None if seconds is None else self.encode(seconds).ids
+        return self.frame_rows(self.encode(firsts).ids, pairs, has_second)
+
+    def frame_rows(
+        self,
+        firsts: tf.RaggedTensor,
+        seconds: tf.RaggedTensor | None = None,
+        has_second: tf.Tensor | None = None,
+    ) -> Rows:
+        """Does the same to token ids, int32 [N, (tokens)]."""
+        return frame_texts(
+            firsts,
+            seconds,
+            self.frame,
+            self.truncate,
+            self.long_texts,
+            self.stride,
+            has_second,
+        )
+
+
+def frame_texts(
+    firsts: tf.RaggedTensor,
+    seconds: tf.RaggedTensor | None,
+    frame: inputs.Frame,
+    truncate: str = "round_robin",
+    long_texts: inputs.LongTexts = "truncate",
+    stride: int | None = None,
+    has_second: tf.Tensor | None = None,
+) -> Rows:
+    """Puts [CLS] and [SEP] around texts: see `inputs.frame_texts`."""
+    values, begin, size = firsts.values, firsts.row_starts(), firsts.row_lengths()
+    head_begin, head_size = begin, tf.zeros_like(size)
+    paired = tf.zeros_like(size)  # 1 where there is a second text
+    if seconds is not None:
+        is_pair = tf.ones_like(size, tf.bool) if has_second is None else has_second
+        paired = tf.cast(is_pair, tf.int64)
+        head_size = size * paired
+        size = tf.where(is_pair, seconds.row_lengths(), size)
+        after = tf.size(values, tf.int64)
+        begin = tf.where(is_pair, seconds.row_starts() + after, begin)
+        values = tf.concat([values, seconds.values], 0)
+
+    room = frame.length - 2 - paired  # [N]
+    num_texts = tf.size(size, tf.int64)
+    if long_texts == "windows":
+        head = tf.minimum(head_size, tf.maximum(room // 2, room - size))
+        space = room - head
+        step = tf.maximum(tf.minimum(space, stride or space // 2), 1)
+        last = tf.maximum(size - space, 0)
+        windows = -(-last // step) + 1
+        source = tf.repeat(tf.range(num_texts), windows)
+        before = tf.gather(tf.cumsum(windows, exclusive=True), source)
+        number = tf.range(tf.size(source, tf.int64)) - before
+        starts = tf.minimum(number * tf.gather(step, source), tf.gather(last, source))
+        kept = tf.minimum(size, space)
+        truncated = head < head_size
+    else:
+        least = room // 2 if truncate == "round_robin" else 0
+        kept = tf.minimum(size, tf.maximum(room - head_size, least))
+        head = tf.minimum(head_size, room - kept)
+        source, starts = tf.range(num_texts), tf.zeros_like(size)
+        truncated = (head < head_size) | (kept < size)
+
+    at = 1 + tf.gather(head + paired, source)
+    counts = tf.gather(kept, source)
+    ids, widths = _laid_out(
+        values,
+        frame,
+        tf.gather(head_begin, source),
+        at,
+        tf.gather(begin, source) + starts,
+        counts,
+    )
+    place = tf.range(tf.shape(ids, tf.int64)[1])
+    real = place < widths[:, None]  # [R, L]
+    second = real & (place >= at[:, None]) & (tf.gather(paired, source) > 0)[:, None]
+    return Rows(
+        ids,
+        tf.cast(second, tf.int32),
+        tf.cast(real, tf.int32),
+        source,
+        starts,
+        counts,
+        at,
+        tf.cumsum(size, exclusive=True),
+        size,
+        truncated,
+    )
+
+
+def _laid_out(
+    values: tf.Tensor,
+    frame: inputs.Frame,
+    head: tf.Tensor,
+    at: tf.Tensor,
+    text: tf.Tensor,
+    counts: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns rows int32 [R, L], padded to the longest, rounded up, and their lengths.
+
+    Args:
+        values: int32, tokens.
+        frame: special tokens, and the longest row.
+        head: int64 [R], where in `values` the text before the last one begins.
+        at: int64 [R], where in the row the last one begins.
+        text: int64 [R], where in `values` it does.
+        counts: int64 [R], how many tokens it has.
+    """
+    widths = at + counts + 1
+    longest = tf.reduce_max(tf.concat([widths, [1]], 0))  # There may be no rows.
+    step = inputs.LENGTH_STEP
+    place = tf.range(tf.minimum(-(-longest // step) * step, frame.length))[None]
+    cls = tf.size(values, tf.int64)
+    sep, pad = cls + 1, cls + 2
+    at, end = at[:, None], (at + counts)[:, None]
+    chosen = tf.where(place == end, sep, pad)
+    chosen = tf.where(place < end, text[:, None] + place - at, chosen)
+    chosen = tf.where(place == at - 1, sep, chosen)
+    chosen = tf.where(place < at - 1, head[:, None] + place - 1, chosen)
+    chosen = tf.where(place == 0, cls, chosen)
+    special = tf.constant([frame.cls_id, frame.sep_id, 0], tf.int32)
+    return tf.gather(tf.concat([values, special], 0), chosen), widths
+
+
+def run(
+    function: Any,
+    rows: dict[str, tf.Tensor],
+    rows_at_once: int | tf.Tensor = ROWS_AT_ONCE,
+) -> Outputs:
+    """Runs a model over rows, some at a time.
+
+    Args:
+        function: a tf.function with an input signature: the fields of rows to outputs.
+        rows: tensors [R, ...] by name.
+        rows_at_once: how many.
+    """
+    shapes = function.get_concrete_function().structured_outputs
+    count = tf.shape(rows["token_ids"])[0]
+    # At least once, for the shapes of what nothing comes of.
+    turns = tf.maximum(1, -(-count // rows_at_once))
+    arrays = [
+        tf.TensorArray(one.dtype, turns, infer_shape=False, element_shape=one.shape)
+        for one in tf.nest.flatten(shapes)
+    ]
+
+    def turn(number: tf.Tensor, arrays: list[tf.TensorArray]) -> Any:
+        low = number * rows_at_once
+        high = tf.minimum(count, low + rows_at_once)
+        found = function({name: field[low:high] for name, field in rows.items()})
+        pairs = zip(arrays, tf.nest.flatten(found), strict=True)
+        return number + 1, [array.write(number, one) for array, one in pairs]
+
+    _, arrays = tf.while_loop(
+        lambda number, _: number < turns, turn, (0, arrays), parallel_iterations=1
+    )
+    return tf.nest.pack_sequence_as(shapes, [array.concat() for array in arrays])
+
+
+def run_alike(function: Any, rows: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Does as `run`, rows of like length together, so that little padding is read.
+
+    Args:
+        function: as of `run`; its output is a tensor that has no length axis.
+        rows: as of `run`.
+    """
+    lengths = tf.reduce_sum(rows["padding_mask"], axis=1)
+    order = tf.argsort(lengths)
+
+    def trimmed(chunk: dict[str, tf.Tensor]) -> tf.Tensor:
+        longest = tf.reduce_max(tf.reduce_sum(chunk["padding_mask"], axis=1))
+        step = inputs.LENGTH_STEP
+        width = tf.maximum(-(-longest // step), 1) * step
+        return function({name: field[:, :width] for name, field in chunk.items()})
+
+    at_once = tf.clip_by_value(
+        TOKENS_ALIKE // tf.maximum(tf.shape(rows["token_ids"])[1], 1), 1, ROWS_AT_ONCE
+    )
+    found = run(
+        tf.function(trimmed, input_signature=[ROWS], autograph=False),
+        {name: tf.gather(field, order) for name, field in rows.items()},
+        at_once,
+    )
+    return tf.gather(found, tf.math.invert_permutation(order))
+
+
+def mean_over_windows(outputs: tf.Tensor, rows: Rows) -> tf.Tensor:
+    """Averages [R, ...] over the rows of each text: [N, ...]."""
+    return tf.math.unsorted_segment_mean(outputs, rows.source, tf.size(rows.num_tokens))
+
+
+def best_places(rows: Rows) -> tuple[tf.Tensor, tf.Tensor]:
+    """Finds where each token has most context: see `inputs.best_places`.
+
+    Returns:
+        Row and position, int64 [T]; -1 and 0 where the token was cut off.
+    """
+    place = tf.ragged.range(rows.counts)  # [R, (tokens)]
+    row = place.value_rowids()
+    context = tf.minimum(place.values, tf.gather(rows.counts, row) - 1 - place.values)
+    num_rows = place.nrows()
+    begin = tf.gather(rows.first, rows.source) + rows.starts
+    # Of equals the first row: one number holds both.
+    best = tf.math.unsorted_segment_max(
+        context * num_rows + (num_rows - 1 - row),
+        tf.gather(begin, row) + place.values,
+        tf.reduce_sum(rows.num_tokens),
+    )
+    row = tf.where(best >= 0, num_rows - 1 - best % tf.maximum(num_rows, 1), -1)
+    at = rows.at - begin
+    of_all = tf.range(tf.size(best, tf.int64))
+    position = of_all + tf.gather(at, tf.maximum(row, 0))
+    return row, tf.where(row >= 0, position, 0)
+
+
+def at_places(outputs: tf.Tensor, places: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """Takes from [R, L, ...] what stands at rows and positions; of row -1, of row 0."""
+    row, position = places
+    return tf.gather_nd(outputs, tf.stack([tf.maximum(row, 0), position], axis=-1))
+
+
+def pieces(values: tf.RaggedTensor, size: int) -> tuple[tf.Tensor, tf.RaggedTensor]:
+    """Cuts rows of values [R, (values)] into pieces of `size` values at most.
+
+    Returns:
+        Of each piece its row, int64 [pieces], and its values, [pieces, (values)].
+    """
+    lengths = values.row_lengths()
+    counts = -(-lengths // size)
+    row = tf.repeat(tf.range(values.nrows()), counts)
+    number = tf.range(tf.size(row, tf.int64)) - tf.gather(
+        tf.cumsum(counts, exclusive=True), row
+    )
+    kept = tf.minimum(tf.gather(lengths, row) - number * size, size)
+    return row, tf.RaggedTensor.from_row_lengths(values.values, kept)
+
+
+class Words(NamedTuple):
+    """Texts, split at whitespace; a word covers the characters from start to end."""
+
+    words: tf.RaggedTensor  # string [N, (words)]
+    starts: tf.RaggedTensor  # int32 [N, (words)]
+    ends: tf.RaggedTensor  # int32 [N, (words)]
+
+
+def split_words(texts: tf.Tensor) -> Words:
+    """Splits string [N] as Python's str.split does."""
+    codes = tf.strings.unicode_decode(texts, "UTF-8")  # [N, (characters)]
+    is_space = tf.reduce_any(tf.equal(codes.values[:, None], _SPACES), axis=-1)
+    text = codes.value_rowids()
+    place = tf.ragged.range(codes.row_lengths(), dtype=tf.int64).values
+    letters, place = tokenizer.runs(codes.values, text, ~is_space, place)
+    first = letters.row_starts()
+    start = tf.cast(tf.gather(place, first), tf.int32)
+    words = tf.RaggedTensor.from_value_rowids(
+        tf.strings.unicode_encode(letters, "UTF-8"),
+        tf.gather(text[~is_space], first),
+        codes.nrows(),
+    )
+    size = tf.cast(letters.row_lengths(), tf.int32)
+    return Words(words, words.with_values(start), words.with_values(start + size))
+
+
+# All are in the first planes; 29 of them.
+_SPACES = [code for code in range(0x10000) if chr(code).isspace()]
+
+
+def rows_of_ids(
+    token_ids: tf.Tensor, segment_ids: tf.Tensor, frame: inputs.Frame
+) -> dict[str, tf.Tensor]:
+    """Returns what the encoder takes, of rows that were made elsewhere.
+
+    Padding is 0, or [CLS] further on: a server that makes requests of several lengths
+    into one batch repeats their first value.
+
+    Args:
+        token_ids: int32 [R, L].
+        segment_ids: int32 [R, L].
+        frame: the special tokens.
+    """
+    further_on = tf.range(tf.shape(token_ids)[1]) > 0
+    is_padding = (token_ids == 0) | ((token_ids == frame.cls_id) & further_on)
+    return {
+        "token_ids": token_ids,
+        "segment_ids": segment_ids,
+        "padding_mask": tf.cast(~is_padding, tf.int32),
+    }
+
+
+# The signatures that tasks have alike.
+
+EXAMPLE = "The quick brown fox jumps over the lazy dog."
+
+
+STRINGS = tf.TensorSpec([None], tf.string)
+
+
+def of_text(
+    function: Callable[..., saved_model.Tensors], example: str = EXAMPLE
+) -> saved_model.Signature:
+    """Returns the signature of a function that takes `text`, string [N]."""
+    return saved_model.Signature(function, {"text": STRINGS}, {"text": example})
+
+
+def of_token_ids(
+    model: Any, answer: Callable[..., saved_model.Tensors]
+) -> saved_model.Signature:
+    """Returns the signature of rows that were made elsewhere.
+
+    Args:
+        model: a task.
+        answer: turns the model's outputs into tensors by name.
+    """
+    frame = model.preprocessor.frame
+
+    def function(token_ids: tf.Tensor, segment_ids: tf.Tensor) -> saved_model.Tensors:
+        rows = rows_of_ids(token_ids, segment_ids, frame)
+        return answer(run(model.forward(), rows))
+
+    ids = [frame.cls_id, frame.sep_id]
+    spec = tf.TensorSpec([None, None], tf.int32)
+    return saved_model.Signature(
+        function,
+        {"token_ids": spec, "segment_ids": spec},
+        {"token_ids": ids, "segment_ids": [0, 0]},
+    )
+
+
+def of_texts(
+    model: Any,
+    before: Preprocessor,
+    answer: Callable[[tf.Tensor], saved_model.Tensors],
+) -> dict[str, saved_model.Signature]:
+    """Returns the signatures of a task with an answer a text, or a pair.
+
+    Args:
+        model: the task; its outputs are [R, ...].
+        before: its preprocessor.
+        answer: turns outputs [N, ...] into tensors by name.
+    """
+
+    def ask(rows: Rows) -> saved_model.Tensors:
+        outputs = run_alike(model.forward(), rows.fields())
+        outputs = mean_over_windows(outputs, rows)
+        return {**answer(outputs), "truncated": rows.truncated}
+
+    return {
+        saved_model.DEFAULT: of_text(lambda text: ask(before.rows(text))),
+        "pairs": saved_model.Signature(
+            lambda text, text_pair: ask(before.rows(text, text_pair)),
+            {"text": STRINGS, "text_pair": STRINGS},
+            {"text": EXAMPLE, "text_pair": EXAMPLE},
+        ),
+        "tokens": of_token_ids(model, answer),
+    }
+
+
+def of_examples(
+    model: Any,
+    before: Preprocessor,
+    answer: Callable[[tf.Tensor], saved_model.Tensors],
+    api: str,
+) -> saved_model.Signature:
+    """Returns the signature of serialized tf.train.Examples, for Classify or Regress.
+
+    An example has a feature `text`, and, if it is a pair, `text_pair`. For the rest see
+    `of_texts`.
+    """
+
+    def function(inputs: tf.Tensor) -> saved_model.Tensors:
+        found = tf.io.parse_example(
+            inputs,
+            {
+                "text": tf.io.FixedLenFeature([], tf.string),
+                "text_pair": tf.io.RaggedFeature(tf.string),
+            },
+        )
+        is_pair = found["text_pair"].row_lengths() > 0
+        second = found["text_pair"].to_tensor("", shape=[None, 1])[:, 0]
+        rows = before.rows(found["text"], second, is_pair)
+        outputs = run_alike(model.forward(), rows.fields())
+        return answer(mean_over_windows(outputs, rows))
+
+    return saved_model.Signature(function, {"inputs": STRINGS}, {"text": EXAMPLE}, api)

@@ -1,0 +1,217 @@
+"""Rows in a graph are the rows of Python, whatever the texts are."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from electra_tf.tasks import graph, inputs
+
+CLS, SEP = 2, 3
+
+
+def ragged(rows):
+    return tf.RaggedTensor.from_row_lengths(
+        tf.constant(np.concatenate([*rows, np.zeros(0)]), tf.int32),
+        tf.constant([len(row) for row in rows], tf.int64),
+    )
+
+
+def random_rows(chance, count, longest):
+    return [
+        np.array([chance.randrange(5, 99) for _ in range(chance.randrange(longest))])
+        for _ in range(count)
+    ]
+
+
+def texts_of(lengths):
+    """Rows of these lengths, no two tokens alike."""
+    ends = np.cumsum([0, *lengths]) + 5
+    return [np.arange(a, b) for a, b in itertools.pairwise(ends)]
+
+
+@pytest.mark.parametrize("long_texts", ["truncate", "windows"])
+@pytest.mark.parametrize("stride", [None, 2, 50])
+@pytest.mark.parametrize("truncate", ["round_robin", "waterfall"])
+def test_rows_are_those_of_python(long_texts, stride, truncate):
+    chance = random.Random(11)
+    for length in (5, 6, 13, 16):
+        frame = inputs.Frame(CLS, SEP, length)
+        firsts, seconds = random_rows(chance, 9, 40), random_rows(chance, 9, 40)
+        # What has no room beside it, and what has nothing beside it.
+        firsts += texts_of([40, 0, 0, 40])
+        seconds += texts_of([0, 40, 0, 40])
+        for pairs in (None, seconds):
+            want = inputs.frame_texts(
+                firsts, pairs, frame, truncate, long_texts, stride
+            )
+            found = graph.frame_texts(
+                ragged(firsts),
+                None if pairs is None else ragged(pairs),
+                frame,
+                truncate,
+                long_texts,
+                stride,
+            )
+            width = found.token_ids.shape[1]
+            assert width <= length
+            assert width == length or width % inputs.LENGTH_STEP == 0
+            for row, (ids, segments) in enumerate(
+                zip(want.token_ids, want.segment_ids, strict=True)
+            ):
+                pad = [0] * (width - len(ids))
+                assert found.token_ids[row].numpy().tolist() == [*ids, *pad]
+                assert found.segment_ids[row].numpy().tolist() == [*segments, *pad]
+                assert found.padding_mask[row].numpy().tolist() == [1] * len(ids) + pad
+            np.testing.assert_array_equal(found.source, want.source)
+            np.testing.assert_array_equal(found.starts, want.starts)
+            assert np.sum(found.truncated) == want.num_truncated
+
+
+def test_a_batch_may_have_texts_and_pairs():
+    frame = inputs.Frame(CLS, SEP, 9)
+    firsts, seconds = texts_of([3, 12, 3, 12]), texts_of([2, 20, 4, 0])
+    is_pair = [True, False, False, True]
+    for long_texts in ("truncate", "windows"):
+        found = graph.frame_texts(
+            ragged(firsts),
+            ragged(seconds),
+            frame,
+            long_texts=long_texts,
+            has_second=tf.constant(is_pair),
+        )
+        for number, both in enumerate(is_pair):
+            pair = [seconds[number]] if both else None
+            want = inputs.frame_texts(
+                [firsts[number]], pair, frame, long_texts=long_texts
+            )
+            rows = found.token_ids.numpy()[found.source.numpy() == number]
+            assert len(rows) == len(want.token_ids)
+            for row, ids in zip(rows, want.token_ids, strict=True):
+                assert row[row > 0].tolist() == ids.tolist()
+
+
+def test_no_texts_become_no_rows():
+    for long_texts in ("truncate", "windows"):
+        rows = graph.frame_texts(
+            ragged([]), ragged([]), inputs.Frame(CLS, SEP, 16), long_texts=long_texts
+        )
+        assert rows.token_ids.shape == (0, inputs.LENGTH_STEP)
+        assert graph.best_places(rows)[0].shape == (0,)
+
+
+@pytest.mark.parametrize("long_texts", ["truncate", "windows"])
+def test_a_token_has_its_best_place_where_python_finds_it(long_texts):
+    frame, texts = inputs.Frame(CLS, SEP, 9), texts_of([3, 31, 0, 7, 8, 20])
+    want = inputs.frame_texts(texts, None, frame, long_texts=long_texts, stride=3)
+    found = graph.frame_texts(
+        ragged(texts), None, frame, long_texts=long_texts, stride=3
+    )
+    row, position = (np.array(one) for one in graph.best_places(found))
+    ends = np.cumsum([0, *map(len, texts)])
+    for start, end, places in zip(
+        ends[:-1], ends[1:], inputs.best_places(want), strict=True
+    ):
+        kept = slice(start, start + len(places))
+        np.testing.assert_array_equal(row[kept], places[:, 0])
+        np.testing.assert_array_equal(position[kept], places[:, 1])
+        assert (row[start + len(places) : end] == -1).all()  # Cut off.
+    ids = graph.at_places(found.token_ids, (row, position))
+    np.testing.assert_array_equal(ids[row >= 0], np.concatenate(texts)[row >= 0])
+
+
+def test_places_are_those_of_the_second_text_of_a_pair():
+    frame, seconds = inputs.Frame(CLS, SEP, 12), texts_of([3, 31, 0])
+    rows = graph.frame_texts(
+        ragged(texts_of([2, 3, 4])), ragged(seconds), frame, long_texts="windows"
+    )
+    ids = graph.at_places(rows.token_ids, graph.best_places(rows))
+    np.testing.assert_array_equal(ids, np.concatenate(seconds))
+
+
+@pytest.mark.parametrize("count", [0, 1, 32, 33, 70])
+def test_rows_are_run_some_at_a_time_and_come_in_their_order(count):
+    sizes = []
+
+    @tf.function(input_signature=[{"token_ids": tf.TensorSpec([None, None], tf.int32)}])
+    def double(rows):
+        x = rows["token_ids"]
+        tf.py_function(lambda n: sizes.append(int(n)), [tf.shape(x)[0]], [])
+        return {"twice": 2 * x, "sum": (tf.reduce_sum(x, axis=1),)}
+
+    x = np.arange(3 * count, dtype=np.int32).reshape(count, 3)
+    found = tf.function(lambda x: graph.run(double, {"token_ids": x}))(x)
+    np.testing.assert_array_equal(found["twice"], 2 * x)
+    np.testing.assert_array_equal(found["sum"][0], x.sum(axis=1))
+    assert sum(sizes) == count
+    assert max(sizes) <= graph.ROWS_AT_ONCE
+
+
+@pytest.mark.parametrize("count", [0, 1, 9, 25])
+def test_rows_of_like_length_are_run_together_and_come_in_their_order(
+    count, monkeypatch
+):
+    monkeypatch.setattr(
+        graph, "TOKENS_ALIKE", 8 * 60 + 3
+    )  # 8 rows, as wide as they are.
+    widths = []
+
+    @tf.function(input_signature=[graph.ROWS])
+    def add_up(rows):
+        width = tf.shape(rows["token_ids"])[1]
+        tf.py_function(lambda n: widths.append(int(n)), [width], [])
+        return tf.cast(rows["token_ids"][:, :1], tf.float32) + 0.5
+
+    chance = random.Random(count)
+    lengths = [chance.randrange(1, 60) for _ in range(count)]
+    mask = (np.arange(60) < np.array(lengths)[:, None]).astype(np.int32)
+    first = np.arange(count, dtype=np.int32)
+    rows = dict.fromkeys(graph.ROWS, mask * first[:, None]) | {"padding_mask": mask}
+    found = tf.function(lambda rows: graph.run_alike(add_up, rows))(rows)
+    np.testing.assert_array_equal(found[:, 0], first + 0.5)
+    ends = sorted(lengths)[7::8] + (sorted(lengths)[-1:] if count % 8 else [])
+    step = inputs.LENGTH_STEP
+    assert widths == [min(60, -(-n // step) * step) for n in ends or [1]]
+
+
+def test_windows_are_averaged_by_text():
+    frame = inputs.Frame(CLS, SEP, 6)
+    rows = graph.frame_texts(
+        ragged(texts_of([9, 1])), None, frame, long_texts="windows"
+    )
+    count = len(rows.source) - 1
+    outputs = tf.constant([[float(i), 1.0] for i in range(count)] + [[7.0, 3.0]])
+    found = graph.mean_over_windows(outputs, rows)
+    np.testing.assert_allclose(found, [[(count - 1) / 2, 1.0], [7.0, 3.0]])
+
+
+def test_pieces_hold_all_values_and_no_more_than_they_may():
+    rows, sizes = texts_of([0, 7, 3, 4, 0]), []
+    row, found = graph.pieces(ragged(rows), 3)
+    assert row.numpy().tolist() == [1, 1, 1, 2, 3, 3]
+    sizes = found.row_lengths().numpy().tolist()
+    assert sizes == [3, 3, 1, 3, 3, 1]
+    np.testing.assert_array_equal(found.values, np.concatenate(rows))
+
+
+def test_words_are_split_as_python_splits_them():
+    spaces = [chr(code) for code in range(0x11000) if chr(code).isspace()]
+    assert len(spaces) > 20
+    texts = ["", " ", "a b", "\u200b x\x00y", "na\u00efve \U0001f600!", "".join(spaces)]
+    texts += [f"ab{space}{space}c{space}" for space in spaces]
+    words, starts, ends = graph.split_words(tf.constant(texts))
+    for number, text in enumerate(texts):
+        found = [word.decode() for word in words[number].numpy().tolist()]
+        assert found == text.split(), ascii(text)
+        places = zip(starts[number].numpy(), ends[number].numpy(), strict=True)
+        assert [text[start:end] for start, end in places] == found
+
+
+def test_ids_that_a_server_filled_up_with_their_first_are_padding():
+    frame = inputs.Frame(CLS, SEP, 9)
+    ids = [[CLS, 7, SEP, CLS, CLS], [CLS, 7, SEP, 0, 0], [CLS, 7, 8, 9, SEP]]
+    rows = graph.rows_of_ids(tf.constant(ids), tf.zeros([3, 5], tf.int32), frame)
+    want = [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+    assert rows["padding_mask"].numpy().tolist() == want
