@@ -396,6 +396,8 @@ def _fold(seed: int, parts: Sequence[int | tf.Tensor]) -> tf.Tensor:
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
+    # Nothing to tune; and freeing an iterator waits for its tuner, up to a minute.
+    options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
     )

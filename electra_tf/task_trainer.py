@@ -75,7 +75,7 @@ class Trainer:
             adamw = build_optimizer(list(models.values()), train, self.epoch_ends[-1])
             for name, model in models.items():
                 model.compile(adamw, jit_compile=False)
-                _build(model, data[name].element_spec)
+                model.make_variables(data[name].element_spec)
             self._steps = {
                 name: self._make_step(model, data[name])
                 for name, model in models.items()
@@ -161,18 +161,3 @@ def mix(
     counts[np.argmax(counts)] -= counts.sum() - num_steps
     order = np.repeat(np.arange(len(sizes)), counts)
     return np.random.default_rng([seed, 1]).permutation(order)
-
-
-def _build(model: Model, spec: Any) -> None:
-    """Makes the variables of losses and metrics, which a traced step must find.
-
-    Of a batch of zeros: reading a real one would begin the first epoch.
-    """
-    x, y, *weights = tf.nest.map_structure(
-        lambda field: tf.zeros([size or 1 for size in field.shape], field.dtype), spec
-    )
-    weight = weights[0] if weights else None
-    outputs = model(x, training=False)
-    model.compute_loss(x, y, outputs, weight)
-    model.compute_metrics(x, y, outputs, weight)
-    model.reset_metrics()

@@ -1,5 +1,6 @@
 """What tests share: two CPUs that TensorFlow sees, fixed seeds, tiny inputs."""
 
+import gc
 import os
 import random
 
@@ -9,6 +10,7 @@ import keras
 import pytest
 import tensorflow as tf
 import yaml
+from tensorflow.python.framework import ops
 
 from electra_tf import config
 
@@ -36,11 +38,38 @@ def _make_document(chance):
 DOCUMENTS = [_make_document(random.Random(seed)) for seed in range(40)]
 
 
+def pytest_collection_finish():
+    """Spares what was imported, half a million objects, from every collection.
+
+    And puts off full collections to the end of a module: each of them walks over all
+    that a test is at work on, and waits for the tuners of the iterators that it frees
+    (docs/decisions.md, D21).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*gc.get_threshold()[:2], 1_000_000)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_outlives_its_module():
+    """Frees models and graphs, those too that tf.custom_gradient holds for good.
+
+    It registers a gradient by name each time it is traced, with the graph's tensors.
+    """
+    yield
+    gradients = ops.gradient_registry._registry
+    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+        del gradients[name]
+    gc.collect()
+
+
 @pytest.fixture(autouse=True)
-def _same_start_for_every_test():
+def _same_start_for_every_test(request):
     keras.utils.set_random_seed(17)
     yield
     keras.config.set_dtype_policy("float32")
+    if "two_replicas" in request.fixturenames:
+        gc.collect()  # The iterators of the replicas are tuned, and still young.
 
 
 @pytest.fixture(scope="session")

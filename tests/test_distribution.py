@@ -66,7 +66,10 @@ def open_rows(position, worker, num_workers, rows):
         }
 
     batches = tf.data.Dataset.from_tensor_slices(make_rows(STEPS * BATCH)).batch(BATCH)
-    return batches.map(share).unbatch().batch(rows, drop_remainder=True)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # As input_pipeline's.
+    mine = batches.map(share).unbatch().batch(rows, drop_remainder=True)
+    return mine.with_options(options)
 
 
 def weights(model):

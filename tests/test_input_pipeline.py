@@ -143,6 +143,14 @@ def test_a_batch_has_the_fields_and_the_static_shapes_of_the_architecture(source
     )
 
 
+def test_no_tuner_watches_batches_that_have_nothing_to_tune(source):
+    held_out = input_pipeline.validation_batches(
+        source, DATA, seed=1, batch_rows=4, max_rows=9
+    )
+    for batches in (open_batches(source, batch_rows=4), held_out):
+        assert batches.options().autotune.enabled is False
+
+
 def test_every_token_comes_once_an_epoch_and_epochs_differ(source):
     first, second = take_epochs(source, 2)
     everything = list(range(5, source.vocab.size))

@@ -194,6 +194,11 @@ def test_batches_are_padded_to_a_multiple_of_eight_and_the_mask_says_where():
     assert widths == [16, 8, 16]
 
 
+def test_no_tuner_watches_batches_that_have_nothing_to_tune():
+    options = inputs.batches(rows_of(3, 4), None, 2).repeat().options()
+    assert options.autotune.enabled is False
+
+
 def test_without_a_seed_the_order_is_the_one_given():
     rows = rows_of(5, 9, 3, 8, 16)
     assert places(inputs.batches(rows, None, 2)) == [[0, 1], [2, 3], [4]]

@@ -103,6 +103,19 @@ def test_the_rate_warms_up_over_a_tenth_of_the_steps_and_decays_to_zero(build):
     np.testing.assert_allclose(again.rates, want, rtol=1e-6)
 
 
+def test_fit_traces_its_step_once(build, monkeypatch):
+    traced, train_step = [], Classifier.train_step
+
+    def count(self, data):
+        traced.append(self)
+        return train_step(self, data)
+
+    monkeypatch.setattr(Classifier, "train_step", count)
+    classifier = build()
+    classifier.fit(TEXTS, LABELS, batch_size=4, epochs=2, verbose=0)
+    assert traced == [classifier]
+
+
 @pytest.mark.parametrize(
     ("width", "rate", "decay"),
     [(256, 3e-4, 0.8), (257, 1e-4, 0.8), (768, 1e-4, 0.8), (1024, 5e-5, 0.9)],

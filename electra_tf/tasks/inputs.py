@@ -289,7 +289,11 @@ def batches(
     chosen = tf.data.Dataset.from_generator(
         choose, output_signature=tf.TensorSpec([None], tf.int64)
     ).apply(tf.data.experimental.assert_cardinality(-(-len(lengths) // batch_size)))
-    return chosen.map(make, num_parallel_calls=2, deterministic=True).prefetch(2)
+    options = tf.data.Options()
+    # Nothing to tune; and freeing an iterator waits for its tuner, up to a minute.
+    options.autotune.enabled = False
+    batches = chosen.map(make, num_parallel_calls=2, deterministic=True).prefetch(2)
+    return batches.with_options(options)
 
 
 def by_length(rows: Rows) -> npt.NDArray[np.int64]:

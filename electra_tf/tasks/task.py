@@ -452,6 +452,7 @@ class ElectraTask(_OtherHalf):
             validation_data = self._batches(held_x, held_y, held_weight, size)
         steps = kwargs.get("steps_per_epoch") or int(train.cardinality())
         self._prepare(steps * epochs)
+        self.make_variables(train.element_spec)
         watchers = [*(callbacks or [])]
         if validation_data is not None and (restore_best or patience is not None):
             watchers.append(
@@ -470,6 +471,28 @@ class ElectraTask(_OtherHalf):
             shuffle=False,
             **kwargs,
         )
+
+    def make_variables(self, spec: Any) -> None:
+        """Makes the variables of optimizer, loss and metrics, before a step is traced.
+
+        A step that has to make them is traced twice, and each slot gets a graph that
+        initializes it. From a batch of zeros: reading a real one begins an epoch.
+
+        Args:
+            spec: of the batches, as `tf.data.Dataset.element_spec`.
+        """
+        zeros = tf.nest.map_structure(
+            lambda field: tf.zeros([size or 1 for size in field.shape], field.dtype),
+            spec,
+        )
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(zeros)
+        with self.distribute_strategy.scope():
+            if self.optimizer is not None and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+            outputs = self(x, training=False)
+            self.compute_loss(x, y, outputs, weight)
+            self.compute_metrics(x, y, outputs, weight)
+            self.reset_metrics()
 
     def dataset(
         self,
