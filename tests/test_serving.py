@@ -509,7 +509,8 @@ def test_a_stock_server_has_all_operations(elsewhere, made):
 def test_nothing_is_compiled_calls_python_or_wants_a_certain_device(made):
     for name in MODELS:
         served = made(name)[1]
-        assert not {node.device for node in served.nodes()}
+        devices = {node.device for node in served.nodes()}
+        assert devices <= {"", "/device:CPU:0", "/device:CPU:*"}  # Strings, and files.
         assert not [
             one for one in served.operations() if "PyFunc" in one or "Xla" in one
         ]

@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 32
 
 # Tokens at once, where rows of like length are put together: fewer rows the longer they
 # are (measured, docs/decisions.md, D14).
-TOKENS_ALIKE = 4096
+TOKENS_ALIKE = 1024
 
 # What the encoder takes.
 ROWS = {
