@@ -258,7 +258,7 @@ def run_alike(function: Any, rows: dict[str, tf.Tensor]) -> tf.Tensor:
     def trimmed(chunk: dict[str, tf.Tensor]) -> tf.Tensor:
         longest = tf.reduce_max(tf.reduce_sum(chunk["padding_mask"], axis=1))
         step = inputs.LENGTH_STEP
-        width = tf.maximum(-(-longest // step), 1) * step
+        width = -(-tf.maximum(longest, 1) // step) * step  # There may be no rows.
         return function({name: field[:, :width] for name, field in chunk.items()})
 
     at_once = tf.clip_by_value(
