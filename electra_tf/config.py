@@ -268,6 +268,11 @@ class TrainConfig(Settings):
     precision: Literal["float32", "mixed_bfloat16"] = Field(
         "float32", description="Of the arithmetic; weights are float32 always."
     )
+    recompute: bool = Field(
+        False,
+        description="Keep the input of each block alone and make the rest again in the "
+        "backward pass: less memory, more time (D22).",
+    )
     xla: Literal["auto", "on", "off"] = Field(
         "auto", description="Compile the step. auto: on for GPU and TPU, off for CPU."
     )

@@ -292,6 +292,8 @@ class EncoderBlock(keras.layers.Layer):
     def __init__(self, config: config.ModelConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         c = self._config = config
+        # Whether the backward pass makes again what the forward pass made inside.
+        self.recompute = False
 
         def dense(units: int, name: str) -> keras.layers.Dense:
             return keras.layers.Dense(
@@ -356,7 +358,10 @@ class EncoderBlock(keras.layers.Layer):
             (tf.convert_to_tensor(layer.kernel), tf.convert_to_tensor(layer.bias))
             for layer in kernels
         ]
-        return _shared_block(self._config)(weights, norms, x, bias, seeds)
+        block = _shared_block(self._config)
+        if self.recompute and training:
+            return _recomputed(block, weights, norms, x, bias, seeds)
+        return block(weights, norms, x, bias, seeds)
 
     def compute_output_spec(
         self, x: keras.KerasTensor, bias: keras.KerasTensor, training: bool = False
@@ -387,6 +392,40 @@ def _shared_block(model: config.ModelConfig) -> Callable[..., tf.Tensor]:
         block, autograph=False, experimental_attributes={"_noinline": True}
     )
     return shared
+
+
+def _recomputed(
+    block: Callable[..., tf.Tensor],
+    weights: list[tuple[tf.Tensor, tf.Tensor]],
+    norms: list[tuple[tf.Tensor, tf.Tensor]],
+    x: tf.Tensor,
+    bias: tf.Tensor,
+    seeds: list[tf.Tensor | None],
+) -> tf.Tensor:
+    """Runs a block of which only the input is kept for the backward pass (D22)."""
+    pairs = [*weights, *norms]
+
+    def run(x: tf.Tensor, flat: Sequence[tf.Tensor]) -> tf.Tensor:
+        again = tf.nest.pack_sequence_as(pairs, flat)
+        return block(again[: len(weights)], again[len(weights) :], x, bias, seeds)
+
+    @tf.custom_gradient
+    def forward(x: tf.Tensor, *flat: tf.Tensor) -> Any:
+        def gradient(dy: tf.Tensor) -> list[tf.Tensor]:
+            # Adds 0, which is not known before `dy` is: else the block would be made
+            # again at once, or XLA would find that it was made already.
+            first = tf.reshape(dy, [-1])[0]
+            nothing = tf.where(first == first, tf.zeros_like(first), first)
+            inputs = [x + tf.cast(nothing, x.dtype), *flat]
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                y = run(inputs[0], inputs[1:])
+            gradients: list[tf.Tensor] = tape.gradient(y, inputs, dy)
+            return gradients
+
+        return run(x, flat), gradient
+
+    return forward(x, *tf.nest.flatten(pairs))
 
 
 def _dense(kernel: tf.Tensor, bias: tf.Tensor, x: tf.Tensor) -> tf.Tensor:

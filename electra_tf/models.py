@@ -96,6 +96,13 @@ def build_discriminator(
     return keras.Model(inputs, logits, name="discriminator")
 
 
+def recompute_blocks(network: keras.Model) -> None:
+    """Makes the backward pass of a network keep the input of each block alone."""
+    for layer in network.get_layer("encoder").layers:
+        if isinstance(layer, layers.EncoderBlock):
+            layer.recompute = True
+
+
 def inputs_of(
     network: keras.Model, batch: dict[str, tf.Tensor]
 ) -> dict[str, tf.Tensor]:

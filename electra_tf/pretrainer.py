@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from electra_tf import config, layers, objectives, optimizer
+from electra_tf import config, layers, models, objectives, optimizer
 
 # Of the seeds made from train.seed, so that no two uses of it draw the same.
 DROPOUT = 1
@@ -45,6 +45,8 @@ class Pretrainer(keras.Model):
         self.train_config = train
         for name, network in objective.networks.items():
             setattr(self, name, network)
+            if train.recompute:
+                models.recompute_blocks(network)
         self.learner = optimizer.build(train)
         self.learner.build(self.trainable_variables)
         self._trained = Totals(objective.weights, name="trained")

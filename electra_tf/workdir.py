@@ -30,6 +30,7 @@ MAY_CHANGE = (
     "run.",
     "train.steps_per_loop",
     "train.xla",
+    "train.recompute",
     "train.trials",
     "data.records",
     "data.vocab",

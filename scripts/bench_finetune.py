@@ -7,8 +7,8 @@ All start from the same weights (`electra_tf.convert`) and train a classifier by
 same recipe: AdamW, warm-up, linear decay, layer-wise rates, gradients clipped, dropout
 on. The peer pads to the longest row of a batch, attends by scaled_dot_product_attention
 and updates by fused AdamW: "padded" draws its rows at random, "grouped" takes rows of
-like length together. They run in turn, an epoch each, then predict the dev set. "all" is
-from strings to a trained model; "epoch" are those after the first, which also compiles.
+like length together. They run in turn, an epoch each, then predict the dev set. "all":
+from strings to a trained model; "epoch": those after the first, which also compiles.
 """
 
 import argparse

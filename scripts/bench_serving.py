@@ -19,7 +19,7 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from electra_tf.tasks import catalog, graph, inputs, text_classifier
+from electra_tf.tasks import catalog, graph, text_classifier
 
 BATCHES = (1, 8, 32)
 
@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--corpus", required=True, help="a text a line")
     parser.add_argument(
         "--settings",
-        default="8/1024,8/4096,512/16384",
-        help="padded to a multiple of / tokens of like length at once",
+        default="1024,4096,16384",
+        help="tokens of like length at once",
     )
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--calls", type=int, default=8, help="of a turn")
@@ -54,7 +54,7 @@ def shorten(texts: list[str], words: int) -> list[str]:
 
 def serve(model: text_classifier.ElectraTextClassifier, setting: str) -> Callable:
     """Exports the model with such rows, and loads it."""
-    inputs.LENGTH_STEP, graph.TOKENS_ALIKE = map(int, setting.split("/"))
+    graph.TOKENS_ALIKE = int(setting)
     with tempfile.TemporaryDirectory() as folder:
         exported = model.export_for_serving(f"{folder}/model", batch_sizes=[1])
         loaded = tf.saved_model.load(exported.folder)

@@ -1,65 +1,66 @@
-"""Times the training step against a composite of Hugging Face's two models in PyTorch.
+"""Times the training step beside Hugging Face's two models in PyTorch, and others.
 
     python scripts/bench_step.py --config=configs/small.yaml --set train.batch_size=32 \
-        --peer_python=<python of an environment with torch and transformers>
+        --peer_python=<python of an environment with torch and transformers> \
+        [--peers gathered plain products <another checkout of this project>]
 
-The composite: ElectraForMaskedLM and ElectraForPreTraining with one embedding block,
-MLM logits at the hidden positions only, scaled-dot-product attention, fused AdamW,
-dropout on. Both sides stay alive and run in turn, A B A B; the medians and the median
-of the ratios pair by pair are printed. Both train on random ids: no padding, every
-position counts.
+gathered: ElectraForMaskedLM and ElectraForPreTraining with one embedding block, MLM
+logits at the hidden positions only, scaled-dot-product attention, fused AdamW, dropout.
+plain: the same, as it comes: MLM logits at all positions, PyTorch's default AdamW.
+products: the matrix products of our step and nothing else, one after the other.
+
+All sides stay alive and run in turn, A B A B; the medians, the median of the ratios
+pair by pair and each process' peak memory are printed. They train on random ids: no
+padding, every position counts.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import sides
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+PYTORCH = ("gathered", "plain")
 
 
 def main() -> None:
-    """Runs both sides in turn, or is one of them."""
+    """Runs all sides in turn, or is one of them."""
     arguments = parse()
     if arguments.side:
-        serve({"ours": ours, "exported": exported}.get(arguments.side, composite)())
+        sides.serve(SIDES.get(arguments.side, ours))
         return
-    if arguments.exported:
-        shape = json.loads((Path(arguments.exported) / "step.json").read_text())
-        shape["folder"] = arguments.exported
-    else:
-        from electra_tf import config
-
-        settings = config.load(config.PretrainConfig, arguments.config, arguments.set)
-        shape = shape_of(settings)
-    sides = {
-        "ours": Side(
-            sys.executable, "exported" if arguments.exported else "ours", shape
-        ),
-        "composite": Side(arguments.peer_python, "composite", shape),
+    shape, first = shape_of_run(arguments)
+    asked = {
+        name: sides.Side(
+            arguments.peer_python if name in PYTORCH else sys.executable,
+            __file__,
+            name,
+            shape | {"root": str(ROOT) if name in SIDES else os.path.abspath(name)},
+        )
+        for name in [first, *arguments.peers]
     }
     tokens = shape["rows"] * shape["length"]
-    times: dict[str, list[float]] = {name: [] for name in sides}
+    times: dict[str, list[float]] = {name: [] for name in asked}
     for turn in range(arguments.turns):
-        for name, side in sides.items():
-            times[name].append(side.seconds_a_step(arguments.steps))
+        for name, side in asked.items():
+            times[name].append(side.ask(arguments.steps) / arguments.steps)
         shown = "  ".join(f"{n} {tokens / t[-1]:,.0f}" for n, t in times.items())
         print(f"turn {turn + 1}: tokens/s {shown}", flush=True)
-    ratios = [b / a for a, b in zip(times["ours"], times["composite"], strict=True)]
     for name, seconds in times.items():
-        print(f"{name}: median {tokens / statistics.median(seconds):,.0f} tokens/s")
-    print(
-        f"ratio ours/composite: median {statistics.median(ratios):.3f}, "
-        f"{min(ratios):.3f} to {max(ratios):.3f}"
-    )
+        line = f"{name}: median {tokens / statistics.median(seconds):,.0f} tokens/s"
+        if name != first:
+            line += f", its time over ours {sides.ratios(seconds, times[first])}"
+        print(f"{line}; peak memory {asked[name].ask('memory'):.2f} GiB")
 
 
 def parse() -> argparse.Namespace:
@@ -67,18 +68,29 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--config", default=str(ROOT / "configs/small.yaml"))
     parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--peers", nargs="+", default=["gathered"])
     parser.add_argument("--peer_python", default=sys.executable)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5, help="in a turn")
     parser.add_argument("--exported", help="our side is this step of export_step.py")
-    parser.add_argument(
-        "--side", choices=("ours", "exported", "composite"), help=argparse.SUPPRESS
-    )
+    parser.add_argument("--side", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
+def shape_of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Returns the shape that is asked for, and which side is ours."""
+    if arguments.exported:
+        shape = json.loads((Path(arguments.exported) / "step.json").read_text())
+        return shape | {"folder": arguments.exported}, "exported"
+    sys.path.insert(0, str(ROOT))
+    from electra_tf import config
+
+    settings = config.load(config.PretrainConfig, arguments.config, arguments.set)
+    return shape_of(settings), "ours"
+
+
 def shape_of(settings: Any) -> dict[str, Any]:
-    """Returns what both sides must agree on, as JSON values."""
+    """Returns what all sides must agree on, as JSON values."""
     return {
         "model": settings.model.model_dump(),
         "generator": settings.generator.resolve(settings.model).model_dump(),
@@ -86,48 +98,23 @@ def shape_of(settings: Any) -> dict[str, Any]:
         "micro_batches": settings.train.accumulation_steps,
         "length": settings.data.row_tokens,
         "predictions": settings.data.max_predictions,
-        "settings": settings.model_dump(),
+        "settings": settings.model_dump(exclude_defaults=True),  # Older checkouts
     }
 
 
-class Side:
-    """A process that trains when asked to."""
-
-    def __init__(self, python: str, name: str, shape: dict[str, Any]) -> None:
-        self._process = subprocess.Popen(
-            [python, __file__, f"--side={name}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._ask(json.dumps(shape))
-
-    def seconds_a_step(self, steps: int) -> float:
-        """Returns the mean over so many steps."""
-        return float(self._ask(str(steps))) / steps
-
-    def _ask(self, line: str) -> str:
-        assert self._process.stdin
-        assert self._process.stdout
-        print(line, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        if not answer:
-            sys.exit("one side ended; its error stands above")
-        return answer
-
-
-def serve(side: Iterator[Callable[[], None] | None]) -> None:
-    """Answers on standard output how long so many steps took."""
-    answers, sys.stdout = sys.stdout, sys.stderr
-    next(side)
-    step = side.send(json.loads(sys.stdin.readline()))
+def answer(asker: sides.Asker, step: Callable[[], None]) -> None:
+    """Answers how long so many steps took, and how much memory it all took."""
     step()
-    print("ready", file=answers, flush=True)
-    for line in sys.stdin:
+    asker.answer("ready")
+    for question in asker:
+        if question == "memory":
+            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            asker.answer(used / 2**20)  # Linux counts KiB.
+            continue
         began = time.perf_counter()
-        for _ in range(int(line)):
+        for _ in range(question):
             step()
-        print(time.perf_counter() - began, file=answers, flush=True)
+        asker.answer(time.perf_counter() - began)
 
 
 def random_rows(shape: dict[str, Any]) -> dict[str, Any]:
@@ -150,9 +137,9 @@ def random_rows(shape: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def ours() -> Iterator[Any]:
-    """Yields our step, given the shape."""
-    shape = yield None
+def ours(shape: dict[str, Any], asker: sides.Asker) -> None:
+    """Runs our step, or that of another checkout."""
+    sys.path.insert(0, shape["root"])
     import tensorflow as tf
 
     from electra_tf import config, distribution, pretrainer
@@ -167,20 +154,75 @@ def ours() -> Iterator[Any]:
         )
     batch = {name: tf.constant(value) for name, value in random_rows(shape).items()}
     update = tf.function(lambda rows: strategy.run(model.update, (rows,))["finite"])
+    answer(asker, lambda: float(update(batch)))
+
+
+def products(shape: dict[str, Any], asker: sides.Asker) -> None:
+    """Runs the matrix products of our step, forward and backward, one by one."""
+    import numpy as np
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    made: dict[tuple[int, ...], tf.Tensor] = {}
+
+    def array(*sizes: int) -> tf.Tensor:
+        if sizes not in made:
+            made[sizes] = tf.constant(rng.normal(size=sizes), tf.float32)
+        return made[sizes]
+
+    def forward_and_back(*sizes: int) -> None:
+        *outer, n, k, m = sizes
+        x, w, dy = array(*outer, n, k), array(*outer, k, m), array(*outer, n, m)
+        tf.matmul(x, w)
+        tf.matmul(dy, w, transpose_b=True)
+        tf.matmul(x, dy, transpose_a=True)
+
+    micro, length = shape["micro_batches"], shape["length"]
+    rows = shape["rows"] // micro
+    tokens, places = rows * length, rows * shape["predictions"]
+
+    def encoder(model: dict[str, Any]) -> None:
+        width, wide = model["hidden_size"], model["intermediate_size"]
+        heads = model["num_heads"]
+        if model["embedding_size"] != width:
+            forward_and_back(tokens, model["embedding_size"], width)
+        for _ in range(model["num_layers"]):
+            for _ in range(4):  # query, key, value, output
+                forward_and_back(tokens, width, width)
+            forward_and_back(rows, heads, length, width // heads, length)
+            forward_and_back(rows, heads, length, length, width // heads)
+            forward_and_back(tokens, width, wide)
+            forward_and_back(tokens, wide, width)
 
     def step() -> None:
-        float(update(batch))
+        for _ in range(micro):
+            encoder(shape["generator"])
+            encoder(shape["model"])
+            table = shape["model"]["vocab_size"], shape["generator"]["embedding_size"]
+            forward_and_back(places, shape["generator"]["hidden_size"], table[1])
+            forward_and_back(places, table[1], table[0])
+            forward_and_back(tokens, *2 * [shape["model"]["hidden_size"]])
+            forward_and_back(tokens, shape["model"]["hidden_size"], 1)
 
-    yield step
+    answer(asker, step)
 
 
-def exported() -> Iterator[Any]:
-    """Yields our exported step, run by JAX (run_step.py), given the shape."""
-    shape = yield None
+def exported(shape: dict[str, Any], asker: sides.Asker) -> None:
+    """Runs our exported step by JAX (run_step.py)."""
     import run_step
 
     run = run_step.time_step(run_step.Step(shape["folder"]), repeats=1)
-    yield lambda: float(run())
+    answer(asker, run)
+
+
+def gathered(shape: dict[str, Any], asker: sides.Asker) -> None:
+    """Runs the PyTorch composite's step."""
+    composite(shape, asker, plain=False)
+
+
+def plain(shape: dict[str, Any], asker: sides.Asker) -> None:
+    """Runs it with MLM logits at all positions and the default AdamW."""
+    composite(shape, asker, plain=True)
 
 
 def _electra_config(sizes: dict[str, Any]) -> Any:
@@ -197,9 +239,8 @@ def _electra_config(sizes: dict[str, Any]) -> Any:
     )
 
 
-def composite() -> Iterator[Any]:
-    """Yields the PyTorch composite's step, given the shape."""
-    shape = yield None
+def composite(shape: dict[str, Any], asker: sides.Asker, plain: bool) -> None:
+    """Runs both models of transformers in PyTorch."""
     import torch
     import transformers
 
@@ -213,7 +254,7 @@ def composite() -> Iterator[Any]:
     )
     both = torch.nn.ModuleList([generator, discriminator]).train().to(device)
     learner = torch.optim.AdamW(
-        both.parameters(), lr=5e-4, weight_decay=0.01, fused=True
+        both.parameters(), lr=5e-4, weight_decay=0.01, fused=not plain
     )
     rows = {k: torch.from_numpy(v).to(device) for k, v in random_rows(shape).items()}
     ids, where = rows["token_ids"].long(), rows["mask_positions"].long()
@@ -222,8 +263,10 @@ def composite() -> Iterator[Any]:
 
     def losses(part: slice) -> torch.Tensor:
         at = torch.arange(len(ids[part]), device=device)[:, None], where[part]
-        hidden = generator.electra(masked[part], token_type_ids=segments[part])[0][at]
+        hidden = generator.electra(masked[part], token_type_ids=segments[part])[0]
+        hidden = hidden if plain else hidden[at]
         logits = generator.generator_lm_head(generator.generator_predictions(hidden))
+        logits = logits[at] if plain else logits
         mlm = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1), targets[part].flatten()
         )
@@ -236,7 +279,7 @@ def composite() -> Iterator[Any]:
         rtd = torch.nn.functional.binary_cross_entropy_with_logits(verdicts, replaced)
         return mlm + 50.0 * rtd
 
-    yield _torch_step(both, learner, losses, shape)
+    answer(asker, _torch_step(both, learner, losses, shape))
 
 
 def _torch_step(
@@ -263,6 +306,14 @@ def _torch_step(
 
     return step
 
+
+SIDES = {
+    "ours": ours,
+    "exported": exported,
+    "gathered": gathered,
+    "plain": plain,
+    "products": products,
+}
 
 if __name__ == "__main__":
     main()

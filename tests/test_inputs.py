@@ -177,8 +177,20 @@ def places(batches):
     return [(x["token_ids"][:, 1] - 10).numpy().tolist() for x, *_ in batches]
 
 
-def test_batches_are_padded_to_a_multiple_of_eight_and_the_mask_says_where():
-    rows = rows_of(5, 9, 3, 8, 16)
+def test_lengths_are_rounded_up_to_few_that_waste_little():
+    lengths = range(1, 513)
+    rounded = [
+        int(inputs.round_up(tf.constant(length, tf.int64))) for length in lengths
+    ]
+    assert rounded == sorted(rounded)
+    assert len(set(rounded)) == 16 + 8 + 8 + 56
+    for length, longer in zip(lengths, rounded, strict=True):
+        assert length <= longer < length * 9 / 8
+        assert longer % min(8, max(1, 2 ** ((longer - 1).bit_length() - 4))) == 0
+
+
+def test_batches_are_padded_to_lengths_that_recur_and_the_mask_says_where():
+    rows = rows_of(5, 17, 3, 8, 41)
     widths = []
     for (x,) in inputs.batches(rows, None, 2):
         assert set(x) == {"token_ids", "segment_ids", "padding_mask"}
@@ -191,7 +203,7 @@ def test_batches_are_padded_to_a_multiple_of_eight_and_the_mask_says_where():
             assert ids_[length - 1] == SEP
             assert not ids_[length:].any()
         widths.append(x["token_ids"].shape[1])
-    assert widths == [16, 8, 16]
+    assert widths == [18, 8, 44]
 
 
 def test_no_tuner_watches_batches_that_have_nothing_to_tune():
@@ -259,13 +271,13 @@ def test_targets_and_weights_follow_their_rows():
 
 
 def test_a_target_a_token_is_padded_with_minus_1_and_targets_may_have_names():
-    rows = rows_of(3, 10)
-    tags = [ids(-1, 5, -1), ids(*range(10))]
+    rows = rows_of(3, 17)
+    tags = [ids(-1, 5, -1), ids(*range(17))]
     ((_, y),) = inputs.batches(rows, {"tags": tags, "number": np.array([4, 6])}, 2)
     assert y["number"].numpy().tolist() == [4, 6]
     assert y["tags"].numpy().tolist() == [
-        [-1, 5, -1] + [-1] * 13,
-        [*range(10)] + [-1] * 6,
+        [-1, 5, -1] + [-1] * 15,
+        [*range(17), -1],
     ]
 
 
@@ -273,7 +285,7 @@ def test_more_fields_of_the_model_are_padded_with_zero():
     ((x,),) = inputs.batches(
         rows_of(3, 4), None, 2, fields={"mask_positions": [ids(1), ids(1, 2)]}
     )
-    assert x["mask_positions"].numpy().tolist() == [[1] + [0] * 7, [1, 2] + [0] * 6]
+    assert x["mask_positions"].numpy().tolist() == [[1, 0], [1, 2]]
 
 
 def test_rows_of_one_input_can_stay_together():
@@ -281,7 +293,7 @@ def test_rows_of_one_input_can_stay_together():
         source=np.array([0, 0, 1, 1, 1]), num_inputs=2
     )
     ((x, y),) = inputs.batches(rows, np.array([1, 2]), 2, together=True)
-    assert x["token_ids"].shape == (2, 3, 16)
+    assert x["token_ids"].shape == (2, 3, 9)
     assert x["token_ids"][:, :, 1].numpy().tolist() == [[10, 11, 0], [12, 13, 14]]
     assert y.numpy().tolist() == [1, 2]
 

@@ -138,6 +138,30 @@ def test_micro_batches_give_what_the_whole_batch_gives(one_replica):
     assert_same(weights_of(model), one_replica[0], rtol=1e-5, atol=1e-5)
 
 
+def calls_of_blocks(function):
+    """Counts the calls in the graph of an update, forward and backward."""
+    graph = function.get_concrete_function(BATCHES[0]).graph.as_graph_def()
+    nodes = [node for part in graph.library.function for node in part.node_def]
+    called = [n.attr["f"].func.name for n in nodes if n.op.endswith("PartitionedCall")]
+    return sum("_block_" in name for name in called)
+
+
+@pytest.mark.parametrize("compile_step", [False, True])
+def test_recomputing_the_blocks_changes_no_number(compile_step):
+    def learn(recompute):
+        changed = settings(dropout=0.3, **SGD, recompute=recompute)
+        model = pretrainer.build(changed, compile_step=compile_step)
+        update = tf.function(model.update)
+        return run(update, BATCHES[:2]), weights_of(model), calls_of_blocks(update)
+
+    kept, again = learn(recompute=False), learn(recompute=True)
+    for got, want in zip(again[0], kept[0], strict=True):
+        assert_same(got, want, rtol=1e-5, atol=1e-6)
+    assert_same(again[1], kept[1], rtol=1e-5, atol=1e-6)
+    # Two networks of one block each, which runs once more.
+    assert again[2] == kept[2] + 2
+
+
 def distribute(strategy, batch):
     """Gives each replica its part of the rows, in order."""
     replicas = strategy.num_replicas_in_sync

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import keras
@@ -661,3 +662,19 @@ def test_the_mean_over_windows_is_an_inputs():
     found = task.mean_over_windows(outputs, rows)
     assert found.tolist() == [[2, 4], [0, 0], [5, 7]]
     assert found.dtype == np.float32
+
+
+def test_two_batches_are_predicted_at_once_and_come_in_their_order():
+    both = threading.Barrier(2, timeout=10)
+
+    def square(number):
+        if number < 2:
+            both.wait()  # Nobody gets here alone.
+        return number**2
+
+    assert list(task._side_by_side(square, range(7))) == [n**2 for n in range(7)]
+
+
+def test_an_error_in_a_batch_is_the_callers():
+    with pytest.raises(ZeroDivisionError):
+        list(task._side_by_side(lambda number: 1 // number, [1, 0, 1]))

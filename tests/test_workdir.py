@@ -85,7 +85,7 @@ def test_another_setting_is_refused_with_its_name_and_both_values(
     "sections",
     [
         {"run": {"keep": None, "save_every_steps": 11}},
-        {"train": {"steps_per_loop": 7, "xla": "on"}},
+        {"train": {"steps_per_loop": 7, "xla": "on", "recompute": True}},
         {"data": {"records": "moved/elsewhere"}},
     ],
 )

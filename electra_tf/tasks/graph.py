@@ -197,8 +197,7 @@ def _laid_out(
     """
     widths = at + counts + 1
     longest = tf.reduce_max(tf.concat([widths, [1]], 0))  # There may be no rows.
-    step = inputs.LENGTH_STEP
-    place = tf.range(tf.minimum(-(-longest // step) * step, frame.length))[None]
+    place = tf.range(tf.minimum(inputs.round_up(longest), frame.length))[None]
     cls = tf.size(values, tf.int64)
     sep, pad = cls + 1, cls + 2
     at, end = at[:, None], (at + counts)[:, None]
@@ -257,8 +256,7 @@ def run_alike(function: Any, rows: dict[str, tf.Tensor]) -> tf.Tensor:
 
     def trimmed(chunk: dict[str, tf.Tensor]) -> tf.Tensor:
         longest = tf.reduce_max(tf.reduce_sum(chunk["padding_mask"], axis=1))
-        step = inputs.LENGTH_STEP
-        width = -(-tf.maximum(longest, 1) // step) * step  # There may be no rows.
+        width = inputs.round_up(tf.maximum(longest, 1))  # There may be no rows.
         return function({name: field[:, :width] for name, field in chunk.items()})
 
     at_once = tf.clip_by_value(

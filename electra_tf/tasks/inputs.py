@@ -18,8 +18,9 @@ import tensorflow as tf
 
 from electra_tf import errors
 
-# Rows are padded to a multiple of this, so that a length recurs.
-LENGTH_STEP = 8
+# Rows are padded to a multiple of 8, so that a length recurs; up to each of these
+# lengths of a step half as large, or short rows would be a fourth padding.
+_HALVED_UP_TO = (16, 32, 64)
 
 # Batches whose rows are sorted by length together, in training.
 _POOL_BATCHES = 50
@@ -411,11 +412,20 @@ def _chosen(target: Any, places: tf.Tensor) -> tf.Tensor:
 
 
 def _rectangle(rows: tf.RaggedTensor, places: tf.Tensor, padding: int) -> tf.Tensor:
-    """Picks rows and pads them to the longest, rounded up to LENGTH_STEP."""
+    """Picks rows and pads them to the longest, rounded up."""
     chosen = tf.gather(rows, places)
-    width = -(-chosen.bounding_shape()[-1] // LENGTH_STEP) * LENGTH_STEP
+    width = round_up(chosen.bounding_shape()[-1])
     outer = [-1] * chosen.ragged_rank
     return chosen.to_tensor(padding, shape=tf.stack([*outer, width]))
+
+
+def round_up(length: tf.Tensor) -> tf.Tensor:
+    """Rounds a length up to one that recurs: 16, 18, 20, ... 32, 36, ... 64, 72, ..."""
+    longer = length > tf.constant(_HALVED_UP_TO, length.dtype)
+    step = tf.bitwise.left_shift(
+        tf.ones_like(length), tf.reduce_sum(tf.cast(longer, length.dtype))
+    )
+    return -(-length // step) * step
 
 
 def _framed(texts: Sequence[Ids], frame: Frame) -> tuple[Ids, Ids]:

@@ -188,7 +188,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
             seed=seed,
         )
         used = tf.reduce_max(tf.reduce_sum(masked.mask_weights, axis=1))
-        used = -(-tf.cast(used, tf.int32) // inputs.LENGTH_STEP) * inputs.LENGTH_STEP
+        used = inputs.round_up(tf.cast(used, tf.int32))
         x |= {
             "token_ids": masked.token_ids[:, :width],
             "mask_positions": masked.mask_positions[:, :used],

@@ -7,6 +7,8 @@ A task says how its inputs become rows, its labels targets, and its outputs answ
 this module does the rest.
 """
 
+import collections
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
@@ -619,10 +621,15 @@ class ElectraTask(_OtherHalf):
         order = inputs.by_length(rows)
         found: list[Any] = [None] * len(order)
         done = 0
-        for (x,) in inputs.batches(rows, None, batch_size, order=order, fields=fields):
-            out = self.forward()(x)
-            out = tf.nest.map_structure(np.asarray, reduce(out) if reduce else out)
-            size = len(x["token_ids"])
+        forward = self.forward()
+
+        def run(fields: tuple[dict[str, tf.Tensor]]) -> Any:
+            out = forward(*fields)
+            return tf.nest.map_structure(np.asarray, reduce(out) if reduce else out)
+
+        data = inputs.batches(rows, None, batch_size, order=order, fields=fields)
+        for out in _side_by_side(run, data):
+            size = len(tf.nest.flatten(out)[0])
             for place, index in enumerate(order[done : done + size]):
                 found[index] = tf.nest.map_structure(lambda a, p=place: a[p], out)
             done += size
@@ -644,6 +651,7 @@ class ElectraTask(_OtherHalf):
                 input_signature=[signature],
                 autograph=False,
             )
+            function.get_concrete_function()  # Now: `outputs_of` calls it in threads.
             self._traced = (key, function)
         return self._traced[1]
 
@@ -743,6 +751,23 @@ def build_optimizer(
         clip_norm=CLIP_NORM,
         reduce=True,
     )
+
+
+def _side_by_side(
+    function: Callable[[Any], Any], values: Iterable[Any]
+) -> Iterator[Any]:
+    """Yields the function of each value in order, while those to come are made.
+
+    Two at once: a core that has nothing to do in one batch works at the other (D23).
+    """
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        made: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
+        for value in values:
+            made.append(pool.submit(function, value))
+            if len(made) > 2:
+                yield made.popleft().result()
+        while made:
+            yield made.popleft().result()
 
 
 def mean_over_windows(outputs: list[Any], rows: inputs.Rows) -> npt.NDArray[Any]:
