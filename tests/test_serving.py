@@ -414,17 +414,18 @@ OF_TENSORFLOW = set(
     AddV2 All Any ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BroadcastTo
     Cast ConcatV2 Const Cumsum DenseBincount DisableCopyOnRead Einsum EnsureShape
     Equal Erf Exp ExpandDims Fill FloorDiv FloorMod GatherNd GatherV2 Greater
-    GreaterEqual Identity IdentityN If InvertPermutation LeftShift Less LessEqual LogSoftmax
-    LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean MergeV2Checkpoints
-    Minimum Mul Neg NoOp NotEqual Pack Pad PadV2 ParseExampleV2 PartitionedCall Placeholder Prod
-    RaggedGather RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv
-    Reshape RestoreV2 Rsqrt SaveV2 ScatterNd Select SelectV2 Shape ShardedFilename
-    Sigmoid Size Softmax Sqrt Square Squeeze StatefulPartitionedCall StatelessWhile
-    StaticRegexFullMatch StridedSlice StringJoin StringLength StringSplitV2 Sub Sum
-    TensorListConcatV2 TensorListFromTensor TensorListGetItem TensorListReserve
-    TensorListSetItem TensorListStack TensorScatterUpdate Tile TopKV2 Transpose
-    UnicodeDecode UnicodeEncode Unique UnsortedSegmentMax UnsortedSegmentMin
-    UnsortedSegmentSum VarHandleOp Where While ZerosLike
+    GreaterEqual Identity IdentityN If InvertPermutation LeftShift Less LessEqual
+    LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean
+    MergeV2Checkpoints Minimum Mul Neg NoOp NotEqual Pack Pad PadV2 ParseExampleV2
+    PartitionedCall Placeholder Prod RaggedGather RaggedRange RaggedTensorToTensor
+    Range ReadVariableOp RealDiv Reshape RestoreV2 Rsqrt SaveV2 ScatterNd Select
+    SelectV2 Shape ShardedFilename Sigmoid Size Softmax Sqrt Square Squeeze
+    StatefulPartitionedCall StatelessWhile StaticRegexFullMatch StridedSlice
+    StringJoin StringLength StringSplitV2 Sub Sum TensorListConcatV2
+    TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem
+    TensorListStack TensorScatterUpdate Tile TopKV2 Transpose UnicodeDecode
+    UnicodeEncode Unique UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentSum
+    VarHandleOp Where While ZerosLike
     """.split()
 )
 
