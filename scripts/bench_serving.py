@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--corpus", required=True, help="a text a line")
     parser.add_argument(
         "--settings",
-        default="8/4096,8/16384,512/16384",
+        default="8/1024,8/4096,512/16384",
         help="padded to a multiple of / tokens of like length at once",
     )
     parser.add_argument("--turns", type=int, default=5)

@@ -32,12 +32,19 @@ def texts_of(lengths):
     return [np.arange(a, b) for a, b in itertools.pairwise(ends)]
 
 
-@pytest.mark.parametrize("long_texts", ["truncate", "windows"])
-@pytest.mark.parametrize("stride", [None, 2, 50])
-@pytest.mark.parametrize("truncate", ["round_robin", "waterfall"])
-def test_rows_are_those_of_python(long_texts, stride, truncate):
+@pytest.mark.parametrize(
+    ("long_texts", "truncate", "stride"),
+    [
+        ("truncate", "round_robin", None),
+        ("truncate", "waterfall", None),
+        ("windows", "round_robin", None),
+        ("windows", "round_robin", 2),
+        ("windows", "round_robin", 50),
+    ],
+)
+def test_rows_are_those_of_python(long_texts, truncate, stride):
     chance = random.Random(11)
-    for length in (5, 6, 13, 16):
+    for length in (5, 6, 13):
         frame = inputs.Frame(CLS, SEP, length)
         firsts, seconds = random_rows(chance, 9, 40), random_rows(chance, 9, 40)
         # What has no room beside it, and what has nothing beside it.
@@ -162,7 +169,8 @@ def test_rows_of_like_length_are_run_together_and_come_in_their_order(
     def add_up(rows):
         width = tf.shape(rows["token_ids"])[1]
         tf.py_function(lambda n: widths.append(int(n)), [width], [])
-        return tf.cast(rows["token_ids"][:, :1], tf.float32) + 0.5
+        found = tf.cast(rows["token_ids"][:, :1], tf.float32) + 0.5
+        return tf.ensure_shape(found, [None, 1])
 
     chance = random.Random(count)
     lengths = [chance.randrange(1, 60) for _ in range(count)]

@@ -105,6 +105,18 @@ MODELS = {
 }
 
 
+# Models that are like others, but for one thing.
+SLOW = {"classifier of windows", "tagger of windows", "plain"}
+
+
+def each(*names):
+    """Returns the names as parameters."""
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        for name in names
+    ]
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, tiny_model_config, tiny_vocab):
     """Makes models, exports and loads them, each once: (model, server, folder)."""
@@ -136,7 +148,7 @@ def decoded(values):
 # The same answers.
 
 
-@pytest.mark.parametrize("name", ["classifier", "classifier of windows"])
+@pytest.mark.parametrize("name", each("classifier", "classifier of windows"))
 @pytest.mark.filterwarnings("ignore:.*lost their end")
 def test_classes_and_scores_are_those_of_python(name, made):
     model, served, _ = made(name)
@@ -171,7 +183,7 @@ def examples(count):
     return [saved_model.make_example(x).SerializeToString() for x in made], given
 
 
-@pytest.mark.parametrize("name", ["classifier", "classifier of windows"])
+@pytest.mark.parametrize("name", each("classifier", "classifier of windows"))
 @pytest.mark.filterwarnings("ignore:.*lost their end")
 def test_the_servers_classify_api_takes_texts_and_pairs(name, made):
     model, served, _ = made(name)
@@ -219,7 +231,7 @@ def test_vectors_are_those_of_python_and_so_are_the_states_of_tokens(made):
     assert served("encode", text=[LONG])["truncated"].tolist() == [True]
 
 
-@pytest.mark.parametrize("name", ["tagger", "tagger of windows"])
+@pytest.mark.parametrize("name", each("tagger", "tagger of windows"))
 @pytest.mark.filterwarnings("ignore:.*lost their end")
 def test_words_have_the_tags_and_scores_of_python(name, made):
     model, served, _ = made(name)
@@ -289,7 +301,7 @@ def test_choices_have_the_scores_of_python(made):
     assert found["truncated"].tolist() == [False, True]
 
 
-@pytest.mark.parametrize("name", ["joint", "plain"])
+@pytest.mark.parametrize("name", each("joint", "plain"))
 @pytest.mark.filterwarnings("ignore:.*lost their end")
 def test_answers_and_their_rivals_are_those_of_python(name, made):
     model, served, _ = made(name)
@@ -407,7 +419,7 @@ def test_masked_ids_are_filled_in_where_they_are_said_to_be(made):
 # Whatever comes.
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", each(*MODELS))
 def test_no_texts_bytes_that_are_no_utf8_and_a_megabyte_are_answered(name, made):
     _, served, _ = made(name)
     signature = served.meta_graph.signature_def["serving_default"]
@@ -450,12 +462,12 @@ OF_TENSORFLOW = set(
     AddV2 All Any ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd BroadcastTo
     Cast ConcatV2 Const Cumsum DenseBincount DisableCopyOnRead Einsum EnsureShape
     Equal Erf Exp ExpandDims Fill FloorDiv FloorMod GatherNd GatherV2 Greater
-    GreaterEqual Identity IdentityN If Less LessEqual LogSoftmax LogicalAnd
-    LogicalNot LogicalOr MatMul Max Maximum Mean MergeV2Checkpoints Minimum Mul Neg
-    NoOp NotEqual Pack Pad PadV2 ParseExampleV2 Placeholder Prod RaggedGather
-    RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv Reshape RestoreV2
-    Rsqrt SaveV2 ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid Size
-    Softmax Sqrt Square Squeeze StatefulPartitionedCall StatelessWhile
+    GreaterEqual Identity IdentityN If InvertPermutation Less LessEqual LogSoftmax
+    LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean MergeV2Checkpoints
+    Minimum Mul Neg NoOp NotEqual Pack Pad PadV2 ParseExampleV2 Placeholder Prod
+    RaggedGather RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv
+    Reshape RestoreV2 Rsqrt SaveV2 ScatterNd Select SelectV2 Shape ShardedFilename
+    Sigmoid Size Softmax Sqrt Square Squeeze StatefulPartitionedCall StatelessWhile
     StaticRegexFullMatch StridedSlice StringJoin StringLength StringSplitV2 Sub Sum
     TensorListConcatV2 TensorListFromTensor TensorListGetItem TensorListReserve
     TensorListSetItem TensorListStack TensorScatterUpdate Tile TopKV2 Transpose
@@ -518,6 +530,7 @@ def elsewhere(made, tmp_path_factory):
     return process.stdout
 
 
+@pytest.mark.slow
 def test_a_process_without_our_package_gets_the_same_answers(elsewhere, made):
     (line,) = [line for line in elsewhere.splitlines() if line.startswith("FOUND ")]
     _, answered = json.loads(line.removeprefix("FOUND "))
@@ -538,26 +551,34 @@ def test_a_process_without_our_package_gets_the_same_answers(elsewhere, made):
                 np.testing.assert_allclose(found, want, **CLOSE)
 
 
+@pytest.mark.slow
 def test_saved_model_cli_runs_it(elsewhere, made):
     want = made("classifier")[1]("serving_default", text=["the cat sat"])["label"][0]
     after = elsewhere.partition("Result for output key label:")[2]
     assert after.splitlines()[1] == f"[{want!r}]"
 
 
-def test_a_stock_server_has_all_operations(elsewhere, made):
-    used = set()
-    for name in MODELS:
-        used |= made(name)[1].operations()
-    assert used - OF_TEXT == OF_TENSORFLOW
-    # Those of the list are TensorFlow's own: known before tensorflow-text is loaded.
+def operations(names, made):
+    return set().union(*[made(name)[1].operations() for name in names])
+
+
+def test_a_stock_server_has_all_operations(made):
+    assert operations(MODELS.keys() - SLOW, made) <= OF_TENSORFLOW | OF_TEXT
+
+
+@pytest.mark.slow
+def test_the_list_of_operations_has_none_too_many_and_is_tensorflows(elsewhere, made):
+    assert operations(MODELS, made) == OF_TENSORFLOW | OF_TEXT
+    # Known before tensorflow-text was loaded.
     known, _ = json.loads(elsewhere.partition("FOUND ")[2].splitlines()[0])
     assert set(known) == OF_TENSORFLOW
 
 
 def test_nothing_is_compiled_calls_python_or_wants_a_certain_device(made):
-    for name in MODELS:
+    for name in MODELS.keys() - SLOW:
         served = made(name)[1]
-        assert not {node.device for node in served.nodes()}
+        devices = {node.device for node in served.nodes()}
+        assert devices <= {"", "/device:CPU:0", "/device:CPU:*"}  # Strings, and files.
         assert not [
             one for one in served.operations() if "PyFunc" in one or "Xla" in one
         ]
@@ -582,6 +603,7 @@ def c_program(tmp_path_factory):
     return program, {"OP_LIBRARIES": ":".join(map(str, libraries))}
 
 
+@pytest.mark.slow
 def test_a_program_in_c_gets_the_same_answers(c_program, made):
     program, environ = c_program
     _, served, folder = made("classifier")

@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 32
 
 # Tokens at once, where rows of like length are put together: fewer rows the longer they
 # are (measured, docs/decisions.md, D14).
-TOKENS_ALIKE = 4096
+TOKENS_ALIKE = 1024
 
 # What the encoder takes.
 ROWS = {
@@ -258,7 +258,7 @@ def run_alike(function: Any, rows: dict[str, tf.Tensor]) -> tf.Tensor:
     def trimmed(chunk: dict[str, tf.Tensor]) -> tf.Tensor:
         longest = tf.reduce_max(tf.reduce_sum(chunk["padding_mask"], axis=1))
         step = inputs.LENGTH_STEP
-        width = tf.maximum(-(-longest // step), 1) * step
+        width = -(-tf.maximum(longest, 1) // step) * step  # There may be no rows.
         return function({name: field[:, :width] for name, field in chunk.items()})
 
     at_once = tf.clip_by_value(
