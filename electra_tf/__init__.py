@@ -24,8 +24,8 @@ presets -> tasks               tasks/backbone, tasks/tokenizer, keras_hub_preset
                                tasks/question_answerer, tasks/multiple_choice,
                                tasks/catalog, converter
 tasks -> fine-tuned models     answers, task_data, task_builder, task_trainer, trials,
-                               evaluator, predictor, finetune_page, finetuner,
-                               exporter
+                               evaluator, client, predictor, finetune_page,
+                               finetuner, exporter
 commands                       cli, then build_data, pretrain, report, convert,
                                finetune, evaluate, predict, export
 

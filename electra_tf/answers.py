@@ -4,18 +4,15 @@ In:   a task model; examples as `datasets.dataset.Split` has them.
 Out:  an object an example; and answers as `Dataset.score` takes them.
 """
 
-import contextlib
 import json
 import os
-import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from electra_tf import errors, metrics, reporting
-from electra_tf.datasets import dataset
+from electra_tf.datasets import dataset, files
 from electra_tf.tasks import (
     catalog,
     masked_lm,
@@ -30,9 +27,6 @@ from electra_tf.tasks import (
 )
 
 Answer = dict[str, Any]  # of JSON values
-
-# Besides "\n", `str.splitlines` and some editors end lines at these; JSON does not.
-_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 class Predicted(NamedTuple):
@@ -50,6 +44,13 @@ def find(
         answer for kind, answer in _ANSWERS.items() if isinstance(model, kind)
     )
     return answer(model, list(inputs), batch_size) if inputs else []
+
+
+def columns(model: task.ElectraTask) -> str:
+    """Names what an example of the model is, as `predictor` reads it."""
+    return next(
+        (name for kind, name in _COLUMNS.items() if isinstance(model, kind)), "text"
+    )
 
 
 def predict(
@@ -117,17 +118,6 @@ def check_fits(
         )
 
 
-def show_input(value: Any) -> Answer:
-    """Returns an example's input as JSON values, by the names of its columns."""
-    if isinstance(value, dataset.Question | dataset.Choice):
-        return {**value._asdict()}
-    if isinstance(value, list):
-        return {"words": value}
-    if isinstance(value, tuple):
-        return {"text": value[0], "text_pair": value[1]}
-    return {"text": value}
-
-
 def show_label(label: Any) -> Any:
     """Returns an example's label as a JSON value: of a question, the right answers."""
     if isinstance(label, list):
@@ -135,30 +125,7 @@ def show_label(label: Any) -> Any:
     return label
 
 
-@contextlib.contextmanager
-def said_warnings(say: Callable[[str], None]) -> Iterator[None]:
-    """Says each warning in one line, once."""
-    seen = set[str]()
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        text = " ".join(str(message).split())
-        if text not in seen:
-            seen.add(text)
-            say(f"warning: {text}")
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = show
-        yield
-
-
 # Files.
-
-
-def to_json(value: Any) -> str:
-    """Returns JSON of one line, whatever a reader takes for the end of one."""
-    text = json.dumps(value, ensure_ascii=False)
-    return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def write(path: str, split: dataset.Split, found: Sequence[Answer]) -> None:
@@ -173,8 +140,8 @@ def write(path: str, split: dataset.Split, found: Sequence[Answer]) -> None:
         split.ids, split.inputs, golds, found, strict=True
     ):
         right = {} if split.labels is None else {"gold": show_label(gold)}
-        line = {"id": key, **show_input(value), **right, **one}
-        lines.append(f"{to_json(line)}\n")
+        line = {"id": key, **dataset.show_input(value), **right, **one}
+        lines.append(f"{files.to_json(line)}\n")
     reporting.write_text(path, "".join(lines))
 
 
@@ -298,6 +265,16 @@ _ANSWERS: dict[
     replaced_token_detector.ElectraReplacedTokenDetector: _suspect,
     masked_lm.ElectraMaskedLM: _fill_in,
     text_embedder.ElectraTextEmbedder: _embed,
+}
+
+# What an example is, where it is more than a text.
+_COLUMNS: dict[type[task.ElectraTask], str] = {
+    text_classifier.ElectraTextClassifier: "text_or_pair",
+    text_regressor.ElectraTextRegressor: "text_or_pair",
+    text_embedder.ElectraTextEmbedder: "text_or_pair",
+    token_classifier.ElectraTokenClassifier: "words",
+    question_answerer.ElectraQuestionAnswerer: "question",
+    multiple_choice.ElectraMultipleChoice: "choice",
 }
 
 # The field of an answer that is scored.

@@ -38,7 +38,7 @@ def evaluate(
     Raises:
         UserError: the preset and the data do not fit each other, or cannot be read.
     """
-    with answers.said_warnings(say):
+    with reporting.said_warnings(say):
         model: Any = catalog.load(origin)
         task_builder.set_stated_rows(model, settings.model)
         data = _read(model, task, folder, settings.data.options)

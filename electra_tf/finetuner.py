@@ -96,7 +96,7 @@ def run(
     devices = list(strategy.extended.worker_devices)
     workdir.open_workdir(folder, settings, facts, is_chief=True, devices=devices)
     this = _Run(origin, jobs, settings, folder, strategy, say)
-    with answers.said_warnings(say):
+    with reporting.said_warnings(say):
         try:
             with _terminable():
                 _run_trials(this)

@@ -1,15 +1,22 @@
-"""Answers texts with a fine-tuned preset, or with what pre-training left.
+"""Answers texts with a fine-tuned preset, with what pre-training left, or by a server.
 
 python -m electra_tf.predict --preset=runs/sst-2 --text="a fine film"
 python -m electra_tf.predict --preset=runs/sst-2 --input=new.tsv --output=found.jsonl
+python -m electra_tf.predict --server=localhost:8500/sentiment --text="a fine film"
 """
 
 from absl import flags
 
-from electra_tf import cli, config
+from electra_tf import cli, config, errors
 
 PRESET = flags.DEFINE_string(
     "preset", None, "A preset or workdir, of fine-tuning or of pre-training."
+)
+SERVER = flags.DEFINE_string(
+    "server",
+    None,
+    "A TensorFlow Serving to ask in its place: host:8500/model by gRPC, "
+    "http://host:8501/model by REST.",
 )
 TEXT = flags.DEFINE_multi_string("text", [], "A text to answer; repeatable.")
 INPUT = flags.DEFINE_string(
@@ -28,7 +35,11 @@ flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
 def main() -> None:
     """Answers all there is to read."""
     settings = cli.load(config.FinetuneConfig)
-    preset = cli.require("preset", "name the model")
+    if SERVER.value and PRESET.value:
+        raise errors.UserError("--preset and --server: name one of them")
+    preset = None
+    if not SERVER.value:
+        preset = cli.require("preset", "name the model, or a --server that has it")
 
     # Not above: --help and --print_config need no TensorFlow.
     from electra_tf import predictor
@@ -36,6 +47,7 @@ def main() -> None:
     predictor.predict(
         preset,
         settings,
+        server=SERVER.value,
         texts=TEXT.value,
         source=INPUT.value,
         output=OUTPUT.value,

@@ -1,7 +1,8 @@
 """Texts of any number become answers, a line each, in constant memory.
 
-In:   a preset with a head; texts, or a file: .txt (a text a line), .tsv, .csv, .jsonl,
-      or these with .gz; "-" is stdin, of lines of text or JSON objects.
+In:   a preset with a head, or a server that has the model; texts, or a file: .txt (a
+      text a line), .tsv, .csv, .jsonl, or these with .gz; "-" is stdin, of lines of
+      text or JSON objects.
 Out:  .jsonl, .tsv, or these with .gz: the inputs, and what was found.
 
 Columns are as in `datasets.tabular`: text, text_pair; words; question, context; prompt,
@@ -21,17 +22,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from electra_tf import answers, config, errors, task_builder
+from electra_tf import client, config, errors, reporting
 from electra_tf.datasets import dataset, files, tables
-from electra_tf.tasks import (
-    catalog,
-    multiple_choice,
-    question_answerer,
-    text_classifier,
-    text_embedder,
-    text_regressor,
-    token_classifier,
-)
 
 INPUTS, OUTPUTS = (".txt", ".tsv", ".csv", ".jsonl"), (".jsonl", ".tsv")
 
@@ -48,10 +40,19 @@ class _Row(NamedTuple):
     cells: tables.Row
 
 
+class _Model(NamedTuple):
+    """Who answers, here or elsewhere."""
+
+    columns: str  # the method of _Columns that reads its examples
+    find: Callable[[list[Any]], list[client.Answer]]
+    at_once: int  # examples
+
+
 def predict(
-    origin: str,
+    origin: str | None,
     settings: config.FinetuneConfig,
     *,
+    server: str | None = None,
     texts: Sequence[str] = (),
     source: str | None = None,
     output: str | None = None,
@@ -59,9 +60,10 @@ def predict(
     """Answers texts, or the rows of a file, in their order.
 
     Args:
-        origin: what `catalog.load` takes.
+        origin: what `catalog.load` takes; None = ask a server.
         settings: data.options may name columns, as in text_column; train.batch_size;
             and how texts become rows, where they say other than the preset.
+        server: what `client.Model` takes; train.batch_size is what it is asked at once.
         texts: single texts.
         source: a file, or "-".
         output: a file; None = JSON lines to stdout.
@@ -85,17 +87,40 @@ def predict(
     # Now, for what is wrong with the file to be said before a model is loaded.
     first = next(rows, None)
     rows = itertools.chain([] if first is None else [first], rows)
-    model: Any = catalog.load(origin)
-    task_builder.set_stated_rows(model, settings.model)
-    read = _reader(model, _Columns(settings.data.options))
-    size = 1 if is_typed else settings.train.batch_size * _BATCHES
-    with answers.said_warnings(_warn), _writer(output) as write:
+    model = _load(origin, settings) if origin else _connect(str(server), settings)
+    read = getattr(_Columns(settings.data.options), model.columns)
+    size = 1 if is_typed else model.at_once
+    with reporting.said_warnings(_warn), _writer(output) as write:
         for chunk in _chunks(rows, size):
             inputs = [_parse(read, row) for row in chunk]
-            found = answers.find(model, inputs, settings.train.batch_size)
-            for row, value, one in zip(chunk, inputs, found, strict=True):
+            for row, value, one in zip(chunk, inputs, model.find(inputs), strict=True):
                 key = {"id": row.cells["id"]} if "id" in row.cells else {}
-                write({**key, **answers.show_input(value), **one})
+                write({**key, **dataset.show_input(value), **one})
+
+
+def _load(origin: str, settings: config.FinetuneConfig) -> _Model:
+    # Not above: whoever asks a server needs no TensorFlow.
+    from electra_tf import answers, task_builder
+    from electra_tf.tasks import catalog
+
+    model = catalog.load(origin)
+    task_builder.set_stated_rows(model, settings.model)
+    size = settings.train.batch_size
+    return _Model(
+        answers.columns(model),
+        lambda inputs: answers.find(model, inputs, size),
+        size * _BATCHES,
+    )
+
+
+def _connect(server: str, settings: config.FinetuneConfig) -> _Model:
+    if stated := sorted(settings.model.model_fields_set):
+        raise errors.UserError(
+            f"model.{stated[0]}: a server's rows are as they were exported; export the "
+            "model anew with this setting, or leave it out"
+        )
+    model = client.Model(server)
+    return _Model(model.columns, model.find, settings.train.batch_size)
 
 
 def _warn(message: str) -> None:
@@ -162,21 +187,6 @@ class _Columns:
     def _text(self, row: tables.Row, name: str) -> str:
         _check_column(row, self._name(name))
         return tables.get_text(row, self._name(name), or_blank=True)
-
-
-def _reader(model: Any, columns: _Columns) -> Callable[[tables.Row], Any]:
-    """Returns what turns a row into an example of this model."""
-    for kind, read in {
-        text_classifier.ElectraTextClassifier: columns.text_or_pair,
-        text_regressor.ElectraTextRegressor: columns.text_or_pair,
-        text_embedder.ElectraTextEmbedder: columns.text_or_pair,
-        token_classifier.ElectraTokenClassifier: columns.words,
-        question_answerer.ElectraQuestionAnswerer: columns.question,
-        multiple_choice.ElectraMultipleChoice: columns.choice,
-    }.items():
-        if isinstance(model, kind):
-            return read
-    return columns.text
 
 
 def _check_column(row: tables.Row, name: str) -> None:
@@ -332,7 +342,7 @@ _PARSERS: dict[str, Callable[[_Lines], Iterator[_Row]]] = {
 
 
 @contextlib.contextmanager
-def _writer(output: str | None) -> Iterator[Callable[[answers.Answer], None]]:
+def _writer(output: str | None) -> Iterator[Callable[[client.Answer], None]]:
     """Yields what writes an answer, so that it can be read at once."""
     with contextlib.ExitStack() as stack:
         if output is None:
@@ -347,7 +357,7 @@ def _writer(output: str | None) -> Iterator[Callable[[answers.Answer], None]]:
         as_table = output is not None and _ending(output) == ".tsv"
         has_header = False
 
-        def write(answer: answers.Answer) -> None:
+        def write(answer: client.Answer) -> None:
             nonlocal has_header
             if as_table:
                 if not has_header:
@@ -355,7 +365,7 @@ def _writer(output: str | None) -> Iterator[Callable[[answers.Answer], None]]:
                     has_header = True
                 line = "\t".join(map(_cell, answer.values()))
             else:
-                line = answers.to_json(answer)
+                line = files.to_json(answer)
             stream.write(line + "\n")
             stream.flush()
 

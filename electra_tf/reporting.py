@@ -19,7 +19,8 @@ import shutil
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, TextIO
 
@@ -446,3 +447,20 @@ def _explained(path: str) -> Iterator[None]:
             f"cannot write {path}: {error.strerror}; make room or give permission, "
             "then run the same command again"
         ) from None
+
+
+@contextlib.contextmanager
+def said_warnings(say: Callable[[str], None]) -> Iterator[None]:
+    """Says each warning in one line, once."""
+    seen = set[str]()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in seen:
+            seen.add(text)
+            say(f"warning: {text}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield

@@ -1,5 +1,4 @@
 import json
-import warnings
 
 import pytest
 
@@ -237,12 +236,3 @@ def test_submissions_are_of_splits_without_labels(tmp_path):
     for labels in (["0"], None):
         answers.write_submission("here", data, "test", make_split(["x"], labels), found)
     assert written == [("here", "test", ["1"])]
-
-
-def test_warnings_are_said_in_one_line_and_once():
-    said = []
-    with answers.said_warnings(said.append):
-        for _ in range(3):
-            warnings.warn("2 texts\nare long", stacklevel=1)
-        warnings.warn("another", stacklevel=1)
-    assert said == ["warning: 2 texts are long", "warning: another"]

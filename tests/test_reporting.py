@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -353,3 +354,12 @@ def test_long_rows_are_wrapped_between_words_of_any_width():
     widths = [sum(1 if char.isascii() else 2 for char in line) for line in body]
     assert max(widths) <= 30 + len("s")  # A piece stays with its word.
     assert all(first != "" for first, _ in itertools.pairwise(body))
+
+
+def test_warnings_are_said_in_one_line_and_once():
+    said = []
+    with reporting.said_warnings(said.append):
+        for _ in range(3):
+            warnings.warn("2 texts\nare long", stacklevel=1)
+        warnings.warn("another", stacklevel=1)
+    assert said == ["warning: 2 texts are long", "warning: another"]

@@ -16,7 +16,8 @@ import servers
 import tensorflow as tf
 import tensorflow_text
 
-from electra_tf import saved_model
+from electra_tf import answers, client, saved_model
+from electra_tf.datasets import dataset
 from electra_tf.tasks import (
     backbone,
     masked_lm,
@@ -332,6 +333,53 @@ def test_answers_and_their_rivals_are_those_of_python(name, made):
     assert found["truncated"][4] == (name == "joint")
 
 
+# What each model is asked by `predict`, here and by a server.
+ASKED = {
+    "text": ["the [MASK] sat on [MASK] .", "", LONG, "na\u00efve \u4e2d\u6587 the"],
+    "text_or_pair": TEXTS,
+    "words": [["the", "cat"], [], LONG.split(), ["a"]],
+    "question": [
+        dataset.Question("who ?", "the cat sat on the mat"),
+        dataset.Question("what ?", ""),
+    ],
+    "choice": [
+        dataset.Choice("the cat", ("sat", "ran under the tree", "flew")),
+        dataset.Choice("a dog", ("the", "sat")),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.filterwarnings("ignore:.*lost their end")
+def test_a_client_has_the_answers_of_python_by_grpc_and_by_rest(name, made):
+    model, served, _ = made(name)
+    examples = ASKED[answers.columns(model)]
+    want = answers.find(model, examples, 4)
+    with servers.serve({"model": served}) as addresses:
+        for where in addresses:
+            asked = client.Model(f"{where}/model")
+            assert asked.columns == answers.columns(model)
+            assert_alike(asked.find(examples), want)
+            if asked.columns == "text_or_pair":
+                assert_alike(asked.find(PAIRS), answers.find(model, PAIRS, 4))
+
+
+def assert_alike(found, want):
+    """Compares JSON values; numbers to 1e-5."""
+    assert type(found) is type(want)
+    if isinstance(want, dict):
+        assert list(found) == list(want)
+        found, want = list(found.values()), list(want.values())
+    if isinstance(want, list):
+        assert len(found) == len(want)
+        for one, other in zip(found, want, strict=True):
+            assert_alike(one, other)
+    elif isinstance(want, float):
+        np.testing.assert_allclose(found, want, **CLOSE)
+    else:
+        assert found == want
+
+
 # Rows made elsewhere.
 
 
@@ -488,7 +536,7 @@ def test_a_process_without_our_package_gets_the_same_answers(elsewhere, made):
     (line,) = [line for line in elsewhere.splitlines() if line.startswith("FOUND ")]
     _, answered = json.loads(line.removeprefix("FOUND "))
     assert answered.keys() == MODELS.keys()
-    for name, answers in answered.items():
+    for name, each in answered.items():
         served = made(name)[1]
         inputs = served.meta_graph.signature_def["serving_default"].inputs
         texts = ["the cat sat", "a dog"]
@@ -498,9 +546,9 @@ def test_a_process_without_our_package_gets_the_same_answers(elsewhere, made):
         }
         for key, want in served("serving_default", **feeds).items():
             if want.dtype == object:
-                assert answers[key] == decoded(want)
+                assert each[key] == decoded(want)
             else:
-                found = np.reshape(answers[key], want.shape)  # JSON has no empty axes.
+                found = np.reshape(each[key], want.shape)  # JSON has no empty axes.
                 np.testing.assert_allclose(found, want, **CLOSE)
 
 
@@ -681,6 +729,14 @@ def test_a_stock_server_answers_by_grpc(server):
         request.input.example_list.examples.append(example)
         (one,) = stub.Classify(request, 60).result.classifications
         assert [each.label for each in one.classes] == list(want["scores"])
+
+
+def test_a_stock_server_answers_our_client(server):
+    model, _, grpc_port, rest_port, _ = server
+    want = answers.find(model, ASKED["text_or_pair"], 4)
+    for where in (f"localhost:{grpc_port}", f"http://localhost:{rest_port}"):
+        asked = client.Model(f"{where}/sentiment")
+        assert_alike(asked.find(ASKED["text_or_pair"]), want)
 
 
 def test_a_stock_server_takes_up_the_next_version(server):

@@ -84,3 +84,14 @@ class Dataset:
             there = ", ".join(f"{key} ({s.source})" for key, s in self.splits.items())
             raise errors.UserError(f"{self.name} has no {name} split; it has {there}")
         return self.splits[name]
+
+
+def show_input(value: Any) -> dict[str, Any]:
+    """Returns an example's input as JSON values, by the names of its columns."""
+    if isinstance(value, Question | Choice):
+        return {**value._asdict()}
+    if isinstance(value, list):
+        return {"words": value}
+    if isinstance(value, tuple):
+        return {"text": value[0], "text_pair": value[1]}
+    return {"text": value}

@@ -20,6 +20,9 @@ from electra_tf import errors
 # Above this share of unusable rows a file is refused: it is another format.
 MAX_BAD_RATE = 0.01
 
+# Besides "\n", `str.splitlines` and some editors end lines at these; JSON does not.
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+
 # What the file of a split is called, but for its ending.
 STEMS: dict[str, tuple[str, ...]] = {
     "train": ("train",),
@@ -192,3 +195,9 @@ class BadRows:
             return 0, ""
         named = "; ".join(self._reasons[:3]) + ("; ..." if num_bad > 3 else "")
         return num_bad, f"{self._path}: {num_bad} of {total} rows skipped: {named}"
+
+
+def to_json(value: Any) -> str:
+    """Returns JSON of one line, whatever a reader takes for the end of one."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
