@@ -14,7 +14,7 @@ the whole run                  initialization, report_page, workdir, pretraining
 files -> examples; metrics     metrics, datasets/dataset, datasets/files,
                                datasets/tables, datasets/glue, datasets/squad,
                                datasets/conll, datasets/tabular, datasets/registry
-served models                  saved_model
+served models                  stored_weights, saved_model
 presets -> tasks               tasks/backbone, tasks/tokenizer, keras_hub_presets,
                                tasks/inputs, tasks/preprocessor, tasks/graph,
                                tasks/graph_spans, tasks/heads,
@@ -25,7 +25,7 @@ presets -> tasks               tasks/backbone, tasks/tokenizer, keras_hub_preset
                                tasks/catalog, converter
 tasks -> fine-tuned models     answers, task_data, task_builder, task_trainer, trials,
                                evaluator, client, predictor, finetune_page,
-                               finetuner, exporter
+                               finetuner, portable, exporter
 commands                       cli, then build_data, pretrain, report, convert,
                                finetune, evaluate, predict, export
 

@@ -473,6 +473,33 @@ class FinetuneConfig(Settings):
     run: FinetuneRunConfig = FinetuneRunConfig()
 
 
+class ExportOutputConfig(Settings):
+    """What an export writes."""
+
+    format: Literal["saved_model", "tflite", "onnx"] = Field(
+        "saved_model",
+        description="saved_model takes text, for TensorFlow Serving; the others ids. "
+        "onnx needs tf2onnx.",
+    )
+    weights: Literal["float32", "float16", "bfloat16", "int8"] = Field(
+        "float32",
+        description="In the files; a SavedModel unpacks them on loading. int8 has a "
+        "scale a row or column. tflite has no bfloat16, onnx float32 alone.",
+    )
+    fixed_length: bool = Field(
+        False,
+        description="Rows are model.sequence_length long always: static shapes, for "
+        "accelerators.",
+    )
+
+
+class ExportConfig(Settings):
+    """All settings of `python -m electra_tf.export`."""
+
+    model: FinetuneModelConfig = FinetuneModelConfig()
+    export: ExportOutputConfig = ExportOutputConfig()
+
+
 class BuildDataConfig(Settings):
     """All settings of `python -m electra_tf.build_data`."""
 

@@ -1,7 +1,9 @@
-"""Exports a model for TensorFlow Serving: text in, answers out.
+r"""Exports a model for TensorFlow Serving: text in, answers out.
 
 python -m electra_tf.export --preset=runs/sst-2 --output=models/sentiment
 python -m electra_tf.export --preset=runs/small --network=generator --output=models/fill
+python -m electra_tf.export --preset=runs/sst-2 --output=models/lite \
+    --set export.format=tflite
 """
 
 from absl import flags
@@ -32,7 +34,7 @@ flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
 
 def main() -> None:
     """Exports, and says how to serve what was written."""
-    settings = cli.load(config.FinetuneConfig)
+    settings = cli.load(config.ExportConfig)
     preset = cli.require("preset", "name the model")
     output = cli.require("output", "name the folder to write")
     if not all(size.isdecimal() for size in BATCH_SIZES.value):

@@ -7,7 +7,7 @@ Out:  base/<version>/, and what to do with it, said.
 import os
 from collections.abc import Callable, Sequence
 
-from electra_tf import config, errors, saved_model, task_builder
+from electra_tf import config, errors, portable, saved_model, task_builder
 from electra_tf.tasks import catalog, task, text_embedder
 
 # What a network becomes; the encoder alone gives vectors.
@@ -20,7 +20,7 @@ NETWORKS: dict[str, type[task.ElectraTask]] = {
 def export(
     origin: str,
     base: str,
-    settings: config.FinetuneConfig,
+    settings: config.ExportConfig,
     *,
     network: str | None = None,
     version: int | None = None,
@@ -32,7 +32,8 @@ def export(
     Args:
         origin: what `catalog.load` takes.
         base: folder of all versions; its name is the model's.
-        settings: how texts become rows, where they say other than the preset.
+        settings: what to write; and how texts become rows, where they say other than
+            the preset.
         network: a key of NETWORKS; None = the model with its head, as it was saved.
         version: None = one more than the highest there.
         batch_sizes: see `saved_model.export`.
@@ -52,6 +53,26 @@ def export(
         )
     task_builder.set_stated_rows(model, settings.model)
     name = os.path.basename(os.path.normpath(origin))
-    found = model.export_for_serving(base, version, batch_sizes, origin=name)
+    out = settings.export
+    if out.format != "saved_model":
+        folder = portable.export(
+            model,
+            base,
+            out.format,
+            weights=out.weights,
+            fixed_length=out.fixed_length,
+            version=version,
+            about=model.described(name),
+        )
+        say(f"wrote {folder}: {portable.FILES[out.format]}, {type(model).__name__}")
+        return
+    found = model.export_for_serving(
+        base,
+        version,
+        batch_sizes,
+        name,
+        weights=out.weights,
+        fixed_length=out.fixed_length,
+    )
     say(f"wrote {found.folder}: {type(model).__name__}")
     say(f"serve it: {found.command}")

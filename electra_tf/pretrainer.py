@@ -169,7 +169,10 @@ class Pretrainer(keras.Model):
         zeros = [tf.zeros_like(v.value) for v in self.trainable_variables]
         start = (zeros, self._zero_measures())
         _, (gradients, sums) = tf.while_loop(
-            lambda index, total: index < parts, add, [tf.constant(0), start]
+            lambda index, total: index < parts,
+            add,
+            [tf.constant(0), start],
+            parallel_iterations=1,  # Or micro-batches overlap and save no memory.
         )
         return gradients, sums
 

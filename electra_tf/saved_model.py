@@ -23,7 +23,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 import electra_tf
-from electra_tf import errors
+from electra_tf import errors, stored_weights
 
 DEFAULT = "serving_default"  # the signature of a request that names none
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # inputs; a batch is filled up to one of these
@@ -31,6 +31,7 @@ BATCH_WAIT = 1000  # microseconds that an input waits for others
 MAX_BATCHES = 1000  # that wait; more are turned away
 
 BATCHING, MODELS = "batching.config", "models.config"
+PROTO = "saved_model.pb"
 ABOUT = "model.json"  # in assets.extra, as the next
 WARMUP = "tf_serving_warmup_requests"  # the server's name for it
 
@@ -51,6 +52,8 @@ class Signature(NamedTuple):
     inputs: dict[str, tf.TensorSpec]
     example: dict[str, Any]  # of one input, to warm up with; a tf.train.Example's text
     api: str = "predict"  # or "classify", "regress": the server's own, of tf.Examples
+    # The same without a loop over rows, for formats that have none.
+    whole: Callable[..., Tensors] | None = None
 
 
 class Exported(NamedTuple):
@@ -63,9 +66,10 @@ class Exported(NamedTuple):
 def export(
     base: str,
     signatures: Mapping[str, Signature],
-    variables: Sequence[tf.Variable],
+    tracked: Sequence[Any],
     about: Mapping[str, Any],
     *,
+    tracing: stored_weights.Tracing = contextlib.nullcontext,
     version: int | None = None,
     batch_sizes: Sequence[int] = BATCH_SIZES,
 ) -> Exported:
@@ -74,8 +78,9 @@ def export(
     Args:
         base: folder of all versions; its name is the model's.
         signatures: by name; DEFAULT among them.
-        variables: all that the signatures use.
+        tracked: all variables and resources that the signatures use.
         about: JSON values that describe the model.
+        tracing: see `stored_weights.Stored`.
         version: None = one more than the highest.
         batch_sizes: to which the server fills batches up, ascending.
 
@@ -85,11 +90,12 @@ def export(
     """
     base = os.path.normpath(base)
     _check_batch_sizes(batch_sizes)
-    with _new_version(base, version) as (building, folder):
-        traced = {one.function: _trace(one) for one in signatures.values()}
+    with new_version(base, version, PROTO) as (building, folder):
+        with tracing():
+            traced = {one.function: _trace(one) for one in signatures.values()}
         functions = {name: traced[one.function] for name, one in signatures.items()}
         module = tf.Module()
-        module.weights = list(variables)
+        module.weights = list(tracked)
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, building, functions, options)
         extra = os.path.join(building, "assets.extra")
@@ -98,13 +104,13 @@ def export(
             **about,
             "signatures": {
                 name: {
-                    "inputs": _describe(one.inputs),
-                    "outputs": _describe(functions[name].structured_outputs),
+                    "inputs": describe(one.inputs),
+                    "outputs": describe(functions[name].structured_outputs),
                 }
                 for name, one in signatures.items()
             },
             "batch_sizes": list(batch_sizes),
-            "versions": _versions(),
+            "versions": package_versions(),
         }
         _write(os.path.join(extra, ABOUT), json.dumps(described, indent=2) + "\n")
         name = os.path.basename(base)
@@ -168,10 +174,19 @@ def versions(base: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def _new_version(base: str, version: int | None) -> Iterator[tuple[str, str]]:
-    """Yields a folder to write to, and the folder that it becomes in the end."""
+def new_version(base: str, version: int | None, file: str) -> Iterator[tuple[str, str]]:
+    """Yields a folder to make and write to, and the folder that it becomes in the end.
+
+    Args:
+        base: folder of all versions.
+        version: None = one more than the highest.
+        file: that each version has.
+
+    Raises:
+        UserError: see `export`.
+    """
     try:
-        _refuse_foreign(base)
+        _refuse_foreign(base, file)
         there = versions(base)
         if version is None:
             version = max(there, default=0) + 1
@@ -201,17 +216,17 @@ def _new_version(base: str, version: int | None) -> Iterator[tuple[str, str]]:
         ) from None
 
 
-def _refuse_foreign(base: str) -> None:
+def _refuse_foreign(base: str, file: str) -> None:
     """Refuses a folder that holds what is neither a version nor beside them."""
     if os.path.lexists(base) and not os.path.isdir(base):
         raise errors.UserError(f"{base} is a file; name a folder")
     for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
         is_ours = name in (BATCHING, MODELS) or name.endswith(".building")
-        is_model = os.path.isfile(os.path.join(base, name, "saved_model.pb"))
+        is_model = os.path.isfile(os.path.join(base, name, file))
         if not is_ours and not (_is_version(name) and is_model):
             raise errors.UserError(
-                f"{base} holds {name}, which is no version of a served model; name "
-                "another folder"
+                f"{base} holds {name}, which is no version of a served model with a "
+                f"{file}; name another folder"
             )
 
 
@@ -234,14 +249,15 @@ def _trace(one: Signature) -> Any:
     return tf.function(one.function, autograph=False).get_concrete_function(**specs)
 
 
-def _describe(tensors: Mapping[str, Any]) -> dict[str, str]:
+def describe(tensors: Mapping[str, Any]) -> dict[str, str]:
     """Returns dtypes and shapes, as in "float32 [None, 3]"; None is any size."""
     return {
         name: f"{one.dtype.name} {one.shape.as_list()}" for name, one in tensors.items()
     }
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Returns what a model was made with."""
     packages = "tensorflow tensorflow-text keras keras-hub".split()
     return {
         "electra_tf": electra_tf.__version__,

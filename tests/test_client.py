@@ -35,7 +35,11 @@ def served(tiny_tuned, tmp_path_factory):
     """A server with the classifier of tiny_tuned and two other models."""
     base = tmp_path_factory.mktemp("served") / "cats"
     exporter.export(
-        str(tiny_tuned[0]), str(base), SETTINGS, batch_sizes=[1], say=lambda _: None
+        str(tiny_tuned[0]),
+        str(base),
+        config.ExportConfig(),
+        batch_sizes=[1],
+        say=lambda _: None,
     )
     models = {
         "cats": servers.Served(str(base / "1")),

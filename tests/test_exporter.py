@@ -18,7 +18,7 @@ from electra_tf import (
 )
 from electra_tf.tasks import masked_lm, replaced_token_detector, task, text_embedder
 
-SETTINGS = config.FinetuneConfig()
+SETTINGS = config.ExportConfig()
 
 
 def export(origin, base, settings=SETTINGS, **kwargs):
@@ -67,7 +67,7 @@ def test_the_other_networks_of_pretraining_are_their_tasks(
 def test_a_fine_tuned_model_is_served_as_it_was_saved_or_with_other_rows(
     tiny_tuned, tmp_path
 ):
-    settings = config.FinetuneConfig(model={"sequence_length": 8})
+    settings = config.ExportConfig(model={"sequence_length": 8})
     for number, (stated, length) in enumerate([(SETTINGS, 13), (settings, 8)], 1):
         export(tiny_tuned[0], tmp_path / "cats", stated, batch_sizes=[1])
         folder = tmp_path / "cats" / str(number)

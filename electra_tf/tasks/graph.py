@@ -197,7 +197,9 @@ def _laid_out(
     """
     widths = at + counts + 1
     longest = tf.reduce_max(tf.concat([widths, [1]], 0))  # There may be no rows.
-    place = tf.range(tf.minimum(inputs.round_up(longest), frame.length))[None]
+    width = tf.minimum(inputs.round_up(longest), frame.length)
+    place = tf.range(tf.constant(frame.length, tf.int64) if frame.is_fixed else width)
+    place = place[None]
     cls = tf.size(values, tf.int64)
     sep, pad = cls + 1, cls + 2
     at, end = at[:, None], (at + counts)[:, None]
@@ -244,13 +246,18 @@ def run(
     return tf.nest.pack_sequence_as(shapes, [array.concat() for array in arrays])
 
 
-def run_alike(function: Any, rows: dict[str, tf.Tensor]) -> tf.Tensor:
+def run_alike(
+    function: Any, rows: dict[str, tf.Tensor], is_fixed: bool = False
+) -> tf.Tensor:
     """Does as `run`, rows of like length together, so that little padding is read.
 
     Args:
         function: as of `run`; its output is a tensor that has no length axis.
         rows: as of `run`.
+        is_fixed: whether all are to stay as long as they are.
     """
+    if is_fixed:
+        return run(function, rows)
     lengths = tf.reduce_sum(rows["padding_mask"], axis=1)
     order = tf.argsort(lengths)
 
@@ -403,12 +410,18 @@ def of_token_ids(
         rows = rows_of_ids(token_ids, segment_ids, frame)
         return answer(run(model.forward(), rows))
 
+    def whole(token_ids: tf.Tensor, segment_ids: tf.Tensor) -> saved_model.Tensors:
+        return answer(model.forward()(rows_of_ids(token_ids, segment_ids, frame)))
+
     ids = [frame.cls_id, frame.sep_id]
-    spec = tf.TensorSpec([None, None], tf.int32)
+    if frame.is_fixed:
+        ids += [0] * (frame.length - len(ids))
+    spec = tf.TensorSpec([None, len(ids) if frame.is_fixed else None], tf.int32)
     return saved_model.Signature(
         function,
         {"token_ids": spec, "segment_ids": spec},
-        {"token_ids": ids, "segment_ids": [0, 0]},
+        {"token_ids": ids, "segment_ids": [0] * len(ids)},
+        whole=whole,
     )
 
 
@@ -426,7 +439,7 @@ def of_texts(
     """
 
     def ask(rows: Rows) -> saved_model.Tensors:
-        outputs = run_alike(model.forward(), rows.fields())
+        outputs = run_alike(model.forward(), rows.fields(), before.frame.is_fixed)
         outputs = mean_over_windows(outputs, rows)
         return {**answer(outputs), "truncated": rows.truncated}
 
@@ -464,7 +477,7 @@ def of_examples(
         is_pair = found["text_pair"].row_lengths() > 0
         second = found["text_pair"].to_tensor("", shape=[None, 1])[:, 0]
         rows = before.rows(found["text"], second, is_pair)
-        outputs = run_alike(model.forward(), rows.fields())
+        outputs = run_alike(model.forward(), rows.fields(), before.frame.is_fixed)
         return answer(mean_over_windows(outputs, rows))
 
     return saved_model.Signature(function, {"inputs": STRINGS}, {"text": EXAMPLE}, api)

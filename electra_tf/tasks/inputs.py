@@ -47,6 +47,7 @@ class Frame(NamedTuple):
     cls_id: int
     sep_id: int
     length: int  # of a row, at most
+    is_fixed: bool = False  # Rows are padded to that length always, in a graph.
 
 
 def frame_texts(

@@ -210,7 +210,7 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
             logits = tf.tensor_scatter_nd_update(
                 tf.fill(shape, NO_CHOICE),
                 places,
-                graph.run_alike(self.forward(), rows.fields()),
+                graph.run_alike(self.forward(), rows.fields(), before.frame.is_fixed),
             )
             scores = tf.where(is_choice, tf.nn.softmax(logits), 0.0)
             best = tf.argmax(logits, axis=-1, output_type=tf.int32)

@@ -39,6 +39,8 @@ class ElectraTextPreprocessor(keras_hub.models.TextClassifierPreprocessor):
         stride: tokens from one window to the next; None = half a window.
     """
 
+    # Whether rows are padded to that length always, in the graph of an export.
+    fixed_length = False
     tokenizer_cls = tokenizers.ElectraTokenizer
     backbone_cls = backbones.ElectraBackbone
 
@@ -98,7 +100,10 @@ class ElectraTextPreprocessor(keras_hub.models.TextClassifierPreprocessor):
         """What stands around the words of a row."""
         words = self.tokenizer
         return inputs.Frame(
-            words.cls_token_id, words.sep_token_id, self.sequence_length
+            words.cls_token_id,
+            words.sep_token_id,
+            self.sequence_length,
+            self.fixed_length,
         )
 
     def get_config(self) -> dict[str, Any]:

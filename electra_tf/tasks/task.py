@@ -28,6 +28,7 @@ from electra_tf import (
     preset,
     pretrained,
     saved_model,
+    stored_weights,
 )
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import inputs, preprocessor
@@ -308,6 +309,9 @@ class ElectraTask(_OtherHalf):
         version: int | None = None,
         batch_sizes: Sequence[int] = saved_model.BATCH_SIZES,
         origin: str | None = None,
+        *,
+        weights: str = "float32",
+        fixed_length: bool = False,
     ) -> saved_model.Exported:
         """Writes a version of the model for TensorFlow Serving: text in, answers out.
 
@@ -316,10 +320,40 @@ class ElectraTask(_OtherHalf):
             version: None = one more than the highest there.
             batch_sizes: see `saved_model.export`.
             origin: what it was made of, for those who find it.
+            weights: how they are stored: see `stored_weights.store`.
+            fixed_length: whether rows are the longest always, for accelerators that
+                compile for each shape.
 
         Raises:
-            UserError: see `saved_model.export`; there is no preprocessor, or its rows
-                are too short.
+            UserError: see `saved_model.export` and `described`.
+        """
+        about = self.described(origin)
+        stored = stored_weights.store(self.weights, weights)
+        self.preprocessor.fixed_length = fixed_length
+        # What was traced reads other variables.
+        self._traced: tuple[Any, Any] = (None, None)
+        try:
+            return saved_model.export(
+                os.fspath(path),
+                self.signatures(),
+                stored.tracked,
+                {**about, "weights": weights, "fixed_length": fixed_length},
+                tracing=stored.tracing,
+                version=version,
+                batch_sizes=batch_sizes,
+            )
+        finally:
+            self.preprocessor.fixed_length = False
+            self._traced = (None, None)
+
+    def described(self, origin: str | None) -> dict[str, Any]:
+        """Returns what an export says of the model, JSON values.
+
+        Args:
+            origin: what it was made of.
+
+        Raises:
+            UserError: there is no preprocessor, or its rows are too short.
         """
         before = self.preprocessor
         if before is None:
@@ -329,7 +363,7 @@ class ElectraTask(_OtherHalf):
             )
         self.check_length()
         inputs.frame_texts([], [], before.frame)  # Refuses what has no room for pairs.
-        about = {
+        return {
             "task": type(self).__name__,
             "origin": origin,
             "labels": self.class_labels(),
@@ -337,14 +371,6 @@ class ElectraTask(_OtherHalf):
             "tokenizer": before.tokenizer.tokenizer_config.model_dump(),
             "encoder": self.backbone.model_config.model_dump(),
         }
-        return saved_model.export(
-            os.fspath(path),
-            self.signatures(),
-            [variable.value for variable in self.weights],
-            about,
-            version=version,
-            batch_sizes=batch_sizes,
-        )
 
     # Training.
 
