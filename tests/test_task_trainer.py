@@ -119,7 +119,7 @@ def test_tags_and_choices_are_trained_too(tiny_backbone, tiny_preprocessor):
     trainer = task_trainer.Trainer(
         models,
         examples,
-        config.FinetuneTrainConfig(batch_size=4, learning_rate=1e-2),
+        config.FinetuneTrainConfig(batch_size=4, learning_rate=3e-3),
         mixing_power=1.0,
         epochs=10,
         seed=3,
