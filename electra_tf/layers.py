@@ -50,6 +50,30 @@ def dropout_seed(seed: tf.Tensor) -> Iterator[None]:
         _chance.seed, _chance.draws = before
 
 
+class _Tracing(threading.local):
+    """Whether blocks are copied into the graph being traced, one a thread."""
+
+    inline: bool = False
+
+
+_tracing = _Tracing()
+
+
+@contextlib.contextmanager
+def inlined_blocks() -> Iterator[None]:
+    """Copies each block into the graph, for runtimes that cannot call functions."""
+    before, _tracing.inline = _tracing.inline, True
+    try:
+        yield
+    finally:
+        _tracing.inline = before
+
+
+def are_blocks_inlined() -> bool:
+    """Tells whether this is inside `inlined_blocks`."""
+    return _tracing.inline
+
+
 class Dropout(keras.layers.Layer):
     """Zeroes a share of the units and scales up the rest, in training.
 
@@ -353,7 +377,7 @@ class EncoderBlock(keras.layers.Layer):
             (tf.convert_to_tensor(norm.gamma), tf.convert_to_tensor(norm.beta))
             for norm in (self.attention_norm, self.output_norm)
         ]
-        if any(layer.quantization_mode for layer in kernels):
+        if _tracing.inline or any(layer.quantization_mode for layer in kernels):
             return _block(self._config, kernels, norms, x, bias, seeds)
         weights = [
             (tf.convert_to_tensor(layer.kernel), tf.convert_to_tensor(layer.bias))

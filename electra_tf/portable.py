@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from electra_tf import errors, saved_model, tokenizer
+from electra_tf import errors, layers, saved_model, tokenizer
 
 FILES = {"tflite": "model.tflite", "onnx": "model.onnx"}
 
@@ -74,9 +74,9 @@ def export(
     with saved_model.new_version(base, version, FILES[format]) as (building, folder):
         os.makedirs(building)
         write = _write_tflite if format == "tflite" else _write_onnx
-        described = write(
-            model, network, specs, os.path.join(building, FILES[format]), weights
-        )
+        file = os.path.join(building, FILES[format])
+        with layers.inlined_blocks():
+            described = write(model, network, specs, file, weights)
         vocab = model.preprocessor.tokenizer.get_vocabulary()
         tokenizer.write_vocab(os.path.join(building, "vocab.txt"), vocab)
         text = json.dumps({**about, "weights": weights, **described}, indent=2)

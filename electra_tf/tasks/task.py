@@ -24,6 +24,7 @@ from electra_tf import (
     config,
     errors,
     keras_hub_presets,
+    layers,
     optimizer,
     preset,
     pretrained,
@@ -666,7 +667,8 @@ class ElectraTask(_OtherHalf):
 
         It takes the model's inputs by name, int32, and drops nothing.
         """
-        key = tuple(id(variable) for variable in self.weights)
+        weights = tuple(id(variable) for variable in self.weights)
+        key = layers.are_blocks_inlined(), weights
         if getattr(self, "_traced", (None, None))[0] != key:
             signature = {
                 name: tf.TensorSpec(field.shape, tf.int32)
