@@ -34,6 +34,7 @@ from electra_tf import (
     distribution,
     errors,
     input_pipeline,
+    layers,
     masking,
     models,
     pretrainer,
@@ -52,6 +53,8 @@ def main(arguments: argparse.Namespace) -> None:
         source = input_pipeline.open_source(settings.data)
         model = settings.model.model_copy(update={"vocab_size": source.vocab.size})
         settings = settings.model_copy(update={"model": model})
+    if settings.train.recompute and arguments.output:
+        sys.exit("train.recompute=true: an exported step cannot; drop the setting")
     distribution.set_precision(settings.train.precision)
     learner = pretrainer.build(settings)
     if arguments.state:
@@ -107,7 +110,8 @@ def write_step(
         batch = {name: batch[name] for name in ROW_FIELDS}
         batch["seed"] = tf.zeros([2], tf.int32)
     compiled = tf.function(step, jit_compile=True, autograph=False)
-    traced = compiled.get_concrete_function(batch)
+    with layers.inlined_blocks():  # JAX takes modules of one function.
+        traced = compiled.get_concrete_function(batch)
     hlo = compiled.experimental_get_compiler_ir(batch)(stage="hlo_serialized")
     (output / "step.hlo.gz").write_bytes(gzip.compress(hlo))
     variables = state_of(learner)
