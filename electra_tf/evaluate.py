@@ -26,8 +26,9 @@ def main() -> None:
     data = cli.require("data", "name the folder of the data")
 
     # Not above: --help and --print_config need no TensorFlow.
-    from electra_tf import evaluator
+    from electra_tf import distribution, evaluator
 
+    distribution.share_cores()
     evaluator.evaluate(preset, task, data, SPLIT.value, settings, OUTPUT.value)
 
 

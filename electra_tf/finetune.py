@@ -32,8 +32,9 @@ def main() -> None:
     workdir = cli.require("workdir", "name the folder that this run writes")
 
     # Not above: --help and --print_config need no TensorFlow.
-    from electra_tf import finetuner
+    from electra_tf import distribution, finetuner
 
+    distribution.share_cores()
     finetuner.run(settings, preset, TASK.value, DATA.value, workdir)
 
 

@@ -9,6 +9,7 @@ H heads, K = D / H. As in the 2020 code: post-LayerNorm BERT, exact GELU.
 
 import contextlib
 import functools
+import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -51,9 +52,10 @@ def dropout_seed(seed: tf.Tensor) -> Iterator[None]:
 
 
 class _Tracing(threading.local):
-    """Whether blocks are copied into the graph being traced, one a thread."""
+    """How blocks come into the graph being traced, one a thread."""
 
     inline: bool = False
+    parts: int = 1
 
 
 _tracing = _Tracing()
@@ -72,6 +74,20 @@ def inlined_blocks() -> Iterator[None]:
 def are_blocks_inlined() -> bool:
     """Tells whether this is inside `inlined_blocks`."""
     return _tracing.inline
+
+
+@contextlib.contextmanager
+def split_rows(parts: int = 2) -> Iterator[None]:
+    """Has blocks compute parts of each row side by side, where nothing is dropped.
+
+    All tokens are attended to; what is done with a token needs no other one. So a
+    single text has work for several cores, and no operation is shared out (D25).
+    """
+    before, _tracing.parts = _tracing.parts, parts
+    try:
+        yield
+    finally:
+        _tracing.parts = before
 
 
 class Dropout(keras.layers.Layer):
@@ -379,11 +395,12 @@ class EncoderBlock(keras.layers.Layer):
         ]
         if _tracing.inline or any(layer.quantization_mode for layer in kernels):
             return _block(self._config, kernels, norms, x, bias, seeds)
+        parts = 1 if training else _tracing.parts
         weights = [
             (tf.convert_to_tensor(layer.kernel), tf.convert_to_tensor(layer.bias))
             for layer in kernels
         ]
-        block = _shared_block(self._config)
+        block = _shared_block(self._config, parts)
         if self.recompute and training:
             return _recomputed(block, weights, norms, x, bias, seeds)
         return block(weights, norms, x, bias, seeds)
@@ -396,7 +413,7 @@ class EncoderBlock(keras.layers.Layer):
 
 
 @functools.cache
-def _shared_block(model: config.ModelConfig) -> Callable[..., tf.Tensor]:
+def _shared_block(model: config.ModelConfig, parts: int) -> Callable[..., tf.Tensor]:
     """Returns one graph for all blocks of an architecture, their weights its inputs.
 
     A graph is traced for each new kind of inputs, not for each block; and as it is
@@ -411,7 +428,7 @@ def _shared_block(model: config.ModelConfig) -> Callable[..., tf.Tensor]:
         seeds: list[tf.Tensor | None],
     ) -> tf.Tensor:
         dense = [functools.partial(_dense, *pair) for pair in weights]
-        return _block(model, dense, norms, x, bias, seeds)
+        return _block(model, dense, norms, x, bias, seeds, parts)
 
     shared: Callable[..., tf.Tensor] = tf.function(
         block, autograph=False, experimental_attributes={"_noinline": True}
@@ -464,6 +481,7 @@ def _block(
     x: tf.Tensor,
     bias: tf.Tensor,
     seeds: Sequence[tf.Tensor | None],
+    parts: int = 1,
 ) -> tf.Tensor:
     """Attends and feeds forward.
 
@@ -475,6 +493,7 @@ def _block(
         x: [B, L, D].
         bias: [B, 1, L, L], goes onto the scores.
         seeds: of dropout on attention's shares, after attention, after feed-forward.
+        parts: see `split_rows`; more than one needs seeds that are None.
 
     Returns:
         [B, L, D].
@@ -483,26 +502,44 @@ def _block(
     size, heads = model.hidden_size, model.num_heads
     batch, length, _ = _shape(x)
 
-    def split(projected: tf.Tensor) -> tf.Tensor:
-        by_head = tf.reshape(projected, [batch, length, heads, size // heads])
-        return tf.transpose(by_head, [0, 2, 1, 3])  # [B, H, L, K]
+    def split(projected: tf.Tensor, tokens: Any) -> tf.Tensor:
+        by_head = tf.reshape(projected, [batch, tokens, heads, size // heads])
+        return tf.transpose(by_head, [0, 2, 1, 3])  # [B, H, tokens, K]
 
     def finish(x: tf.Tensor, more: tf.Tensor, seed: Any, norm: Any) -> tf.Tensor:
         gamma, beta = norm
         x += _drop(more, model.hidden_dropout_rate, seed)
         return _layer_norm(x, gamma, beta, model.layer_norm_epsilon)
 
-    flat = tf.reshape(x, [-1, size])  # [B * L, D]
-    # Scaling the query touches D numbers a token, scaling the scores H * L.
-    queries = split(query(flat) * (1.0 / math.sqrt(size // heads)))
-    scores = tf.matmul(queries, split(key(flat)), transpose_b=True) + bias
-    shares = _drop(tf.nn.softmax(scores), model.attention_dropout_rate, seeds[0])
-    context = tf.matmul(shares, split(value(flat)))  # [B, H, L, K]
-    context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, size])
-    flat = finish(flat, attention_output(context), seeds[1], norms[0])
-    wide = activation(model.activation)(intermediate(flat))  # [B * L, F]
-    flat = finish(flat, output(wide), seeds[2], norms[1])
-    return tf.reshape(flat, [batch, length, size])
+    def attend(flat: tf.Tensor, tokens: Any, bias: tf.Tensor) -> tf.Tensor:
+        # Scaling the query touches D numbers a token, scaling the scores H * L.
+        queries = split(query(flat) * (1.0 / math.sqrt(size // heads)), tokens)
+        scores = tf.matmul(queries, keys, transpose_b=True) + bias
+        shares = _drop(tf.nn.softmax(scores), model.attention_dropout_rate, seeds[0])
+        context = tf.matmul(shares, values)  # [B, H, tokens, K]
+        context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, size])
+        flat = finish(flat, attention_output(context), seeds[1], norms[0])
+        wide = activation(model.activation)(intermediate(flat))  # [B * tokens, F]
+        flat = finish(flat, output(wide), seeds[2], norms[1])
+        return tf.reshape(flat, [batch, tokens, size])
+
+    pieces, biases, tokens = [x], [bias], [length]
+    if parts > 1:
+        cuts = [length * index // parts for index in range(parts + 1)]
+        spans = list(itertools.pairwise(cuts))
+        pieces = [x[:, low:high] for low, high in spans]
+        biases = [bias[:, :, low:high] for low, high in spans]
+        tokens = [high - low for low, high in spans]
+    flats = [tf.reshape(piece, [-1, size]) for piece in pieces]  # [B * tokens, D]
+    of_all = list(zip(flats, tokens, strict=True))
+    keys = _joined([split(key(flat), count) for flat, count in of_all], 2)
+    values = _joined([split(value(flat), count) for flat, count in of_all], 2)
+    found = [attend(*one) for one in zip(flats, tokens, biases, strict=True)]
+    return _joined(found, 1)
+
+
+def _joined(parts: list[tf.Tensor], axis: int) -> tf.Tensor:
+    return tf.concat(parts, axis) if len(parts) > 1 else parts[0]
 
 
 class MaskedTokenHead(keras.layers.Layer):

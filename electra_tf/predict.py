@@ -42,8 +42,9 @@ def main() -> None:
         preset = cli.require("preset", "name the model, or a --server that has it")
 
     # Not above: --help and --print_config need no TensorFlow.
-    from electra_tf import predictor
+    from electra_tf import distribution, predictor
 
+    distribution.share_cores()
     predictor.predict(
         preset,
         settings,

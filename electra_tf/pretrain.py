@@ -19,8 +19,10 @@ def main() -> None:
     workdir = cli.require("workdir", "name the folder that this run writes")
 
     # Not above: --help and --print_config need no TensorFlow.
-    from electra_tf import pretraining
+    from electra_tf import distribution, pretraining
 
+    if not TPU.value:
+        distribution.share_cores()
     pretraining.run(settings, workdir, TPU.value)
 
 

@@ -32,6 +32,7 @@ class Pretrainer(keras.Model):
         train: config.TrainConfig,
         *,
         compile_step: bool = False,
+        streams: int = 1,
     ) -> None:
         """Makes the optimizer and its slots.
 
@@ -39,10 +40,13 @@ class Pretrainer(keras.Model):
             objective: owns the networks (`objectives.build`).
             train: the settings of section `train`.
             compile_step: compile forward and backward pass with XLA.
+            streams: parts of each micro-batch that are computed side by side, where
+                they divide its rows (`distribution.share_cores`).
         """
         super().__init__(name="pretrainer")
         self.objective = objective
         self.train_config = train
+        self._streams = 1 if compile_step else streams
         for name, network in objective.networks.items():
             setattr(self, name, network)
             if train.recompute:
@@ -109,8 +113,13 @@ class Pretrainer(keras.Model):
 
     def measure(self, batch: objectives.Batch) -> objectives.Sums:
         """Returns the sums of a batch over all replicas, without dropout or update."""
-        sums = self._sums(batch, self.objective.counts(batch), training=False)[1]
-        return self._reduce(sums)
+        streams = self._streams_of(batch)
+        parts = []
+        for index in range(streams):
+            rows = _part(batch, index, streams)
+            counts = self.objective.counts(rows)
+            parts.append(self._sums(rows, counts, training=False)[1])
+        return self._reduce(tf.nest.map_structure(lambda *some: tf.add_n(some), *parts))
 
     def train_step(self, batch: objectives.Batch) -> dict[str, tf.Tensor]:
         """Makes one update, for `fit`."""
@@ -154,12 +163,14 @@ class Pretrainer(keras.Model):
         self, batch: objectives.Batch, counts: objectives.Sums, seed: tf.Tensor
     ) -> tuple[list[tf.Tensor], objectives.Sums]:
         """Adds up gradients and sums over the micro-batches of this replica."""
-        parts = self.train_config.accumulation_steps
+        micro_batches = self.train_config.accumulation_steps
+        streams = self._streams_of(batch, micro_batches)
+        parts = micro_batches * streams
         if parts == 1:
             return self._micro_gradients(batch, counts, seed)
 
         def micro(index: tf.Tensor) -> tuple[list[tf.Tensor], objectives.Sums]:
-            rows = {name: _slice(value, index, parts) for name, value in batch.items()}
+            rows = _part(batch, index, parts)
             fold = tf.random.experimental.stateless_fold_in(seed, index)
             return self._micro_gradients(rows, counts, fold)
 
@@ -172,9 +183,15 @@ class Pretrainer(keras.Model):
             lambda index, total: index < parts,
             add,
             [tf.constant(0), start],
-            parallel_iterations=1,  # Or micro-batches overlap and save no memory.
+            parallel_iterations=streams,  # More would overlap, and save no memory.
         )
         return gradients, sums
+
+    def _streams_of(self, batch: objectives.Batch, micro_batches: int = 1) -> int:
+        """Returns the parts to compute side by side; they must divide the rows."""
+        rows = batch["example_ids"].shape[0]
+        wanted = micro_batches * self._streams
+        return self._streams if rows is not None and rows % wanted == 0 else 1
 
     def _micro_gradients(
         self, batch: objectives.Batch, counts: objectives.Sums, seed: tf.Tensor
@@ -201,14 +218,18 @@ class Pretrainer(keras.Model):
         }
 
 
-def build(settings: config.PretrainConfig, *, compile_step: bool = False) -> Pretrainer:
+def build(
+    settings: config.PretrainConfig, *, compile_step: bool = False, streams: int = 1
+) -> Pretrainer:
     """Builds the networks and the optimizer that the settings describe.
 
     Weights are drawn from train.seed. Call it under the strategy's scope.
     """
     keras.utils.set_random_seed(settings.train.seed)
     objective = objectives.build(settings)
-    return Pretrainer(objective, settings.train, compile_step=compile_step)
+    return Pretrainer(
+        objective, settings.train, compile_step=compile_step, streams=streams
+    )
 
 
 def summarize(sums: objectives.Sums, weights: dict[str, float]) -> dict[str, tf.Tensor]:
@@ -297,6 +318,13 @@ def _total_loss(sums: objectives.Sums, weights: dict[str, float]) -> tf.Tensor:
     )
 
 
-def _slice(value: tf.Tensor, index: tf.Tensor, parts: int) -> tf.Tensor:
-    rows = value.shape[0] // parts
-    return value[index * rows : (index + 1) * rows]
+def _part(
+    batch: objectives.Batch, index: int | tf.Tensor, parts: int
+) -> objectives.Batch:
+    """Returns one of so many equal parts of a batch."""
+    if parts == 1:
+        return batch
+    rows = batch["example_ids"].shape[0] // parts
+    return {
+        name: value[index * rows : (index + 1) * rows] for name, value in batch.items()
+    }

@@ -62,6 +62,7 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
         model = pretrainer.build(
             settings,
             compile_step=distribution.compile_step(strategy, settings.train.xla),
+            streams=distribution.streams(),
         )
     data = _data(source, settings, strategy)
     loop = training_loop.Loop(model, strategy, data, settings)

@@ -309,11 +309,15 @@ def _models(name: str) -> str:
 
 
 def _command(base: str) -> str:
-    """Returns the line that serves the folder, by gRPC at 8500 and REST at 8501."""
+    """Returns the line that serves the folder, by gRPC at 8500 and REST at 8501.
+
+    One thread an operation: the graph has work for several at a time (D25).
+    """
     inside = f"{_IN_CONTAINER}/{os.path.basename(base)}"
     mount = shlex.quote(f"{os.path.abspath(base)}:{inside}")
     return (
         f"docker run --rm -p 8500:8500 -p 8501:8501 -v {mount} tensorflow/serving "
         f"--model_config_file={shlex.quote(f'{inside}/{MODELS}')} --enable_batching "
-        f"--batching_parameters_file={shlex.quote(f'{inside}/{BATCHING}')}"
+        f"--batching_parameters_file={shlex.quote(f'{inside}/{BATCHING}')} "
+        "--tensorflow_intra_op_parallelism=1"
     )

@@ -168,6 +168,9 @@ def ours(setting: dict[str, Any], asker: sides.Asker) -> None:
     import numpy as np
 
     import electra_tf.tasks.text_classifier as classifiers
+    from electra_tf import distribution
+
+    distribution.share_cores()
 
     class Turns(keras.callbacks.Callback):
         """Lets an epoch begin when it is asked for, after it said what came before."""

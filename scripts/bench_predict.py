@@ -124,6 +124,8 @@ def ours(setting: dict[str, Any], asker: sides.Asker) -> None:
     from electra_tf import config, converter
     from electra_tf.tasks import backbone, preprocessor, text_classifier, tokenizer
 
+    # As the command that export prints.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
     words = tokenizer.ElectraTokenizer(setting["vocab"])
     body = config.ModelConfig(vocab_size=len(words.get_vocabulary()))
     model = text_classifier.ElectraTextClassifier(

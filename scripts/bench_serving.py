@@ -2,7 +2,8 @@
 
 python scripts/bench_serving.py --preset=PRESET --corpus=TEXTS.txt
 
-Each setting is exported and loaded as a server does; the settings take turns, A B A B.
+Each setting is exported and loaded as a server does, one thread an operation; the
+settings take turns, A B A B.
 """
 
 import argparse
@@ -31,12 +32,13 @@ def main() -> None:
     parser.add_argument("--corpus", required=True, help="a text a line")
     parser.add_argument(
         "--settings",
-        default="1024,4096,16384",
-        help="tokens of like length at once",
+        default="256,1024,4096",
+        help="tokens of a turn",
     )
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--calls", type=int, default=8, help="of a turn")
     arguments = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
     model = text_classifier.ElectraTextClassifier.from_preset(
         catalog.locate(arguments.preset), num_classes=2
     )
@@ -54,7 +56,7 @@ def shorten(texts: list[str], words: int) -> list[str]:
 
 def serve(model: text_classifier.ElectraTextClassifier, setting: str) -> Callable:
     """Exports the model with such rows, and loads it."""
-    graph.TOKENS_ALIKE = int(setting)
+    graph.TOKENS_A_TURN = int(setting)
     with tempfile.TemporaryDirectory() as folder:
         exported = model.export_for_serving(f"{folder}/model", batch_sizes=[1])
         loaded = tf.saved_model.load(exported.folder)

@@ -145,12 +145,17 @@ def ours(shape: dict[str, Any], asker: sides.Asker) -> None:
     from electra_tf import config, distribution, pretrainer
 
     settings = config.PretrainConfig.model_validate(shape["settings"])
+    more: dict[str, Any] = {}
+    if hasattr(distribution, "share_cores"):  # Older checkouts do not.
+        distribution.share_cores()
+        more["streams"] = distribution.streams()
     strategy = distribution.strategy()
     distribution.set_precision(settings.train.precision)
     with strategy.scope():
         model = pretrainer.build(
             settings,
             compile_step=distribution.compile_step(strategy, settings.train.xla),
+            **more,
         )
     batch = {name: tf.constant(value) for name, value in random_rows(shape).items()}
     update = tf.function(lambda rows: strategy.run(model.update, (rows,))["finite"])

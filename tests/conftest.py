@@ -12,7 +12,7 @@ import tensorflow as tf
 import yaml
 from tensorflow.python.framework import ops
 
-from electra_tf import config
+from electra_tf import config, layers
 
 # Before anything starts TensorFlow: a machine's first CPU becomes two devices, so that
 # every machine can train on two replicas. Side by side (pytest -n), one thread each.
@@ -23,6 +23,8 @@ tf.config.set_logical_device_configuration(
 if "PYTEST_XDIST_WORKER" in os.environ:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+tf.config.list_logical_devices()  # Starts it: commands called here change no thread.
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = "the cat dog bird sat ran flew on under over mat tree roof . ,".split()
@@ -60,6 +62,7 @@ def _nothing_outlives_its_module():
     gradients = ops.gradient_registry._registry
     for name in [name for name in gradients if name.startswith("CustomGradient-")]:
         del gradients[name]
+    layers._shared_block.cache_clear()  # Their graphs name those gradients.
     gc.collect()
 
 

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 import commands
 import numpy as np
@@ -146,6 +148,44 @@ def test_without_anything_said_a_machine_without_gpus_uses_its_cpu(monkeypatch):
     strategy = distribution.strategy()
     assert isinstance(strategy, tf.distribute.OneDeviceStrategy)
     assert distribution.is_chief(strategy)
+
+
+def test_a_cpu_works_at_two_halves_of_a_batch_unless_threads_are_stated():
+    code = """if True:
+        import os
+        import tensorflow as tf
+        from electra_tf import distribution
+
+        os.environ["TF_NUM_INTRAOP_THREADS"] = "3"
+        distribution.share_cores()
+        assert distribution.streams() == 1
+        del os.environ["TF_NUM_INTRAOP_THREADS"]
+        distribution.share_cores()
+        assert distribution.streams() == 2
+        a_stream = tf.config.threading.get_intra_op_parallelism_threads()
+        assert a_stream == max(1, os.cpu_count() - 2), a_stream
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_threads_stay_as_they_are_once_tensorflow_has_started():
+    tf.constant(0) + 1
+    before = tf.config.threading.get_intra_op_parallelism_threads()
+    distribution.share_cores()
+    assert distribution.streams() == 1
+    assert tf.config.threading.get_intra_op_parallelism_threads() == before
+
+
+def test_with_a_gpu_threads_stay_as_they_are(monkeypatch):
+    devices = [tf.config.PhysicalDevice(f"/{kind}:0", kind) for kind in ("CPU", "GPU")]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda: devices)
+    monkeypatch.setattr(
+        tf.config.threading,
+        "set_intra_op_parallelism_threads",
+        lambda n: pytest.fail("threads were changed"),
+    )
+    distribution.share_cores()
+    assert distribution.streams() == 1
 
 
 @pytest.mark.parametrize(

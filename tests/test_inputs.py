@@ -203,7 +203,20 @@ def test_batches_are_padded_to_lengths_that_recur_and_the_mask_says_where():
             assert ids_[length - 1] == SEP
             assert not ids_[length:].any()
         widths.append(x["token_ids"].shape[1])
-    assert widths == [18, 8, 44]
+    # The position table may end at the longest of all.
+    assert widths == [18, 8, 41]
+
+
+def test_a_batch_for_prediction_is_that_of_the_dataset():
+    rows = rows_of(5, 17, 3, 8, 41)
+    more = {"more": [np.full(n, 7, np.int32) for n in (2, 17, 0, 1, 41)]}
+    order = np.array([4, 1, 3, 0, 2])
+    found = inputs.batches(rows, None, 2, order=order, fields=more)
+    for start, (want,) in zip(range(0, 5, 2), found, strict=True):
+        got = inputs.padded(rows, order[start : start + 2], 41, more)
+        assert set(got) == set(want)
+        for name, field in want.items():
+            np.testing.assert_array_equal(got[name], field, err_msg=name)
 
 
 def test_no_tuner_watches_batches_that_have_nothing_to_tune():
@@ -276,8 +289,8 @@ def test_a_target_a_token_is_padded_with_minus_1_and_targets_may_have_names():
     ((_, y),) = inputs.batches(rows, {"tags": tags, "number": np.array([4, 6])}, 2)
     assert y["number"].numpy().tolist() == [4, 6]
     assert y["tags"].numpy().tolist() == [
-        [-1, 5, -1] + [-1] * 15,
-        [*range(17), -1],
+        [-1, 5, -1] + [-1] * 14,
+        [*range(17)],
     ]
 
 

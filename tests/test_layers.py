@@ -137,7 +137,7 @@ def test_all_blocks_of_an_architecture_share_one_graph():
     x, bias = tf.ones([2, 7, 6]), layers.AttentionBias()(tf.ones([2, 7], tf.int32))
     blocks = [randomize_built(layers.EncoderBlock(MODEL), seed) for seed in (1, 2, 3)]
     first = np.asarray(blocks[0](x, bias))
-    shared = layers._shared_block(MODEL)
+    shared = layers._shared_block(MODEL, 1)
     before = shared.experimental_get_tracing_count()
     others = [np.asarray(block(x, bias)) for block in blocks[1:]]
     assert shared.experimental_get_tracing_count() == before
@@ -153,6 +153,19 @@ def test_all_blocks_of_an_architecture_share_one_graph():
     called = [node for node in step.node if node.op.endswith("PartitionedCall")]
     assert len({node.attr["f"].func.name for node in called}) == 1
     assert len(called) == 3
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_a_block_that_splits_its_rows_gives_the_same(length):
+    block = randomize_built(layers.EncoderBlock(MODEL), 1)
+    x = tf.random.normal([3, length, 6])
+    bias = layers.AttentionBias()(tf.constant([[1] * (length - 1) + [0]] * 3))
+    whole = block(x, bias)
+    with layers.split_rows(2):
+        parts = tf.function(block)(x, bias)
+        dropped = block(x, bias, training=True)  # Then it stays whole.
+    np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-6)
+    assert dropped.shape == whole.shape
 
 
 def test_a_block_is_laid_without_being_traced(monkeypatch):

@@ -138,6 +138,44 @@ def test_micro_batches_give_what_the_whole_batch_gives(one_replica):
     assert_same(weights_of(model), one_replica[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_streams_give_what_the_whole_batch_gives(accumulation_steps, one_replica):
+    model = pretrainer.build(
+        settings(**SGD, accumulation_steps=accumulation_steps), streams=2
+    )
+    update = tf.function(model.update)
+    loops = [
+        node.attr["parallel_iterations"].i
+        for node in update.get_concrete_function(BATCHES[0]).graph.as_graph_def().node
+        if node.op in ("While", "StatelessWhile")
+    ] + [
+        node.attr["parallel_iterations"].i
+        for part in update.get_concrete_function(BATCHES[0])
+        .graph.as_graph_def()
+        .library.function
+        for node in part.node_def
+        if node.op in ("While", "StatelessWhile")
+    ]
+    assert 2 in loops
+    sums = run(update, BATCHES)
+    for got, want in zip(sums, one_replica[1], strict=True):
+        assert_same(got, want, rtol=1e-5, atol=1e-5)
+    assert_same(weights_of(model), one_replica[0], rtol=1e-5, atol=1e-5)
+
+
+def test_measuring_in_streams_changes_no_number():
+    model = pretrainer.build(settings(**SGD), streams=2)
+    found = model.measure(BATCHES[0])
+    model._streams = 1
+    assert_same(found, model.measure(BATCHES[0]), rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_that_streams_do_not_divide_stays_whole():
+    model = pretrainer.build(settings(**SGD, accumulation_steps=4), streams=2)
+    assert model._streams_of(BATCHES[0], 4) == 1  # 4 rows
+    assert model._streams_of(BATCHES[0], 2) == 2
+
+
 def calls_of_blocks(function):
     """Counts the calls in the graph of an update, forward and backward."""
     graph = function.get_concrete_function(BATCHES[0]).graph.as_graph_def()

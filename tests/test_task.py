@@ -13,10 +13,12 @@ import tensorflow as tf
 
 from electra_tf import (
     config,
+    distribution,
     errors,
     google_checkpoint,
     hugging_face,
     keras_hub_presets,
+    layers,
     models,
     optimizer,
     preset,
@@ -53,6 +55,46 @@ TEXTS = [
     "a cat",
 ]
 LABELS = [i % 3 for i in range(11)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_batch_in_two_streams_gives_the_outputs_and_gradients_of_one(
+    count, build, monkeypatch
+):
+    model = build()
+    (x,) = next(iter(inputs.batches(model.rows(TEXTS[:count]), None, count)))
+
+    def run():
+        with tf.GradientTape() as tape:
+            out = model(x, training=True)
+            loss = tf.reduce_sum(out[:, 0] ** 2)
+        return out, tape.gradient(loss, model.backbone.trainable_variables[3].value)
+
+    calls = []
+    call = layers.EncoderBlock.call
+    monkeypatch.setattr(
+        layers.EncoderBlock, "call", lambda *a, **k: calls.append(1) or call(*a, **k)
+    )
+    whole, slope = run()
+    once = len(calls)
+    monkeypatch.setattr(distribution, "_streams", 2)
+    parts, slopes = run()
+    assert len(calls) == 3 * once
+    np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(slopes, slope, rtol=1e-4, atol=1e-5)
+
+
+def test_no_length_of_the_position_table_is_too_short_for_padding(build):
+    model = build()
+    table = model.backbone.model_config.max_positions
+    length = next(n for n in range(table, 16, -1) if n % 2)
+    model.backbone.get_layer("positions")._max_positions = length  # As if it ended.
+    model.preprocessor.change(sequence_length=length)
+    rows = model.rows(["the cat sat " * table])
+    (x,) = next(iter(inputs.batches(rows, None, 2)))
+    assert x["token_ids"].shape == (1, length)
+    with pytest.warns(UserWarning, match="lost their end"):
+        assert model.predict(["the cat sat " * table]).shape == (1, 3)
 
 
 @pytest.fixture

@@ -15,12 +15,10 @@ import tensorflow as tf
 from electra_tf import saved_model, tokenizer
 from electra_tf.tasks import inputs, preprocessor
 
-# Rows that the network is given at once: a text of a megabyte has thousands.
-ROWS_AT_ONCE = 32
-
-# Tokens at once, where rows of like length are put together: fewer rows the longer they
-# are (measured, docs/decisions.md, D14).
-TOKENS_ALIKE = 1024
+# Tokens that the network is given at once, and how many such turns at a time: a text of
+# a megabyte has thousands of rows (measured, docs/decisions.md, D14 and D16).
+TOKENS_A_TURN = 256
+TURNS_AT_ONCE = 16
 
 # What the encoder takes.
 ROWS = {
@@ -212,36 +210,39 @@ def _laid_out(
     return tf.gather(tf.concat([values, special], 0), chosen), widths
 
 
-def run(
-    function: Any,
-    rows: dict[str, tf.Tensor],
-    rows_at_once: int | tf.Tensor = ROWS_AT_ONCE,
-) -> Outputs:
-    """Runs a model over rows, some at a time.
+def run(function: Any, rows: dict[str, tf.Tensor]) -> Outputs:
+    """Runs a model over rows in turns, several of them side by side.
+
+    Most operations are too short to be shared out over cores, and turns have no need to
+    wait for each other (D25).
 
     Args:
         function: a tf.function with an input signature: the fields of rows to outputs.
         rows: tensors [R, ...] by name.
-        rows_at_once: how many.
     """
     shapes = function.get_concrete_function().structured_outputs
-    count = tf.shape(rows["token_ids"])[0]
+    shape = tf.shape(rows["token_ids"])
+    count, length = shape[0], shape[1]
+    size = tf.maximum(TOKENS_A_TURN // tf.maximum(length, 1), 1)  # rows a turn
     # At least once, for the shapes of what nothing comes of.
-    turns = tf.maximum(1, -(-count // rows_at_once))
+    turns = tf.maximum(1, -(-count // size))
     arrays = [
         tf.TensorArray(one.dtype, turns, infer_shape=False, element_shape=one.shape)
         for one in tf.nest.flatten(shapes)
     ]
 
     def turn(number: tf.Tensor, arrays: list[tf.TensorArray]) -> Any:
-        low = number * rows_at_once
-        high = tf.minimum(count, low + rows_at_once)
+        low = number * size
+        high = tf.minimum(count, low + size)
         found = function({name: field[low:high] for name, field in rows.items()})
         pairs = zip(arrays, tf.nest.flatten(found), strict=True)
         return number + 1, [array.write(number, one) for array, one in pairs]
 
     _, arrays = tf.while_loop(
-        lambda number, _: number < turns, turn, (0, arrays), parallel_iterations=1
+        lambda number, _: number < turns,
+        turn,
+        (0, arrays),
+        parallel_iterations=TURNS_AT_ONCE,
     )
     return tf.nest.pack_sequence_as(shapes, [array.concat() for array in arrays])
 
@@ -266,13 +267,9 @@ def run_alike(
         width = inputs.round_up(tf.maximum(longest, 1))  # There may be no rows.
         return function({name: field[:, :width] for name, field in chunk.items()})
 
-    at_once = tf.clip_by_value(
-        TOKENS_ALIKE // tf.maximum(tf.shape(rows["token_ids"])[1], 1), 1, ROWS_AT_ONCE
-    )
     found = run(
         tf.function(trimmed, input_signature=[ROWS], autograph=False),
         {name: tf.gather(field, order) for name, field in rows.items()},
-        at_once,
     )
     return tf.gather(found, tf.math.invert_permutation(order))
 

@@ -8,6 +8,7 @@ A row is `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`. A long text may become seve
 rows, its windows.
 """
 
+import functools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
@@ -270,21 +271,21 @@ def batches(
         segments = tf.RaggedTensor.from_row_lengths(segments, counts)
         lengths = np.maximum.reduceat(lengths, np.cumsum(counts) - counts)
     real = tf.ones_like(ids)
-    held = _held(targets)
+    held, longest = _held(targets), int(lengths.max(initial=0))
     more = {name: _ragged(values) for name, values in (fields or {}).items()}
 
     def make(places: tf.Tensor) -> Any:
         x = {
-            "token_ids": _rectangle(ids, places, 0),
-            "segment_ids": _rectangle(segments, places, 0),
-            "padding_mask": _rectangle(real, places, 0),
-        } | {name: _rectangle(values, places, 0) for name, values in more.items()}
+            "token_ids": _rectangle(ids, places, longest),
+            "segment_ids": _rectangle(segments, places, longest),
+            "padding_mask": _rectangle(real, places, longest),
+        } | {name: _rectangle(values, places, longest) for name, values in more.items()}
         if targets is None:
             return (x,)
         if isinstance(held, dict):
-            y = {name: _chosen(target, places) for name, target in held.items()}
+            y = {name: _chosen(one, places, longest) for name, one in held.items()}
         else:
-            y = _chosen(held, places)
+            y = _chosen(held, places, longest)
         return (x, y) if weights is None else (x, y, tf.gather(weights, places))
 
     choose = _Chooser(lengths, batch_size, shuffle_seed, order)
@@ -296,6 +297,29 @@ def batches(
     options.autotune.enabled = False
     batches = chosen.map(make, num_parallel_calls=2, deterministic=True).prefetch(2)
     return batches.with_options(options)
+
+
+def padded(
+    rows: Rows, places: Ids, longest: int, fields: dict[str, list[Ids]]
+) -> dict[str, Ids]:
+    """Makes one batch, int32 [places, L], as `batches` does.
+
+    `longest` is the length of the longest row of all, `fields` are more inputs by name.
+
+    For prediction, which would wait longer for a tf.data pipeline to start than for
+    some thousand texts.
+    """
+    held = {"token_ids": rows.token_ids, "segment_ids": rows.segment_ids, **fields}
+    batch = {}
+    for name, values in held.items():
+        chosen = [values[place] for place in places]
+        width = min(_rounded_up(max(map(len, chosen))), longest)
+        batch[name] = np.zeros((len(places), width), np.int32)
+        for row, value in zip(batch[name], chosen, strict=True):
+            row[: len(value)] = value
+    lengths = [len(rows.token_ids[place]) for place in places]
+    real = np.arange(batch["token_ids"].shape[1]) < np.array(lengths)[:, None]
+    return batch | {"padding_mask": real.astype(np.int32)}
 
 
 def by_length(rows: Rows) -> npt.NDArray[np.int64]:
@@ -406,16 +430,21 @@ def _held(targets: Any) -> Any:
     return _ragged(targets) if isinstance(targets, list) else targets
 
 
-def _chosen(target: Any, places: tf.Tensor) -> tf.Tensor:
+def _chosen(target: Any, places: tf.Tensor, longest: int) -> tf.Tensor:
     if isinstance(target, tf.RaggedTensor):
-        return _rectangle(target, places, -1)
+        return _rectangle(target, places, longest, padding=-1)
     return tf.gather(target, places)
 
 
-def _rectangle(rows: tf.RaggedTensor, places: tf.Tensor, padding: int) -> tf.Tensor:
-    """Picks rows and pads them to the longest, rounded up."""
+def _rectangle(
+    rows: tf.RaggedTensor, places: tf.Tensor, longest: int, padding: int = 0
+) -> tf.Tensor:
+    """Picks rows and pads them to the longest, rounded up.
+
+    But to no more than the longest of all: the position table may end there.
+    """
     chosen = tf.gather(rows, places)
-    width = round_up(chosen.bounding_shape()[-1])
+    width = tf.minimum(round_up(chosen.bounding_shape()[-1]), longest)
     outer = [-1] * chosen.ragged_rank
     return chosen.to_tensor(padding, shape=tf.stack([*outer, width]))
 
@@ -427,6 +456,11 @@ def round_up(length: tf.Tensor) -> tf.Tensor:
         tf.ones_like(length), tf.reduce_sum(tf.cast(longer, length.dtype))
     )
     return -(-length // step) * step
+
+
+@functools.cache
+def _rounded_up(length: int) -> int:
+    return int(round_up(tf.constant(length)))
 
 
 def _framed(texts: Sequence[Ids], frame: Frame) -> tuple[Ids, Ids]:

@@ -11,6 +11,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -22,6 +23,7 @@ import tensorflow as tf
 
 from electra_tf import (
     config,
+    distribution,
     errors,
     keras_hub_presets,
     layers,
@@ -333,16 +335,19 @@ class ElectraTask(_OtherHalf):
         self.preprocessor.fixed_length = fixed_length
         # What was traced reads other variables.
         self._traced: tuple[Any, Any] = (None, None)
+        # An accelerator shares out operations by itself.
+        parts = contextlib.nullcontext() if fixed_length else layers.split_rows()
         try:
-            return saved_model.export(
-                os.fspath(path),
-                self.signatures(),
-                stored.tracked,
-                {**about, "weights": weights, "fixed_length": fixed_length},
-                tracing=stored.tracing,
-                version=version,
-                batch_sizes=batch_sizes,
-            )
+            with parts:
+                return saved_model.export(
+                    os.fspath(path),
+                    self.signatures(),
+                    stored.tracked,
+                    {**about, "weights": weights, "fixed_length": fixed_length},
+                    tracing=stored.tracing,
+                    version=version,
+                    batch_sizes=batch_sizes,
+                )
         finally:
             self.preprocessor.fixed_length = False
             self._traced = (None, None)
@@ -501,6 +506,26 @@ class ElectraTask(_OtherHalf):
             **kwargs,
         )
 
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """Computes the outputs of a batch; where it trains, of its parts side by side.
+
+        See `distribution.share_cores`.
+        """
+        parts = distribution.streams()
+        if not training or parts == 1 or not all(map(tf.is_tensor, inputs.values())):
+            return super().call(inputs, training=training, mask=mask)
+        rows = tf.shape(next(iter(inputs.values())))[0]
+        cuts = [rows * index // parts for index in range(parts + 1)]
+        outputs = [
+            super(ElectraTask, self).call(
+                {name: field[low:high] for name, field in inputs.items()},
+                training=training,
+                mask=mask,
+            )
+            for low, high in itertools.pairwise(cuts)
+        ]
+        return tf.nest.map_structure(lambda *some: tf.concat(some, 0), *outputs)
+
     def make_variables(self, spec: Any) -> None:
         """Makes the variables of optimizer, loss and metrics, before a step is traced.
 
@@ -638,7 +663,7 @@ class ElectraTask(_OtherHalf):
         Args:
             rows: what to run it over.
             batch_size: rows at once.
-            fields: see `inputs.batches`.
+            fields: more inputs of the model by name, an array a row, padded with 0.
             reduce: makes less of a batch's outputs, where they are large.
 
         Returns:
@@ -646,16 +671,19 @@ class ElectraTask(_OtherHalf):
             Outputs a token keep the padding of their batch.
         """
         order = inputs.by_length(rows)
+        longest = max(map(len, rows.token_ids), default=0)
         found: list[Any] = [None] * len(order)
         done = 0
         forward = self.forward()
 
-        def run(fields: tuple[dict[str, tf.Tensor]]) -> Any:
-            out = forward(*fields)
+        def run(places: inputs.Ids) -> Any:
+            batch = inputs.padded(rows, places, longest, fields or {})
+            out = forward(tf.nest.map_structure(tf.constant, batch))
             return tf.nest.map_structure(np.asarray, reduce(out) if reduce else out)
 
-        data = inputs.batches(rows, None, batch_size, order=order, fields=fields)
-        for out in _side_by_side(run, data):
+        starts = range(0, len(order), batch_size)
+        batches = (order[start : start + batch_size] for start in starts)
+        for out in _side_by_side(run, batches):
             size = len(tf.nest.flatten(out)[0])
             for place, index in enumerate(order[done : done + size]):
                 found[index] = tf.nest.map_structure(lambda a, p=place: a[p], out)
