@@ -4,11 +4,12 @@
         --dev=dev.tsv --peer_python=<python of an environment with torch, transformers>
 
 All start from the same weights (`electra_tf.convert`) and train a classifier by the
-same recipe: AdamW, warm-up, linear decay, layer-wise rates, gradients clipped, dropout
-on. The peer pads to the longest row of a batch, attends by scaled_dot_product_attention
-and updates by fused AdamW: "padded" draws its rows at random, "grouped" takes rows of
-like length together. They run in turn, an epoch each, then predict the dev set. "all":
-from strings to a trained model; "epoch": those after the first, which also compiles.
+same recipe: AdamW without bias correction, warm-up, linear decay, layer-wise rates,
+gradients clipped, dropout on, a head drawn alike. The peer pads to the longest row of a
+batch, attends by scaled_dot_product_attention and updates by fused AdamW: "padded"
+draws its rows at random, "grouped" takes rows of like length together. They run in
+turn, an epoch each, then predict the dev set. "all": from strings to a trained model;
+"epoch": those after the first, which also compiles.
 """
 
 import argparse
@@ -63,6 +64,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--learning_rate", type=float, default=3e-4)
     parser.add_argument("--layer_decay", type=float, default=0.8)
     parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument(
+        "--peer_recipe",
+        choices=("ours", "theirs"),
+        default="ours",
+        help="theirs: a head drawn from N(0, 0.02) and Adam's bias correction",
+    )
     parser.add_argument("--peer_python", default=sys.executable)
     parser.add_argument("--only", nargs="+", choices=SIDES, default=SIDES)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -268,6 +275,10 @@ class Peer:
             hidden_dropout_prob=self.setting["dropout"],
             attention_probs_dropout_prob=self.setting["dropout"],
         )
+        if self.setting["peer_recipe"] == "ours":
+            for weight in self.model.classifier.parameters():
+                draw = torch.nn.init
+                draw.xavier_uniform_(weight) if weight.ndim > 1 else draw.zeros_(weight)
 
     def rows(self, texts: list[str]) -> list[Row]:
         """Tokenizes texts."""
@@ -346,7 +357,12 @@ def optimizer(model: Any, setting: dict[str, Any], num_rows: int) -> tuple[Any, 
     warmup = round(WARMUP_RATE * steps)
 
     def rate(step: int) -> float:
-        return (1.0 - step / steps) * min(1.0, step / max(1, warmup))
+        decayed = (1.0 - step / steps) * min(1.0, step / max(1, warmup))
+        if setting["peer_recipe"] == "theirs":
+            return decayed
+        # Undoes the bias correction of the update that comes.
+        first, second = (beta ** (step + 1) for beta in (0.9, 0.999))
+        return decayed * (1.0 - first) / (1.0 - second) ** 0.5
 
     return learner, torch.optim.lr_scheduler.LambdaLR(learner, rate)
 
