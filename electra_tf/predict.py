@@ -42,9 +42,12 @@ def main() -> None:
         preset = cli.require("preset", "name the model, or a --server that has it")
 
     # Not above: --help and --print_config need no TensorFlow.
-    from electra_tf import distribution, predictor
+    from electra_tf import predictor
 
-    distribution.share_cores()
+    if preset:
+        from electra_tf import distribution  # A server is asked without TensorFlow.
+
+        distribution.share_cores()
     predictor.predict(
         preset,
         settings,
