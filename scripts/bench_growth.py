@@ -112,7 +112,10 @@ def measure(
             seconds[name].append(side.ask(steps) / steps)
     step, products = (statistics.median(times) for times in seconds.values())
     positions = shape["rows"] * shape["length"]
-    return Point(value, positions / step, asked["ours"].ask("memory"), products / step)
+    memory = asked["ours"].ask("memory")
+    for side in asked.values():
+        side.close()
+    return Point(value, positions / step, memory, products / step)
 
 
 def draw(panels: dict[str, list[Point]]) -> str:

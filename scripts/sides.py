@@ -35,6 +35,11 @@ class Side:
             sys.exit("one side ended; its error stands above")
         return json.loads(answer)
 
+    def close(self) -> None:
+        """Ends it, which gives its memory back."""
+        self._process.kill()
+        self._process.communicate()
+
 
 class Asker:
     """The other end of the line, seen from a side."""
