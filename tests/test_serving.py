@@ -1,6 +1,7 @@
 """Every task answers from a server as it does in Python, whoever loads it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -512,11 +513,14 @@ saved_model_cli.main()
 
 @pytest.fixture(scope="module")
 def elsewhere(made, tmp_path_factory):
-    """What a process without our package made of all models."""
+    """What a process without our package made of all models.
+
+    ELECTRA_TF_SERVER_PYTHON may name the Python of another TensorFlow, the server's.
+    """
     folders = {name: made(name)[2] for name in MODELS}
     process = subprocess.run(
         [
-            sys.executable,
+            os.environ.get("ELECTRA_TF_SERVER_PYTHON", sys.executable),
             "-c",
             ELSEWHERE,
             json.dumps(folders),
