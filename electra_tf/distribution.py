@@ -54,7 +54,8 @@ def share_cores() -> None:
     stated = os.environ.keys() & {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"}
     if stated or {device.device_type for device in devices} - {"CPU"}:
         return
-    cores = os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it.
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
         # A stream computes in its own thread; what cores are left help both.
         tf.config.threading.set_intra_op_parallelism_threads(max(1, cores - 2))

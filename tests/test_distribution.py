@@ -150,9 +150,11 @@ def test_without_anything_said_a_machine_without_gpus_uses_its_cpu(monkeypatch):
     assert distribution.is_chief(strategy)
 
 
-def test_a_cpu_works_at_two_halves_of_a_batch_unless_threads_are_stated():
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 6)])
+def test_a_cpu_works_at_two_halves_of_a_batch_unless_threads_are_stated(cores, threads):
     code = """if True:
         import os
+        import sys
         import tensorflow as tf
         from electra_tf import distribution
 
@@ -160,12 +162,14 @@ def test_a_cpu_works_at_two_halves_of_a_batch_unless_threads_are_stated():
         distribution.share_cores()
         assert distribution.streams() == 1
         del os.environ["TF_NUM_INTRAOP_THREADS"]
+        os.sched_getaffinity = lambda process: range(int(sys.argv[1]))
         distribution.share_cores()
         assert distribution.streams() == 2
         a_stream = tf.config.threading.get_intra_op_parallelism_threads()
-        assert a_stream == max(1, os.cpu_count() - 2), a_stream
+        assert a_stream == int(sys.argv[2]), a_stream
     """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    numbers = [str(cores), str(threads)]
+    subprocess.run([sys.executable, "-c", code, *numbers], check=True)
 
 
 def test_threads_stay_as_they_are_once_tensorflow_has_started():
