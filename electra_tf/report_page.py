@@ -154,10 +154,11 @@ def page(title: str, sections: Iterable[str], style: str = "") -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n"
+        f"<style>\n{_STYLE}{style}</style>\n</head>\n<body>\n"
         f"<main>\n<h1>{escape(title)}</h1>\n{body}\n"
         f"<footer>electra_tf {electra_tf.__version__}</footer>\n</main>\n"
-        f'<div id="tip" role="status" hidden></div>\n<script>{_SCRIPT}</script>\n'
+        f'<div id="tip" role="status" hidden></div>\n<script>\n{_SCRIPT}</script>\n'
         "</body>\n</html>\n"
     )
 
@@ -548,133 +549,7 @@ style="--p:.5">.5</b><b style="--p:.75">.75</b><b style="--p:1">1</b></span>.
 Point at a token, or tap it, for the numbers.</p>
 """
 
-_STYLE = """
-:root { --bg: #fff; --ink: #1c2128; --soft: #5b6470; --line: #d9dee4; --card: #f6f8fa;
-  --flag: 225 75 20; --good: #16884a;
-  --c0: #1f6fd1; --c1: #d1480f; --c2: #16884a; --c3: #8a3fc0;
-  --c4: #a87b00; --c5: #0f8f9a; --c6: #c2317a; --c7: #5b6470; }
-@media (prefers-color-scheme: dark) { :root { --bg: #14181d; --ink: #e4e8ed;
-  --soft: #a0abb7; --line: #333c46; --card: #1c2229; --flag: 235 85 30; --good: #57cf8b;
-  --c0: #6aaeff; --c1: #ff9255; --c2: #57cf8b; --c3: #c595ff;
-  --c4: #e6bb4a; --c5: #4fd0db; --c6: #ff82b8; --c7: #aab4c0; } }
-.c0 { --c: var(--c0) } .c1 { --c: var(--c1) } .c2 { --c: var(--c2) }
-.c3 { --c: var(--c3) } .c4 { --c: var(--c4) } .c5 { --c: var(--c5) }
-.c6 { --c: var(--c6) } .c7 { --c: var(--c7) }
-* { box-sizing: border-box }
-body { margin: 0; background: var(--bg); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1400px; margin: 0 auto; padding: 16px; }
-h1 { font-size: 1.5rem; margin: 8px 0; overflow-wrap: anywhere }
-h2 { font-size: 1.15rem; margin: 28px 0 8px }
-footer, .note, .count { color: var(--soft); font-size: .87rem }
-footer { margin-top: 32px }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .87rem }
-th, td { text-align: left; padding: 3px 14px 3px 0; vertical-align: top;
-  border-bottom: 1px solid var(--line); max-width: 44em; overflow-wrap: break-word }
-td { min-width: 6em }
-th { font-weight: 600; white-space: nowrap }
-tbody th { font-weight: 400; color: var(--soft); position: sticky; left: 0;
-  background: var(--bg) }
-.numeric td, .numeric thead th { text-align: right; font-variant-numeric: tabular-nums;
-  min-width: 5em }
-.swatch { display: inline-block; width: .8em; height: .8em; margin-right: .4em;
-  border-radius: 2px; background: var(--c) }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 20px; list-style: none;
-  padding: 6px 0; margin: 0 0 8px; position: sticky; top: 0; z-index: 1;
-  background: var(--bg) }
-.key { width: 30px; height: 8px; margin-right: .4em; stroke: var(--ink);
-  stroke-width: 2; fill: var(--ink) }
-div.grid { display: grid; gap: 12px;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)) }
-.chart { margin: 0; padding: 8px 8px 2px; background: var(--card); border-radius: 6px }
-.chart svg { display: block; width: 100%; touch-action: pan-y }
-figcaption { font-weight: 600; font-size: .9rem }
-.chart text { font-size: 12px; fill: var(--soft) }
-text.y { text-anchor: end } text.x { text-anchor: middle }
-path.rule { stroke: var(--line) }
-.chart g path { fill: none; stroke: var(--c); stroke-width: 1.8;
-  stroke-linejoin: round }
-.chart g.train path { stroke-opacity: .7 }
-.chart g circle { fill: var(--c) }
-.chart g.validation path, .key.validation path { stroke-dasharray: 5 4 }
-.cursor { stroke: var(--soft) }
-.cursor[hidden] { display: none }
-#tip { position: fixed; z-index: 2; pointer-events: none; padding: 6px 10px;
-  max-width: min(90vw, 420px); background: var(--ink); color: var(--bg);
-  border-radius: 6px; font-size: .82rem; font-variant-numeric: tabular-nums }
-#tip[hidden] { display: none }
-summary { cursor: pointer; margin: 8px 0; font-weight: 600 }
-.row { max-width: 80ch; margin: 0 0 14px; padding: 8px 12px; background: var(--card);
-  border-radius: 6px }
-.row p { margin: 0 0 4px }
-.text { font-size: 1.02rem; line-height: 1.75; overflow-wrap: anywhere }
-.t, .s, .ramp b { background: rgb(var(--flag) / calc(var(--p, 0) * .7));
-  border-radius: 3px; padding: 1px 0 }
-.s { color: var(--soft); font-size: .8em }
-.hid { border: 1px solid var(--soft); padding: 0 3px; margin: 0 1px;
-  white-space: nowrap }
-.hid del { color: var(--soft); text-decoration-thickness: 1px }
-.hid ins { text-decoration: none; font-weight: 600 }
-.lucky { border-style: dotted; border-color: var(--good) }
-.samples-key { max-width: 80ch }
-.ramp b { font-weight: 400; padding: 1px 8px; border-radius: 0 }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem;
-  unicode-bidi: plaintext }
-"""
-
-_SCRIPT = """
-const tip = document.getElementById("tip");
-function show(lines, x, y) {
-  tip.replaceChildren(...lines.map(([colour, text]) => {
-    const line = document.createElement("div");
-    if (colour !== null) {
-      const swatch = document.createElement("i");
-      swatch.className = "swatch c" + colour;
-      line.append(swatch);
-    }
-    line.append(text);
-    return line;
-  }));
-  tip.hidden = false;
-  const place = (at, size, room) =>
-    Math.max(4, at + 14 + size > room ? at - 14 - size : at + 14) + "px";
-  tip.style.left = place(x, tip.offsetWidth, innerWidth);
-  tip.style.top = place(y, tip.offsetHeight, innerHeight);
-}
-const said = (value) => Math.abs(value) >= 1000
-  ? Math.round(value).toLocaleString("en-US") : value.toPrecision(4);
-const near = (points, step) => points.reduce((best, point) =>
-  Math.abs(point[0] - step) < Math.abs(best[0] - step) ? point : best);
-for (const chart of document.querySelectorAll(".chart")) {
-  const svg = chart.querySelector("svg"), cursor = chart.querySelector(".cursor");
-  const {frame: [left, right, width, last], series} = JSON.parse(chart.dataset.curves);
-  const point = (event) => {
-    const box = svg.getBoundingClientRect();
-    const x = (event.clientX - box.left) * width / box.width;
-    const wanted = (x - left) / (right - left) * last;
-    const step = near(series.map(([, , points]) => near(points, wanted)), wanted)[0];
-    const place = left + (right - left) * step / last;
-    cursor.setAttribute("transform", `translate(${place})`);
-    cursor.removeAttribute("hidden");
-    show([[null, "step " + step.toLocaleString("en-US")]].concat(
-      series.map(([label, colour, points]) => {
-        const [at, value] = near(points, step);
-        const where = at === step ? "" : ` (step ${at.toLocaleString("en-US")})`;
-        return [colour, `${label}: ${said(value)}${where}`];
-      })), event.clientX, event.clientY);
-  };
-  svg.addEventListener("pointermove", point);
-  svg.addEventListener("pointerdown", point);
-  svg.addEventListener("pointerleave", () => {
-    cursor.setAttribute("hidden", "");
-    tip.hidden = true;
-  });
-}
-addEventListener("scroll", () => { tip.hidden = true; }, {passive: true});
-document.addEventListener("click", (event) => {
-  const token = event.target.closest(".text [title]");
-  if (token) show([[null, token.title]], event.clientX, event.clientY);
-  else if (!event.target.closest(".chart")) tip.hidden = true;
-});
-"""
+# Both go into the page, which is one file.
+_HERE = Path(__file__)
+_STYLE = _HERE.with_suffix(".css").read_text(encoding="utf-8")
+_SCRIPT = _HERE.with_suffix(".js").read_text(encoding="utf-8")

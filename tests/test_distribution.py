@@ -169,7 +169,9 @@ def test_a_cpu_works_at_two_halves_of_a_batch_unless_threads_are_stated(cores, t
         assert a_stream == int(sys.argv[2]), a_stream
     """
     numbers = [str(cores), str(threads)]
-    subprocess.run([sys.executable, "-c", code, *numbers], check=True)
+    command = [sys.executable, "-c", code, *numbers]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
 
 
 def test_threads_stay_as_they_are_once_tensorflow_has_started():

@@ -138,24 +138,20 @@ def test_micro_batches_give_what_the_whole_batch_gives(one_replica):
     assert_same(weights_of(model), one_replica[0], rtol=1e-5, atol=1e-5)
 
 
+def nodes_of(function):
+    """Returns the nodes of an update's graph and of the functions in it."""
+    graph = function.get_concrete_function(BATCHES[0]).graph.as_graph_def()
+    return [*graph.node, *(n for part in graph.library.function for n in part.node_def)]
+
+
 @pytest.mark.parametrize("accumulation_steps", [1, 2])
 def test_streams_give_what_the_whole_batch_gives(accumulation_steps, one_replica):
     model = pretrainer.build(
         settings(**SGD, accumulation_steps=accumulation_steps), streams=2
     )
     update = tf.function(model.update)
-    loops = [
-        node.attr["parallel_iterations"].i
-        for node in update.get_concrete_function(BATCHES[0]).graph.as_graph_def().node
-        if node.op in ("While", "StatelessWhile")
-    ] + [
-        node.attr["parallel_iterations"].i
-        for part in update.get_concrete_function(BATCHES[0])
-        .graph.as_graph_def()
-        .library.function
-        for node in part.node_def
-        if node.op in ("While", "StatelessWhile")
-    ]
+    whiles = [node for node in nodes_of(update) if node.op.endswith("While")]
+    loops = {node.attr["parallel_iterations"].i for node in whiles}
     assert 2 in loops
     sums = run(update, BATCHES)
     for got, want in zip(sums, one_replica[1], strict=True):
@@ -178,8 +174,7 @@ def test_a_batch_that_streams_do_not_divide_stays_whole():
 
 def calls_of_blocks(function):
     """Counts the calls in the graph of an update, forward and backward."""
-    graph = function.get_concrete_function(BATCHES[0]).graph.as_graph_def()
-    nodes = [node for part in graph.library.function for node in part.node_def]
+    nodes = nodes_of(function)
     called = [n.attr["f"].func.name for n in nodes if n.op.endswith("PartitionedCall")]
     return sum("_block_" in name for name in called)
 
