@@ -1,15 +1,14 @@
 """WordPiece: text becomes token ids, equal to Hugging Face's BERT tokenizer.
 
 In:   text, a vocabulary (token i is line i), a `config.TokenizerConfig`.
-Out:  token ids, by `Encoder` (offline, fast) or `GraphTokenizer` (in a TF graph).
+Out:  token ids.
 
-Both ask the `tokenizers` library what is right and remember the answer, by word or by
-character, so none can drift from it with a Unicode version. Special tokens in the text
-are text: "[MASK]" reads "[", "mask", "]".
+`Encoder` asks the `tokenizers` library what is right and remembers the answer, by word,
+so it cannot drift from it with a Unicode version. Special tokens in the text are text:
+"[MASK]" reads "[", "mask", "]".
 """
 
 import collections
-import functools
 import hashlib
 import multiprocessing
 import os
@@ -17,10 +16,9 @@ import re
 import signal
 import string
 import threading
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +27,6 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from electra_tf import config as configs
 from electra_tf import errors
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 
@@ -165,11 +160,11 @@ def _count_words(
     chunks: collections.Counter[str] = collections.Counter()
     for text in texts:
         chunks.update(_chunks(text, config))
-    normalizer = _normalizer(config)
+    normalize = normalizer(config).normalize_str
     splitter = pre_tokenizers.BertPreTokenizer()
     words: collections.Counter[str] = collections.Counter()
     for chunk, count in chunks.items():
-        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(chunk)):
+        for word, _ in splitter.pre_tokenize_str(normalize(chunk)):
             if len(word) <= MAX_WORD_CHARACTERS:
                 words[word] += count
     return words
@@ -307,7 +302,8 @@ def _chunks(text: str, config: configs.TokenizerConfig) -> list[str]:
     return text.split(" ")
 
 
-def _normalizer(config: configs.TokenizerConfig) -> normalizers.BertNormalizer:
+def normalizer(config: configs.TokenizerConfig) -> normalizers.BertNormalizer:
+    """Returns what the library does to characters before it cuts words."""
     return normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=config.split_cjk,
@@ -327,164 +323,6 @@ def _reference(
             max_input_chars_per_word=MAX_WORD_CHARACTERS,
         )
     )
-    reference.normalizer = _normalizer(config)
+    reference.normalizer = normalizer(config)
     reference.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return reference
-
-
-class GraphTokenizer:
-    """Turns text into token ids inside a TensorFlow graph, for serving.
-
-    Equal to `Encoder` but for one thing: with strip_accents, two or more combining
-    marks in a row that the library does not drop (those newer than its tables, and
-    spacing ones) come in the order of the text, not in Unicode's canonical order.
-
-    Uses ops that TensorFlow Serving links. All it holds are constants of the graph.
-    """
-
-    def __init__(self, vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
-        import tensorflow_text as tf_text  # Not above: training does without it.
-
-        self._rewrites = _rewrites(config)
-        self._wordpiece = tf_text.FastWordpieceTokenizer(
-            list(vocab),
-            unknown_token=UNK,
-            max_bytes_per_word=4 * MAX_WORD_CHARACTERS,
-            no_pretokenization=True,
-            support_detokenization=False,
-        )
-
-    def __call__(self, texts: "tf.Tensor") -> "tf.RaggedTensor":
-        """Returns int32 ids [B, (tokens)] of string [B], without [CLS] and [SEP]."""
-        return self.encode_with_offsets(texts).ids
-
-    def encode_with_offsets(self, texts: "tf.Tensor") -> "GraphTokens":
-        """Returns the tokens of string [B], and which characters they stand for.
-
-        Bytes that are no UTF-8 are read as U+FFFD.
-        """
-        import tensorflow as tf
-
-        old = tf.strings.unicode_decode(texts, "UTF-8")  # [B, (characters)]
-        page = tf.gather(self._rewrites.page_of, old.values // 256)
-        new = tf.gather_nd(
-            self._rewrites.pages, tf.stack([page, old.values % 256], axis=-1)
-        )  # [all characters, K]
-        new = tf.where(tf.equal(new, _ITSELF), old.values[:, None], new)
-        there = tf.where(new >= 0)
-        codes, source = tf.gather_nd(new, there), there[:, 0]  # [new characters]
-        text = tf.gather(old.value_rowids(), source)
-        letters, source = runs(codes, text, tf.not_equal(codes, ord(" ")), source)
-        words = tf.strings.unicode_encode(letters, "UTF-8")
-
-        # A word is a token, or its bytes are shared out among several.
-        is_long = letters.row_lengths() > MAX_WORD_CHARACTERS
-        ids, starts, ends = self._wordpiece.tokenize_with_offsets(
-            tf.where(is_long, UNK, words)
-        )  # [words, (tokens)]
-        size = tf.strings.length(words)
-        word = ids.value_rowids()
-        first = tf.gather(tf.cumsum(size, exclusive=True), word)
-        is_long, size = tf.gather(is_long, word), tf.gather(size, word)
-        last = tf.where(is_long, size, tf.cast(ends.values, tf.int32)) - 1
-        letter = tf.range(tf.size(letters.values))
-        width = sum(tf.cast(letters.values >= c, tf.int32) for c in _WIDER) + 1
-        letter_of = tf.repeat(letter, width)  # [bytes of all words]
-        text_of_word = tf.gather(
-            old.value_rowids(), tf.gather(source, letters.row_starts())
-        )
-        begin = tf.gather(old.row_starts(), tf.gather(text_of_word, word))
-
-        def character(place: "tf.Tensor") -> "tf.Tensor":
-            """Finds the character of its text that a byte of a word comes from."""
-            found = tf.gather(source, tf.gather(letter_of, first + place))
-            return tf.cast(found - begin, tf.int32)
-
-        ids = tf.RaggedTensor.from_value_rowids(ids, text_of_word, old.nrows())
-        whole = tf.cast(ids.merge_dims(1, 2), tf.int32)
-        return GraphTokens(
-            whole,
-            whole.with_values(character(tf.cast(starts.values, tf.int32))),
-            whole.with_values(character(last) + 1),
-        )
-
-
-def runs(
-    codes: "tf.Tensor", text: "tf.Tensor", kept: "tf.Tensor", source: "tf.Tensor"
-) -> tuple["tf.RaggedTensor", "tf.Tensor"]:
-    """Cuts texts where characters are left out, in a graph.
-
-    Args:
-        codes: int32 [characters of all texts].
-        text: int64, which text each is of, ascending.
-        kept: bool, False for what is left out.
-        source: a number of each character, of any kind.
-
-    Returns:
-        The runs of characters that are kept, [runs, (characters)], and their numbers.
-    """
-    import tensorflow as tf
-
-    before = tf.pad(tf.where(kept, text, -1), [[1, 0]], constant_values=-1)[:-1]
-    begins = kept & tf.not_equal(text, before)
-    number = tf.cumsum(tf.cast(begins, tf.int64)) - 1
-    found = tf.RaggedTensor.from_value_rowids(
-        codes[kept], number[kept], tf.math.count_nonzero(begins)
-    )
-    return found, source[kept]
-
-
-class GraphTokens(NamedTuple):
-    """Tokens of texts; each stands for the characters from start to before end."""
-
-    ids: "tf.RaggedTensor"  # int32 [B, (tokens)]
-    starts: "tf.RaggedTensor"  # int32 [B, (tokens)]
-    ends: "tf.RaggedTensor"  # int32 [B, (tokens)]
-
-
-# Characters from these on take a byte more in UTF-8.
-_WIDER = 0x80, 0x800, 0x10000
-
-# What stands for the character in its rewrite, so that most pages are the same.
-_ITSELF = -2
-
-
-class _Rewrites(NamedTuple):
-    """What each character becomes, spaces around the words included."""
-
-    page_of: npt.NDArray[np.int32]  # [0x1100], page of a character // 256
-    pages: npt.NDArray[np.int32]  # [pages, 256, K], characters or _ITSELF, then -1
-
-
-@functools.lru_cache(maxsize=8)
-def _rewrites(config: configs.TokenizerConfig) -> _Rewrites:
-    """Asks `tokenizers` what it makes of each character there is."""
-    characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
-    # One call with a separator that nothing else becomes; 100 times as fast.
-    apart = "|"
-    text = apart.join("" if c == apart else c for c in characters)
-    new = _normalizer(config).normalize_str(text).split(apart)
-    new[ord(apart)] = apart
-    alone = _stand_alone(set().union(*new))
-    table = np.full([0x110000, max(map(len, new)) + 2], -1, np.int32)
-    table[:, 0] = _ITSELF
-    for old, text in zip(characters, new, strict=True):
-        if text != old or text in alone:
-            text = "".join(f" {c} " if c in alone else c for c in text)
-            codes = [_ITSELF if c == old else ord(c) for c in text]
-            table[ord(old)] = codes + [-1] * (table.shape[1] - len(codes))
-    table = table[:, np.any(table != -1, axis=0)]
-    pages, page_of = np.unique(table.reshape(0x1100, -1), axis=0, return_inverse=True)
-    return _Rewrites(
-        page_of.reshape(-1).astype(np.int32),
-        pages.reshape(len(pages), 256, -1),
-    )
-
-
-def _stand_alone(characters: set[str]) -> set[str]:
-    """Returns those of the characters that are a word of their own: punctuation."""
-    # The library's table is older than Python's: it has nothing of what that lacks.
-    known = [c for c in characters if unicodedata.category(c) != "Cn" and c != " "]
-    text = " ".join(f"x{character}x" for character in known)
-    pieces = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)
-    return {piece for piece, _ in pieces if len(piece) == 1 and piece != "x"}

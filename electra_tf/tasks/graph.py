@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from electra_tf import saved_model, tokenizer
+from electra_tf import graph_tokenizer, saved_model
 from electra_tf.tasks import inputs, preprocessor
 
 # Tokens that the network is given at once, and how many such turns at a time: a text of
@@ -63,7 +63,7 @@ class Preprocessor:
         self.frame, self.truncate = before.frame, before.truncate
         self.long_texts = long_texts or before.long_texts
         self.stride = before.stride
-        encode = tokenizer.GraphTokenizer(
+        encode = graph_tokenizer.GraphTokenizer(
             words.get_vocabulary(), words.tokenizer_config
         ).encode_with_offsets
         # One function of the graph, however many signatures call it.
@@ -339,7 +339,7 @@ def split_words(texts: tf.Tensor) -> Words:
     is_space = tf.reduce_any(tf.equal(codes.values[:, None], _SPACES), axis=-1)
     text = codes.value_rowids()
     place = tf.ragged.range(codes.row_lengths(), dtype=tf.int64).values
-    letters, place = tokenizer.runs(codes.values, text, ~is_space, place)
+    letters, place = graph_tokenizer.runs(codes.values, text, ~is_space, place)
     first = letters.row_starts()
     start = tf.cast(tf.gather(place, first), tf.int32)
     words = tf.RaggedTensor.from_value_rowids(

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import config, errors, tokenizer
+from electra_tf import config, errors, graph_tokenizer, tokenizer
 from electra_tf.tasks import backbone
 
 VOCABULARY = "vocabulary.txt"
@@ -110,7 +110,7 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
             UserError: `tokenizer.check_vocab` refuses them.
         """
         self._vocabulary: tuple[str, ...] = ()
-        self._graph: tokenizer.GraphTokenizer | None = None
+        self._graph: graph_tokenizer.GraphTokenizer | None = None
         if vocabulary is None:
             return
         if isinstance(vocabulary, str | Path):
@@ -214,7 +214,7 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         """Turns a string tensor, dense or ragged, into one with a dimension more."""
         if self._graph is None:
             with tf.init_scope():  # Not inside the graph of one tf.data pipeline.
-                self._graph = tokenizer.GraphTokenizer(
+                self._graph = graph_tokenizer.GraphTokenizer(
                     self._vocabulary, self.tokenizer_config
                 )
         rank = strings.shape.rank

@@ -1,0 +1,78 @@
+"""The tokenizer of the graph against Hugging Face's, and against the offline one."""
+
+import itertools
+import unicodedata
+
+import pytest
+import tensorflow as tf
+import wordpiece
+
+from electra_tf import graph_tokenizer, tokenizer
+
+UNCASED = wordpiece.UNCASED
+
+
+@pytest.fixture(scope="module", params=wordpiece.ALL_CONFIGS, ids=str)
+def case(request):
+    return wordpiece.case(request.param)
+
+
+def test_the_graph_tokenizer_equals_hugging_face(case):
+    settings, texts, vocab, want = case
+    tokenize = tf.function(graph_tokenizer.GraphTokenizer(vocab, settings))
+    for text, found, ids in zip(
+        texts, tokenize(tf.constant(texts)).to_list(), want, strict=True
+    ):
+        assert found == ids, ascii(text)
+
+
+def test_the_one_known_difference_is_the_order_of_marks_that_are_kept():
+    # Two musical marks in the order that Unicode does not call canonical.
+    flag, stem = "\U0001d16d", "\U0001d165"
+    vocab = [*tokenizer.SPECIAL_TOKENS, "x", f"##{flag}", f"##{stem}"]
+    text = "x" + flag + stem
+    tokenize = graph_tokenizer.GraphTokenizer(vocab, UNCASED)
+    assert tokenize(tf.constant([text])).to_list() == [[5, 6, 7]]
+    assert tokenizer.Encoder(vocab, UNCASED).encode(text).tolist() == [5, 7, 6]
+
+
+def test_tokens_of_the_graph_stand_for_the_characters_that_hugging_face_says(case):
+    settings, texts, vocab, _ = case
+    encode = tf.function(
+        graph_tokenizer.GraphTokenizer(vocab, settings).encode_with_offsets
+    )
+    encoder = tokenizer.Encoder(vocab, settings)
+    # Where marks are put in order, the library says where they would have stood.
+    texts = [text for text in texts if in_order(text)]
+    assert len(texts) > 1000
+    ids, starts, ends = encode(tf.constant(texts))
+    for number, text in enumerate(texts):
+        want_ids, want = encoder.encode_with_offsets(text)
+        assert ids[number].numpy().tolist() == want_ids.tolist()
+        found = zip(starts[number].numpy(), ends[number].numpy(), strict=True)
+        assert list(found) == want, ascii(text)
+
+
+def in_order(text: str) -> bool:
+    """Tells whether no two combining marks follow each other."""
+    marks = [unicodedata.combining(c) > 0 for c in unicodedata.normalize("NFD", text)]
+    return not any(a and b for a, b in itertools.pairwise(marks))
+
+
+def test_bytes_that_are_not_utf8_are_dropped_in_the_graph():
+    vocab = [*tokenizer.SPECIAL_TOKENS, "film"]
+    tokenize = graph_tokenizer.GraphTokenizer(vocab, UNCASED)
+    assert tokenize(tf.constant([b"fi\xfflm", b"\xc3"])).to_list() == [[5], []]
+
+
+def test_a_saved_graph_tokenizer_answers_as_before(tmp_path):
+    vocab = wordpiece.vocab_with(list(wordpiece.NASTY.values()), UNCASED)
+    module = tf.Module()
+    module.tokenize = tf.function(
+        graph_tokenizer.GraphTokenizer(vocab, UNCASED),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+    tf.saved_model.save(module, str(tmp_path))
+    texts = list(wordpiece.NASTY.values())
+    found = tf.saved_model.load(str(tmp_path)).tokenize(tf.constant(texts)).to_list()
+    assert found == wordpiece.expected(vocab, UNCASED, texts)
