@@ -105,7 +105,11 @@ class Dropout(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns `x`, of any shape, with units dropped where `training`."""
-        return _drop(x, self.rate, self.next_seed(training))
+        seed = self.next_seed(training)
+        if seed is None:
+            return x
+        mask = _mask(_shape(x), self.rate, seed)
+        return tf.custom_gradient(lambda x: (mask(x), mask))(x)
 
     def next_seed(self, training: bool) -> tf.Tensor | None:
         """Returns the seed of the next mask, int32 [2]; None where nothing drops."""
@@ -128,14 +132,21 @@ def _threshold(rate: float) -> int:
     return round(rate * 65_536)
 
 
-def _drop(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
-    """Zeroes a share of the units and scales up the rest; without a seed, neither."""
+def _mask(
+    shape: list[Any], rate: float, seed: tf.Tensor | None
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what drops the same units each time; a byte a unit is kept for that."""
     if seed is None:
-        return x
+        return lambda x: x
+    keep, scale = _kept(shape, rate, seed)
+    return lambda x: x * (tf.cast(keep, x.dtype) * tf.cast(scale, x.dtype))
+
+
+def _kept(shape: list[Any], rate: float, seed: tf.Tensor) -> tuple[tf.Tensor, float]:
+    """Draws which units stay, bool of a shape, and what to scale them by."""
     threshold = _threshold(rate)
-    keep = _random_uint16(_shape(x), seed) >= tf.constant(threshold, tf.uint16)
-    scale = 65_536 / (65_536 - threshold)
-    return x * (tf.cast(keep, x.dtype) * tf.cast(scale, x.dtype))
+    keep = _random_uint16(shape, seed) >= tf.constant(threshold, tf.uint16)
+    return keep, 65_536 / (65_536 - threshold)
 
 
 def _shape(x: tf.Tensor) -> list[Any]:
@@ -178,59 +189,58 @@ class LayerNorm(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Returns `x` normalized, in the dtype it came in."""
-        return _layer_norm(
-            x,
-            tf.convert_to_tensor(self.gamma),
-            tf.convert_to_tensor(self.beta),
-            self.epsilon,
+        normalize = tf.custom_gradient(
+            lambda x, gamma, beta: _normalized(x, gamma, beta, self.epsilon)
         )
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        return normalize(x, gamma, beta)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same layer."""
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-def _layer_norm(
+def _normalized(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
-) -> tf.Tensor:
-    """Normalizes in float32. The gradient by hand passes over memory less (D6)."""
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
+    """Normalizes in float32; the second output makes the gradients of all three.
 
-    @tf.custom_gradient
-    def normalize(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
-        x32, gamma32 = tf.cast(x, tf.float32), tf.cast(gamma, tf.float32)
-        centered = x32 - tf.reduce_mean(x32, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True)
-        inverse = tf.math.rsqrt(variance + epsilon)
-        normal = centered * inverse
-        outer = list(range(len(x.shape) - 1))
+    By hand, they pass over memory less (D6).
+    """
+    x32, gamma32 = tf.cast(x, tf.float32), tf.cast(gamma, tf.float32)
+    centered = x32 - tf.reduce_mean(x32, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True)
+    inverse = tf.math.rsqrt(variance + epsilon)
+    normal = centered * inverse
+    outer = list(range(len(x.shape) - 1))
 
-        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            dy = tf.cast(dy, tf.float32)
-            d_normal = dy * gamma32
-            along = tf.reduce_mean(d_normal * normal, axis=-1, keepdims=True)
-            level = tf.reduce_mean(d_normal, axis=-1, keepdims=True)
-            return (
-                tf.cast(inverse * (d_normal - level - normal * along), x.dtype),
-                tf.cast(tf.reduce_sum(dy * normal, outer), gamma.dtype),
-                tf.cast(tf.reduce_sum(dy, outer), beta.dtype),
-            )
+    def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        dy = tf.cast(dy, tf.float32)
+        d_normal = dy * gamma32
+        along = tf.reduce_mean(d_normal * normal, axis=-1, keepdims=True)
+        level = tf.reduce_mean(d_normal, axis=-1, keepdims=True)
+        return (
+            tf.cast(inverse * (d_normal - level - normal * along), x.dtype),
+            tf.cast(tf.reduce_sum(dy * normal, outer), gamma.dtype),
+            tf.cast(tf.reduce_sum(dy, outer), beta.dtype),
+        )
 
-        return tf.cast(normal * gamma32 + tf.cast(beta, tf.float32), x.dtype), gradient
-
-    return normalize(x, gamma, beta)
+    return tf.cast(normal * gamma32 + tf.cast(beta, tf.float32), x.dtype), gradient
 
 
 @tf.custom_gradient
 def exact_gelu(x: tf.Tensor) -> Any:
-    """Returns x * Phi(x), by erf (2020 code); the gradient reuses Phi (D6)."""
+    """Returns x * Phi(x), by erf (2020 code); the gradient takes Phi from it (D6)."""
     # In this order TensorFlow Lite has it as one operation.
-    twice = 1.0 + tf.math.erf(x * math.sqrt(0.5))
+    y = (0.5 * x) * (1.0 + tf.math.erf(x * math.sqrt(0.5)))
 
     def gradient(dy: tf.Tensor) -> tf.Tensor:
+        # The next product keeps y for itself; so nothing is kept for this but x.
+        phi = tf.where(x == 0.0, tf.cast(0.5, x.dtype), y / x)
         density = tf.exp(-0.5 * tf.square(x)) * (1.0 / math.sqrt(2.0 * math.pi))
-        return dy * (0.5 * twice + x * density)
+        return dy * (phi + x * density)
 
-    return (0.5 * x) * twice, gradient
+    return y, gradient
 
 
 class Embeddings(keras.layers.Layer):
@@ -507,17 +517,27 @@ def _block(
         return tf.transpose(by_head, [0, 2, 1, 3])  # [B, H, tokens, K]
 
     def finish(x: tf.Tensor, more: tf.Tensor, seed: Any, norm: Any) -> tf.Tensor:
-        gamma, beta = norm
-        x += _drop(more, model.hidden_dropout_rate, seed)
-        return _layer_norm(x, gamma, beta, model.layer_norm_epsilon)
+        # As one, so that neither the sum nor `more` waits for the backward pass (D26).
+        mask = _mask(_shape(more), model.hidden_dropout_rate, seed)
+
+        @tf.custom_gradient
+        def add_and_norm(
+            x: tf.Tensor, more: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+        ) -> Any:
+            summed = x + mask(more)
+            y, back = _normalized(summed, gamma, beta, model.layer_norm_epsilon)
+
+            def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                dx, *others = back(dy)
+                return dx, mask(dx), *others
+
+            return y, gradient
+
+        return add_and_norm(x, more, *norm)
 
     def attend(flat: tf.Tensor, tokens: Any, bias: tf.Tensor) -> tf.Tensor:
-        # Scaling the query touches D numbers a token, scaling the scores H * L.
-        queries = split(query(flat) * (1.0 / math.sqrt(size // heads)), tokens)
-        scores = tf.matmul(queries, keys, transpose_b=True) + bias
-        shares = _drop(tf.nn.softmax(scores), model.attention_dropout_rate, seeds[0])
-        context = tf.matmul(shares, values)  # [B, H, tokens, K]
-        context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, size])
+        rate, queries = model.attention_dropout_rate, split(query(flat), tokens)
+        context = _attention(queries, keys, values, bias, rate, seeds[0])
         flat = finish(flat, attention_output(context), seeds[1], norms[0])
         wide = activation(model.activation)(intermediate(flat))  # [B * tokens, F]
         flat = finish(flat, output(wide), seeds[2], norms[1])
@@ -536,6 +556,64 @@ def _block(
     values = _joined([split(value(flat), count) for flat, count in of_all], 2)
     found = [attend(*one) for one in zip(flats, tokens, biases, strict=True)]
     return _joined(found, 1)
+
+
+def _attention(
+    queries: tf.Tensor,
+    keys: tf.Tensor,
+    values: tf.Tensor,
+    bias: tf.Tensor,
+    rate: float,
+    seed: tf.Tensor | None,
+) -> tf.Tensor:
+    """Mixes the values by how well keys fit queries, all [B, H, tokens, K].
+
+    For the backward pass the shares are kept once and of dropout's mask a byte a share;
+    TensorFlow's own gradient keeps three arrays of their size (D26).
+
+    Returns:
+        [B * tokens, H * K].
+    """
+    batch, heads, tokens, size = _shape(queries)
+
+    @tf.custom_gradient
+    def attend(queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> Any:
+        # Scales touch the queries, K numbers a token, and not the scores, H * L.
+        fit = 1.0 / math.sqrt(queries.shape[-1])
+        scores = tf.matmul(queries * fit, keys, transpose_b=True) + bias
+        shares = tf.nn.softmax(scores)  # [B, H, tokens, L]
+        keep, scale = None, 1.0
+        if seed is not None:
+            keep, scale = _kept(_shape(shares), rate, seed)
+
+        def dropped() -> tf.Tensor:
+            return shares if keep is None else shares * tf.cast(keep, shares.dtype)
+
+        context = tf.matmul(dropped(), values) * tf.cast(scale, values.dtype)
+        context = tf.transpose(context, [0, 2, 1, 3])  # [B, tokens, H, K]
+        context = tf.reshape(context, [batch * tokens, heads * size])
+
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            def by_head(x: tf.Tensor) -> tf.Tensor:
+                x = tf.reshape(x, [batch, tokens, heads, size])
+                return tf.transpose(x, [0, 2, 1, 3])  # [B, H, tokens, K]
+
+            # The softmax's gradient wants the sum over a row of left * d_left: it is
+            # the sum over a head of dy * context, which are smaller.
+            sums = tf.reduce_sum(by_head(dy * context), axis=-1, keepdims=True)
+            dy = by_head(dy * tf.cast(scale, dy.dtype))
+            left = dropped()
+            d_left = tf.matmul(dy, values, transpose_b=True)  # [B, H, tokens, L]
+            d_scores = left * d_left - shares * sums
+            return (
+                tf.matmul(d_scores, keys) * fit,
+                tf.matmul(d_scores, queries * fit, transpose_a=True),
+                tf.matmul(left, dy, transpose_a=True),
+            )
+
+        return context, gradient
+
+    return attend(queries, keys, values)
 
 
 def _joined(parts: list[tf.Tensor], axis: int) -> tf.Tensor:

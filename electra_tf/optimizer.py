@@ -149,7 +149,9 @@ class AdamW(keras.optimizers.Optimizer):
         ]
         if decay:
             pull = scalar(("pull", factor, decay), lambda: rate * decay)
-            variable.assign_sub(pull * variable)
+            # Else TensorFlow makes the products first, and keeps them for a step.
+            with tf.control_dependencies([gradient]):
+                variable.assign_sub(pull * variable)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=_handle(self._m[index], variable),

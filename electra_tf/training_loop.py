@@ -95,8 +95,8 @@ class Loop:
         self._iterator: Any = None
         self.num_workers = 1
         self.positions: checkpoint.Positions = []
-        self._steps = tf.function(self._run_steps)
-        self._measure = tf.function(self._run_measure)
+        self._steps = tf.function(self._run_steps, autograph=False)
+        self._measure = tf.function(self._run_measure, autograph=False)
 
     def start(self, positions: checkpoint.Positions | None) -> None:
         """Opens the data of all input workers where `positions` say."""
@@ -146,16 +146,20 @@ class Loop:
     ) -> tuple[objectives.Sums, tf.Tensor, tf.Tensor]:
         """Runs up to `steps` steps, fewer if one is not finite."""
         replicas = self._strategy.num_replicas_in_sync
-        totals, finite = self._model.zero_sums(), tf.constant(True)
-        report = tf.zeros([replicas, POSITION + 1])
-        for _ in tf.range(steps):
-            if finite:
-                batch = next(iterator)
-                sums, report = self._strategy.run(self._one_step, (batch, stopping))
-                sums = {name: self._local(value) for name, value in sums.items()}
-                report = self._local(report)
-                totals = {name: totals[name] + sums[name] for name in totals}
-                finite = sums["finite"] > 0
+
+        def step(done: tf.Tensor, totals: objectives.Sums, _: Any, __: Any) -> Any:
+            given = (next(iterator), stopping)
+            sums, report = self._strategy.run(self._one_step, given)
+            sums = {name: self._local(value) for name, value in sums.items()}
+            totals = {name: totals[name] + sums[name] for name in totals}
+            return done + 1, totals, sums["finite"] > 0, self._local(report)
+
+        _, totals, _, report = tf.while_loop(
+            lambda done, totals, finite, report: finite & (done < steps),
+            step,
+            (0, self._model.zero_sums(), True, tf.zeros([replicas, POSITION + 1])),
+            parallel_iterations=1,
+        )
         return totals, report[:, :POSITION], tf.reduce_sum(report[:, POSITION])
 
     def _one_step(

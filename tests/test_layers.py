@@ -54,6 +54,19 @@ def test_gelu_is_the_exact_form():
     assert 1e-4 < np.max(np.abs(approximate - want)) < 1e-3
 
 
+def test_the_slope_of_gelu_is_right_everywhere():
+    x = tf.constant([-40.0, -12.0, -3.0, -1e-3, -1e-30, 0.0, 1e-30, 0.5, 3.0, 40.0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layers.activation("gelu")(x)
+    want = [
+        0.5 * (1 + math.erf(v / math.sqrt(2)))
+        + v * math.exp(-v * v / 2) / math.sqrt(2 * math.pi)
+        for v in np.float64(x)
+    ]
+    np.testing.assert_allclose(tape.gradient(y, x), want, rtol=1e-5, atol=1e-6)
+
+
 def test_every_activation_of_the_settings_exists():
     field = config.ModelConfig.model_fields["activation"]
     slopes = {
@@ -168,6 +181,59 @@ def test_a_block_that_splits_its_rows_gives_the_same(length):
     assert dropped.shape == whole.shape
 
 
+HALF = {"hidden_dropout_rate": 0.5, "attention_dropout_rate": 0.5}
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_gradients_by_hand_are_the_slopes(training):
+    block = randomize_built(layers.EncoderBlock(MODEL.model_copy(update=HALF)), 3)
+    rng = np.random.default_rng(0)
+    x = tf.Variable(rng.normal(size=(2, 5, 6)), dtype=tf.float32)
+    bias = layers.AttentionBias()(tf.constant([[1, 1, 1, 2, 2], [1, 1, 1, 1, 0]]))
+    weights = tf.constant(rng.normal(size=x.shape), tf.float32)
+
+    def loss():
+        with layers.dropout_seed(tf.constant([1, 2])):
+            return tf.reduce_sum(block(x, bias, training=training) * weights)
+
+    variables = [x, *(v.value for v in block.trainable_variables)]
+    with tf.GradientTape() as tape:
+        value = loss()
+    gradients = tape.gradient(value, variables)
+    assert len(gradients) == 17
+    for variable, gradient in zip(variables, gradients, strict=True):
+        there = tf.identity(variable)
+        direction = tf.constant(rng.normal(size=variable.shape), tf.float32)
+        beside = []
+        for step in (0.01, -0.01):
+            variable.assign(there + step * direction)
+            beside.append(float(loss()))
+        variable.assign(there)
+        got = float(tf.reduce_sum(gradient * direction))
+        assert got == pytest.approx((beside[0] - beside[1]) / 0.02, rel=0.01, abs=0.01)
+
+
+def test_of_attention_the_backward_pass_keeps_the_shares_once_and_a_mask():
+    block = randomize_built(layers.EncoderBlock(MODEL.model_copy(update=HALF)), 3)
+
+    @tf.function
+    def learn(x):
+        with layers.dropout_seed(tf.constant([1, 2])), tf.GradientTape() as tape:
+            tape.watch(x)
+            y = block(x, tf.zeros([2, 1, 7, 7]), training=True)
+        return tape.gradient(y, [x, *(v.value for v in block.trainable_variables)])
+
+    graph = learn.get_concrete_function(tf.TensorSpec([2, 7, 6])).graph
+    (forward,) = (
+        op
+        for op in graph.get_operations()
+        if op.type.endswith("PartitionedCall") and "forward" in op.get_attr("f").name
+    )
+    kept = [t for t in forward.outputs if t.shape == [2, 3, 7, 7]]
+    assert {t.dtype for t in kept} == {tf.float32, tf.bool}
+    assert len(kept) == 2
+
+
 def test_a_block_is_laid_without_being_traced(monkeypatch):
     monkeypatch.setattr(layers, "_block", None)
     x = keras.Input((None, 6))
@@ -253,8 +319,7 @@ def test_each_call_and_each_seed_drop_other_units():
 
 
 def test_each_layer_of_a_block_drops_other_units():
-    half = {"hidden_dropout_rate": 0.5, "attention_dropout_rate": 0.5}
-    block = layers.EncoderBlock(MODEL.model_copy(update=half))
+    block = layers.EncoderBlock(MODEL.model_copy(update=HALF))
     with layers.dropout_seed(tf.constant([1, 2])):
         one = block.attention_dropout(tf.ones([2000]), training=True)
         other = block.hidden_dropout(tf.ones([2000]), training=True)
