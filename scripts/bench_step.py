@@ -2,12 +2,14 @@
 
     python scripts/bench_step.py --config=configs/small.yaml --set train.batch_size=32 \
         --peer_python=<python of an environment with torch and transformers> \
-        [--peers gathered plain products <another checkout of this project>]
+        [--peers gathered plain products google <another checkout of this project>] \
+        [--google_code=<checkout of github.com/google-research/electra>]
 
 gathered: ElectraForMaskedLM and ElectraForPreTraining with one embedding block, MLM
 logits at the hidden positions only, scaled-dot-product attention, fused AdamW, dropout.
 plain: the same, as it comes: MLM logits at all positions, PyTorch's default AdamW.
 products: the matrix products of our step and nothing else, one after the other.
+google: the step of the 2020 code in a TF1 graph and session, on our TensorFlow.
 
 All sides stay alive and run in turn, A B A B; the medians, the median of the ratios
 pair by pair and each process' peak memory are printed. They train on random ids: no
@@ -40,6 +42,8 @@ def main() -> None:
         sides.serve(SIDES.get(arguments.side, ours))
         return
     shape, first = shape_of_run(arguments)
+    if arguments.google_code:
+        shape["google_code"] = os.path.abspath(arguments.google_code)
     asked = {
         name: sides.Side(
             arguments.peer_python if name in PYTORCH else sys.executable,
@@ -70,11 +74,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--peers", nargs="+", default=["gathered"])
     parser.add_argument("--peer_python", default=sys.executable)
+    parser.add_argument("--google_code", help="the 2020 code, for the peer google")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5, help="in a turn")
     parser.add_argument("--exported", help="our side is this step of export_step.py")
     parser.add_argument("--side", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if "google" in arguments.peers and not arguments.google_code:
+        parser.error("the peer google needs --google_code=<its checkout>")
+    return arguments
 
 
 def shape_of_run(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -102,7 +110,7 @@ def shape_of(settings: Any) -> dict[str, Any]:
     }
 
 
-def answer(asker: sides.Asker, step: Callable[[], None]) -> None:
+def answer(asker: sides.Asker, step: Callable[[], object]) -> None:
     """Answers how long so many steps took, and how much memory it all took."""
     step()
     asker.answer("ready")
@@ -220,6 +228,13 @@ def exported(shape: dict[str, Any], asker: sides.Asker) -> None:
     answer(asker, run)
 
 
+def google(shape: dict[str, Any], asker: sides.Asker) -> None:
+    """Runs the step of the 2020 code (google_step.py)."""
+    import google_step
+
+    answer(asker, google_step.build(shape, random_rows(shape)))
+
+
 def gathered(shape: dict[str, Any], asker: sides.Asker) -> None:
     """Runs the PyTorch composite's step."""
     composite(shape, asker, plain=False)
@@ -244,19 +259,27 @@ def _electra_config(sizes: dict[str, Any]) -> Any:
     )
 
 
-def composite(shape: dict[str, Any], asker: sides.Asker, plain: bool) -> None:
-    """Runs both models of transformers in PyTorch."""
+def electra_pair(shape: dict[str, Any]) -> tuple[Any, Any]:
+    """Returns generator and discriminator, which share the embedding block."""
     import torch
     import transformers
 
     torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     generator = transformers.ElectraForMaskedLM(_electra_config(shape["generator"]))
     discriminator = transformers.ElectraForPreTraining(_electra_config(shape["model"]))
     generator.electra.embeddings = discriminator.electra.embeddings
     generator.generator_lm_head.weight = (
         discriminator.electra.embeddings.word_embeddings.weight
     )
+    return generator, discriminator
+
+
+def composite(shape: dict[str, Any], asker: sides.Asker, plain: bool) -> None:
+    """Runs both models of transformers in PyTorch."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    generator, discriminator = electra_pair(shape)
     both = torch.nn.ModuleList([generator, discriminator]).train().to(device)
     learner = torch.optim.AdamW(
         both.parameters(), lr=5e-4, weight_decay=0.01, fused=not plain
@@ -318,6 +341,7 @@ SIDES = {
     "gathered": gathered,
     "plain": plain,
     "products": products,
+    "google": google,
 }
 
 if __name__ == "__main__":
