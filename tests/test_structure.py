@@ -226,8 +226,9 @@ def test_a_reader_of_pretraining_needs_few_files_and_lines():
 # What is written elsewhere.
 
 
-def test_the_readme_maps_the_modules_in_the_order_of_build():
-    mapped = re.findall(r"^  ([\w/]+)\.py ", (ROOT / "README.md").read_text(), re.M)
+def test_the_architecture_maps_the_modules_in_the_order_of_build():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    mapped = re.findall(r"^  ([\w/]+)\.py ", page, re.M)
     assert mapped == named_modules()
 
 
