@@ -350,3 +350,22 @@ def test_another_variable_adds_little_to_the_graph_of_a_step():
 
     # A kernel decays (read, multiply, subtract); both are updated, of three resources.
     assert nodes(4) - nodes(3) <= 16
+
+
+def test_the_weights_are_read_for_decay_when_the_gradient_is_there():
+    learner, trained = optimizer.AdamW(5e-4), variables()
+    learner.build(trained)
+
+    @tf.function
+    def step(*gradients):
+        learner.apply(gradients)
+
+    graph = step.get_concrete_function(
+        *(tf.TensorSpec(v.shape, tf.float32) for v in trained)
+    ).graph
+    (subtract,) = (
+        op for op in graph.get_operations() if op.type == "AssignSubVariableOp"
+    )
+    product = subtract.inputs[1].op
+    (read,) = (x.op for x in product.inputs if x.op.type == "ReadVariableOp")
+    assert graph.inputs[0].op in read.control_inputs
