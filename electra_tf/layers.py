@@ -517,23 +517,8 @@ def _block(
         return tf.transpose(by_head, [0, 2, 1, 3])  # [B, H, tokens, K]
 
     def finish(x: tf.Tensor, more: tf.Tensor, seed: Any, norm: Any) -> tf.Tensor:
-        # As one, so that neither the sum nor `more` waits for the backward pass (D26).
         mask = _mask(_shape(more), model.hidden_dropout_rate, seed)
-
-        @tf.custom_gradient
-        def add_and_norm(
-            x: tf.Tensor, more: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
-        ) -> Any:
-            summed = x + mask(more)
-            y, back = _normalized(summed, gamma, beta, model.layer_norm_epsilon)
-
-            def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
-                dx, *others = back(dy)
-                return dx, mask(dx), *others
-
-            return y, gradient
-
-        return add_and_norm(x, more, *norm)
+        return _add_and_norm(x, more, mask, norm, model.layer_norm_epsilon)
 
     def attend(flat: tf.Tensor, tokens: Any, bias: tf.Tensor) -> tf.Tensor:
         rate, queries = model.attention_dropout_rate, split(query(flat), tokens)
@@ -614,6 +599,33 @@ def _attention(
         return context, gradient
 
     return attend(queries, keys, values)
+
+
+def _add_and_norm(
+    x: tf.Tensor,
+    more: tf.Tensor,
+    mask: Callable[[tf.Tensor], tf.Tensor],
+    norm: tuple[tf.Tensor, tf.Tensor],
+    epsilon: float,
+) -> tf.Tensor:
+    """Adds what the mask leaves of `more` to `x` and normalizes, by gamma and beta.
+
+    As one, so that neither the sum nor `more` masked waits for the backward pass (D26).
+    """
+
+    @tf.custom_gradient
+    def add_and_norm(
+        x: tf.Tensor, more: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+    ) -> Any:
+        y, back = _normalized(x + mask(more), gamma, beta, epsilon)
+
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            dx, *others = back(dy)
+            return dx, mask(dx), *others
+
+        return y, gradient
+
+    return add_and_norm(x, more, *norm)
 
 
 def _joined(parts: list[tf.Tensor], axis: int) -> tf.Tensor:
