@@ -5,7 +5,7 @@ python -m electra_tf.build_data --corpus=texts/ --output=data/texts --vocab_size
 
 from absl import flags
 
-from electra_tf import cli, config, errors
+from electra_tf import cli, config, data_builder, errors
 
 CORPUS = flags.DEFINE_multi_string(
     "corpus",
@@ -35,9 +35,6 @@ def main() -> None:
     cli.require("corpus", "name a folder, a file, a pattern, or builtin")
     paths = [path for value in CORPUS.value for path in value.split(",") if path]
     output = cli.require("output", "name the folder to write")
-
-    # Not above: the processes that tokenize import this module, and not TensorFlow.
-    from electra_tf import data_builder
 
     data_builder.build(paths, output, VOCAB.value, settings)
 

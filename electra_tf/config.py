@@ -8,6 +8,7 @@ Precedence: defaults, then the file, then --set from left to right.
 
 import difflib
 import math
+import os
 import re
 import typing
 from collections.abc import Sequence
@@ -612,6 +613,12 @@ def describe(settings: Settings, indent: int = 0) -> str:
         text = text.removesuffix("...\n").strip()
         lines.append(f"{pad}{name}: {text}  # {field.description}")
     return "\n".join(lines)
+
+
+def num_cores() -> int:
+    """Returns how many cores this process may use: the default wherever one can say."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it.
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def differences(

@@ -5,6 +5,7 @@ Out:  a folder as in `records`, the manifest written last.
 
 This process reads and writes, others tokenize. Results are taken in the order of the
 corpus, so the shards are the same, byte for byte, whatever the number of processes.
+None of them needs TensorFlow (D27).
 """
 
 import collections
@@ -12,15 +13,15 @@ import fcntl
 import hashlib
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from concurrent.futures import process as process_pools
 from pathlib import Path
-from typing import IO, Self
-
-import tensorflow as tf
+from typing import IO, NamedTuple, Self
 
 from electra_tf import config as configs
 from electra_tf import corpus, errors, records, tokenizer
@@ -53,7 +54,10 @@ def build(
     tokens = tokenizer.read_vocab(vocab) if vocab else None
     text = corpus.Corpus(paths, config)
     if (Path(output) / records.MANIFEST).exists():
-        manifest = records.read_manifest(output)
+        # Not above: it loads TensorFlow.
+        from electra_tf import record_reader
+
+        manifest = record_reader.read_manifest(output)
         _refuse_other_data(output, manifest, text, tokens, config)
         _say(f"{output} is already built: the same corpus, settings and vocabulary")
         return manifest
@@ -71,14 +75,13 @@ def _write(
 ) -> records.Manifest:
     tokens = _train_vocab(text, config) if given is None else given
     tokenizer.write_vocab(folder.add(records.VOCAB), tokens)
-    unk_id = tokens.index(tokenizer.UNK)
     num_unk = 0
     writer = _SplitWriter(folder, config)
     progress = _Progress(text)
     for index, document in enumerate(_encode(text, tokens, config)):
-        num_unk += int((document.token_ids == unk_id).sum())
+        num_unk += document.num_unk
         writer.write(index, document)
-        progress.update(document)
+        progress.update()
     train, validation = writer.close()
     progress.close()
     num_tokens = sum(shard.tokens for shard in train + validation)
@@ -112,29 +115,49 @@ def _train_vocab(text: corpus.Corpus, config: configs.BuildDataConfig) -> list[s
     return tokens
 
 
+class _Document(NamedTuple):
+    """A document as the shards take it."""
+
+    record: bytes
+    num_tokens: int
+    num_unk: int  # of them
+
+
+class _Encoder:
+    """Makes documents of text."""
+
+    def __init__(self, tokens: list[str], config: configs.TokenizerConfig) -> None:
+        self._encoder = tokenizer.Encoder(tokens, config)
+        self._unk_id = tokens.index(tokenizer.UNK)
+
+    def encode(self, document: corpus.Document) -> _Document:
+        token_ids, sentence_lengths = self._encoder.encode_document(document)
+        return _Document(
+            records.serialize(token_ids, sentence_lengths),
+            token_ids.size,
+            int((token_ids == self._unk_id).sum()),
+        )
+
+
 def _encode(
     text: corpus.Corpus, tokens: list[str], config: configs.BuildDataConfig
-) -> Iterator[tokenizer.TokenizedDocument]:
+) -> Iterator[_Document]:
     """Yields the corpus tokenized, in its order."""
-    processes = config.processes or os.cpu_count() or 1
-    batches = _batches(text.documents())
+    processes = config.processes or configs.num_cores()
     if processes == 1:
-        encoder = tokenizer.Encoder(tokens, config.tokenizer)
-        for batch in batches:
-            yield from map(encoder.encode_document, batch)
+        yield from map(_Encoder(tokens, config.tokenizer).encode, text.documents())
         return
     pool = futures.ProcessPoolExecutor(
         processes,
-        # Not fork: TensorFlow's threads would not survive it.
+        # Not fork: the threads of a program that calls us would not survive it.
         multiprocessing.get_context("spawn"),
-        tokenizer.start_worker,
+        _start_worker,
         (tokens, config.tokenizer),
     )
-    waiting: collections.deque[futures.Future[list[tokenizer.TokenizedDocument]]]
-    waiting = collections.deque()
+    waiting: collections.deque[futures.Future[list[_Document]]] = collections.deque()
     try:
-        for batch in batches:
-            waiting.append(pool.submit(tokenizer.encode_documents, batch))
+        for batch in _batches(text.documents()):
+            waiting.append(pool.submit(_encode_batch, batch))
             if len(waiting) > 3 * processes:
                 yield from waiting.popleft().result()
         while waiting:
@@ -146,6 +169,30 @@ def _encode(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+_worker: _Encoder | None = None  # Of this process, if it is one that tokenizes.
+
+
+def _start_worker(tokens: list[str], config: configs.TokenizerConfig) -> None:
+    """Prepares a process for `_encode_batch`."""
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent ends us.
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    _worker = _Encoder(tokens, config)
+
+
+def _end_with_the_parent() -> None:
+    """Else a worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _encode_batch(batch: Sequence[corpus.Document]) -> list[_Document]:
+    assert _worker is not None
+    return list(map(_worker.encode, batch))
 
 
 def _batches(documents: Iterator[corpus.Document]) -> Iterator[list[corpus.Document]]:
@@ -276,17 +323,17 @@ class _OpenShard:
     def documents(self) -> int:
         return len(self._records)
 
-    def write(self, draw: int, document: tokenizer.TokenizedDocument) -> None:
-        self._records.append((draw, records.serialize(*document)))
-        self.tokens += document.token_ids.size
+    def write(self, draw: int, document: _Document) -> None:
+        self._records.append((draw, document.record))
+        self.tokens += document.num_tokens
 
     def close(self) -> records.Shard:
         try:
-            with tf.io.TFRecordWriter(str(self._path)) as writer:
-                for _, record in sorted(self._records):
-                    writer.write(record)
-        except tf.errors.OpError as error:
-            raise _cannot_write(self._path, error) from None
+            records.write(self._path, (record for _, record in sorted(self._records)))
+        except OSError as error:
+            raise errors.UserError(
+                f"cannot write {self._path}: {error.strerror}"
+            ) from None
         closed = records.Shard(
             file=self.file,
             documents=self.documents,
@@ -313,7 +360,7 @@ class _Split:
     def __bool__(self) -> bool:
         return bool(self._open or self._closed)
 
-    def write(self, draw: int, document: tokenizer.TokenizedDocument) -> None:
+    def write(self, draw: int, document: _Document) -> None:
         slot = draw % self._num_open
         shard = self._open.get(slot)
         if shard is None:
@@ -346,10 +393,10 @@ class _SplitWriter:
         self._config = config
         self._train = _Split(folder, "train", config.min_shards, config.shard_tokens)
         self._validation = _Split(folder, "validation", 1, config.shard_tokens)
-        self._first: tuple[int, tokenizer.TokenizedDocument] | None = None
+        self._first: tuple[int, _Document] | None = None
 
-    def write(self, index: int, document: tokenizer.TokenizedDocument) -> None:
-        if not document.token_ids.size:
+    def write(self, index: int, document: _Document) -> None:
+        if not document.num_tokens:
             return
         if self._first is None:
             self._first = (index, document)
@@ -386,7 +433,7 @@ class _Progress:
         self._is_terminal = sys.stdout.isatty()
         self._documents = 0
 
-    def update(self, document: tokenizer.TokenizedDocument) -> None:
+    def update(self) -> None:
         self._documents += 1
         now = time.monotonic()
         if now - self._said >= (0.2 if self._is_terminal else 10.0):
@@ -480,10 +527,6 @@ def _summarize(manifest: records.Manifest, progress: _Progress) -> None:
             "tokenizer.lowercase, strip_accents, split_cjk; a trained vocabulary may "
             "be too small: --vocab_size"
         )
-
-
-def _cannot_write(file: Path, error: tf.errors.OpError) -> errors.UserError:
-    return errors.UserError(f"cannot write {file}: {error.message}")
 
 
 def _say(line: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from electra_tf import errors
+from electra_tf import config, errors
 
 # How long the workers of a cluster may take to find each other.
 CLUSTER_TIMEOUT_SECONDS = 300
@@ -54,8 +54,7 @@ def share_cores() -> None:
     stated = os.environ.keys() & {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"}
     if stated or {device.device_type for device in devices} - {"CPU"}:
         return
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it.
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = config.num_cores()
     try:
         # A stream computes in its own thread; what cores are left help both.
         tf.config.threading.set_intra_op_parallelism_threads(max(1, cores - 2))

@@ -18,7 +18,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import config, errors, masking, packing, records, tokenizer
+from electra_tf import (
+    config,
+    errors,
+    masking,
+    packing,
+    record_reader,
+    records,
+    tokenizer,
+)
 
 Batch = dict[str, tf.Tensor]
 Position = tuple[
@@ -70,7 +78,7 @@ def open_source(data: config.DataConfig) -> Source:
         raise errors.UserError(
             "data.records is empty: name the folder that build_data wrote"
         )
-    legacy = records.find_legacy(data.records)
+    legacy = record_reader.find_legacy(data.records)
     if legacy is None:
         return _open_folder(data)
     if legacy.row_tokens > data.row_tokens:
@@ -217,8 +225,8 @@ def name_damaged(source: Source) -> str | None:
 
 
 def _open_folder(data: config.DataConfig) -> Source:
-    manifest = records.read_manifest(data.records)
-    tokens = records.read_vocab(data.records)
+    manifest = record_reader.read_manifest(data.records)
+    tokens = record_reader.read_vocab(data.records)
     if data.vocab is not None and tokenizer.read_vocab(data.vocab) != tokens:
         raise errors.UserError(
             f"data.vocab={data.vocab} is not the vocabulary that {data.records} was "
@@ -322,7 +330,7 @@ def _block_maker(
 def _pack(
     source: Source, data: config.DataConfig, serialized: tf.Tensor, seed: tf.Tensor
 ) -> packing.PackedRows:
-    token_ids, sentence_lengths = records.parse(serialized)
+    token_ids, sentence_lengths = record_reader.parse(serialized)
     return packing.pack_documents(
         token_ids,
         sentence_lengths,
@@ -341,7 +349,7 @@ def _unpack_legacy(
 ) -> packing.PackedRows:
     """Takes the 2020 code's records as they are: a row holds one example."""
     legacy_tokens = source.legacy_row_tokens or 0
-    parsed = records.parse_legacy(serialized, legacy_tokens)
+    parsed = record_reader.parse_legacy(serialized, legacy_tokens)
     order = tf.argsort(tf.random.stateless_uniform(tf.shape(serialized), seed))
     room = data.row_tokens - legacy_tokens
     real, token_ids, segment_ids = (
@@ -380,9 +388,9 @@ def _mask(
 
 def _parser(source: Source) -> Callable[[tf.Tensor], object]:
     if source.legacy_row_tokens is None:
-        return records.parse
+        return record_reader.parse
     row_tokens = source.legacy_row_tokens
-    return lambda serialized: records.parse_legacy(serialized, row_tokens)
+    return lambda serialized: record_reader.parse_legacy(serialized, row_tokens)
 
 
 def _fold(seed: int, parts: Sequence[int | tf.Tensor]) -> tf.Tensor:

@@ -23,7 +23,7 @@ from electra_tf import (
     preset,
     pretrained,
     pretrainer,
-    records,
+    record_reader,
     report_page,
     reporting,
     tokenizer,
@@ -95,7 +95,7 @@ def _read_vocab(
     """Reads the records' vocabulary; refuses settings that do not fit them."""
     data = settings.data
     if source.legacy_row_tokens is None:
-        vocab = records.read_vocab(data.records)
+        vocab = record_reader.read_vocab(data.records)
         if data.vocab is not None and tokenizer.read_vocab(data.vocab) != vocab:
             raise errors.UserError(
                 f"data.vocab={data.vocab} is not the vocabulary that {data.records} "
@@ -206,7 +206,7 @@ def _tokenizer_of(
 ) -> config.TokenizerConfig:
     """Returns how the data's words were cut; records of the 2020 code do not say."""
     if source.legacy_row_tokens is None:
-        return records.read_manifest(settings.data.records).tokenizer
+        return record_reader.read_manifest(settings.data.records).tokenizer
     return config.TokenizerConfig()
 
 

@@ -1,31 +1,70 @@
 """The schema of a data folder: records in shards, a manifest that vouches for them.
 
-In:   token ids and sentence lengths of a document; a folder that build_data wrote.
-Out:  serialized records and their manifest; parsed records, of any length.
+In:   token ids and sentence lengths of a document.
+Out:  serialized records, files of them, the fields of their manifest.
 
-Reads the 2020 code's TFRecords too, which hold rows of a fixed length. Folders may lie
-wherever `tf.io.gfile` reads.
+Without TensorFlow, which takes longer to load than most corpora to build (D27);
+`record_reader` reads what is written here.
 """
 
-import glob
-import os
-import re
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+import struct
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
-import pydantic
-import tensorflow as tf
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+)
 
 from electra_tf import config as configs
-from electra_tf import errors, tokenizer
 
 MANIFEST = "manifest.json"
 VOCAB = "vocab.txt"
 BUILDING = ".building"
 
-_LEGACY_FEATURES = {"input_ids", "input_mask", "segment_ids"}
+# What a record needs of tf.train.Example.
+_EXAMPLE = """
+    name: "example.proto" package: "electra_tf" syntax: "proto3"
+    message_type {
+      name: "Int64List"
+      field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 }
+    }
+    message_type {
+      name: "Feature"
+      field {
+        name: "int64_list" number: 3 label: LABEL_OPTIONAL
+        type: TYPE_MESSAGE type_name: ".electra_tf.Int64List"
+      }
+    }
+    message_type {
+      name: "Features"
+      nested_type {
+        name: "FeatureEntry" options { map_entry: true }
+        field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+        field {
+          name: "value" number: 2 label: LABEL_OPTIONAL
+          type: TYPE_MESSAGE type_name: ".electra_tf.Feature"
+        }
+      }
+      field {
+        name: "feature" number: 1 label: LABEL_REPEATED
+        type: TYPE_MESSAGE type_name: ".electra_tf.Features.FeatureEntry"
+      }
+    }
+    message_type {
+      name: "Example"
+      field {
+        name: "features" number: 1 label: LABEL_OPTIONAL
+        type: TYPE_MESSAGE type_name: ".electra_tf.Features"
+      }
+    }
+"""
 
 
 class Shard(configs.Settings):
@@ -81,162 +120,45 @@ class Manifest(configs.Settings):
         return sum(shard.tokens for shard in self.train + self.validation)
 
 
-class LegacyRecords(NamedTuple):
-    """TFRecords of the 2020 code."""
-
-    files: list[str]  # those that are not empty, in the order of their numbers
-    row_tokens: int  # L
-
-
 def serialize(
     token_ids: npt.NDArray[np.uint32], sentence_lengths: Sequence[int]
 ) -> bytes:
-    """Returns a document as a record."""
-    example = tf.train.Example()
+    """Returns a document as a record, a tf.train.Example."""
+    example = _Example()
     feature = example.features.feature
     feature["token_ids"].int64_list.value.extend(token_ids.tolist())
     feature["sentence_lengths"].int64_list.value.extend(sentence_lengths)
     return bytes(example.SerializeToString(deterministic=True))
 
 
-def parse(serialized: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-    """Reads records back.
+def write(file: Path, serialized: Iterable[bytes]) -> None:
+    """Writes records as a TFRecord file.
 
-    Args:
-        serialized: string [n].
-
-    Returns:
-        token_ids int32 [n, (tokens)], sentence_lengths int32 [n, (sentences)].
-    """
-    parsed = tf.io.parse_example(
-        serialized,
-        {
-            "token_ids": tf.io.RaggedFeature(tf.int64),
-            "sentence_lengths": tf.io.RaggedFeature(tf.int64),
-        },
-    )
-    return (
-        tf.cast(parsed["token_ids"], tf.int32),
-        tf.cast(parsed["sentence_lengths"], tf.int32),
-    )
-
-
-def parse_legacy(serialized: tf.Tensor, row_tokens: int) -> dict[str, tf.Tensor]:
-    """Reads rows of the 2020 code: string [n] becomes int32 [n, L] a feature."""
-    parsed = tf.io.parse_example(
-        serialized,
-        {
-            name: tf.io.FixedLenFeature([row_tokens], tf.int64)
-            for name in sorted(_LEGACY_FEATURES)
-        },
-    )
-    return {name: tf.cast(value, tf.int32) for name, value in parsed.items()}
-
-
-def read_manifest(folder: str) -> Manifest:
-    """Reads a data folder's manifest and checks that its shards are there and whole.
+    Each stands between its length and its checksum, as TensorFlow's record_writer.cc
+    has it: uint64 and uint32, little-endian, the length with a checksum of its own.
 
     Raises:
-        UserError: no data, data half built, of another format, or a shard or the
-            vocabulary missing, cut short or changed.
+        OSError: it cannot be written.
     """
-    file = os.path.join(folder, MANIFEST)
-    if not tf.io.gfile.exists(file):
-        raise errors.UserError(_why_no_manifest(folder))
-    try:
-        manifest = Manifest.model_validate_json(_read(file))
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "JSON"
-        raise errors.UserError(
-            f"{file} is damaged or of another version: {place}: {first['msg']}; "
-            "build the data again"
-        ) from None
-    for shard in manifest.train + manifest.validation:
-        _check_size(os.path.join(folder, shard.file), shard.bytes)
-    return manifest
+    with file.open("wb") as stream:
+        for record in serialized:
+            length = struct.pack("<Q", len(record))
+            stream.write(length + _checksum(length) + record + _checksum(record))
 
 
-def read_vocab(folder: str) -> list[str]:
-    """Reads the vocabulary that a data folder's records were made with.
-
-    Raises:
-        UserError: no whole data there, or the vocabulary is not the records'.
-    """
-    file = os.path.join(folder, VOCAB)
-    manifest = read_manifest(folder)
-    if not tf.io.gfile.exists(file):
-        raise errors.UserError(f"{file} is missing; build the data again")
-    tokens = tokenizer.parse_vocab(_read(file), file)
-    if tokenizer.vocab_hash(tokens) != manifest.vocab_hash:
-        raise errors.UserError(
-            f"{file} is not the vocabulary these records were built with (its hash "
-            f"differs from the one in {MANIFEST}); put the right one back, or build "
-            "the data again"
-        )
-    return tokens
+def _checksum(data: bytes) -> bytes:
+    """Returns the CRC-32C, masked, as data may hold checksums themselves."""
+    crc = google_crc32c.value(data)
+    rotated = crc >> 15 | crc << 17
+    return struct.pack("<I", (rotated + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def find_legacy(path: str) -> LegacyRecords | None:
-    """Finds TFRecords of the 2020 code in a folder, or by a file name or pattern.
-
-    Returns:
-        None where the path holds none.
-    """
-    if tf.io.gfile.exists(os.path.join(path, MANIFEST)):
-        return None
-    pattern = os.path.join(glob.escape(path), "*") if tf.io.gfile.isdir(path) else path
-    found = [
-        file
-        for file in tf.io.gfile.glob(pattern)
-        if not tf.io.gfile.isdir(file) and tf.io.gfile.stat(file).length
-    ]
-    files = sorted(found, key=_by_numbers)
-    if not files:
-        return None
-    try:
-        first = next(iter(tf.data.TFRecordDataset(files[0]))).numpy()
-        feature = tf.train.Example.FromString(first).features.feature
-    except Exception as error:  # protobuf's own class has no public name
-        if isinstance(error, MemoryError):
-            raise
-        return None
-    if not _LEGACY_FEATURES.issubset(feature):
-        return None
-    return LegacyRecords(files, len(feature["input_ids"].int64_list.value))
-
-
-def _read(file: str) -> bytes:
-    with tf.io.gfile.GFile(file, "rb") as stream:
-        return bytes(stream.read())
-
-
-def _why_no_manifest(folder: str) -> str:
-    if not tf.io.gfile.exists(folder):
-        return f"no data folder {folder}; make it with python -m electra_tf.build_data"
-    if tf.io.gfile.exists(os.path.join(folder, BUILDING)):
-        return (
-            f"{folder} holds the remains of an interrupted build; run the same "
-            "python -m electra_tf.build_data again"
-        )
-    return (
-        f"{folder} has no {MANIFEST}, so build_data did not write it; want the "
-        "--output folder of python -m electra_tf.build_data"
+def _make_example() -> Any:
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(text_format.Parse(_EXAMPLE, descriptor_pb2.FileDescriptorProto()))
+    return message_factory.GetMessageClass(
+        pool.FindMessageTypeByName("electra_tf.Example")
     )
 
 
-def _check_size(file: str, want: int) -> None:
-    if not tf.io.gfile.exists(file):
-        raise errors.UserError(f"shard {file} is missing; build the data again")
-    found = tf.io.gfile.stat(file).length
-    if found != want:
-        raise errors.UserError(
-            f"shard {file} has {found} bytes, want {want}: it was cut short or "
-            "changed; copy it or build the data again"
-        )
-
-
-def _by_numbers(file: str) -> list[str | int]:
-    """Sorts part-10 after part-9."""
-    parts = re.split(r"(\d+)", file)
-    return [int(part) if part.isdecimal() else part for part in parts]
+_Example = _make_example()

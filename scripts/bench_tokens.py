@@ -89,14 +89,14 @@ def write_documents(settings: Any, folder: str) -> None:
     """Writes what the peers read: the documents' ids, and the vocabulary."""
     import tensorflow as tf
 
-    from electra_tf import input_pipeline, records
+    from electra_tf import input_pipeline, record_reader
 
     source = input_pipeline.open_source(settings.data)
     shards = tf.data.TFRecordDataset(list(source.train))
     documents = [
         tokens.numpy()
         for batch in shards.batch(1000)
-        for tokens in records.parse(batch)[0]
+        for tokens in record_reader.parse(batch)[0]
     ]
     np.savez(
         f"{folder}/documents.npz",

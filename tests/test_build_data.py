@@ -9,7 +9,7 @@ import time
 import commands
 import pytest
 
-from electra_tf import records, tokenizer
+from electra_tf import record_reader, tokenizer
 
 
 def start(*flags: str) -> subprocess.Popen:
@@ -44,7 +44,7 @@ def test_text_becomes_data_and_the_same_command_again_finds_them(texts):
     code, out, err = run(*flags)
     assert code == 0, err
     assert "201 documents, " in out
-    manifest = records.read_manifest(str(data))
+    manifest = record_reader.read_manifest(str(data))
     assert manifest.settings.vocab_size == 101
     assert manifest.settings.seed == 7
     assert [source.files for source in manifest.sources] == [1, 1, 1]
@@ -70,7 +70,7 @@ def test_a_killed_build_is_no_data_and_the_next_one_finishes_it(texts):
     code, out, err = run(*flags)
     assert code == 0, err
     assert "interrupted build; starting clean" in out
-    assert records.read_manifest(str(data)).num_documents == 100
+    assert record_reader.read_manifest(str(data)).num_documents == 100
 
 
 @pytest.mark.parametrize(

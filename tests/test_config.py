@@ -1,3 +1,5 @@
+import os
+
 import pydantic
 import pytest
 import yaml
@@ -248,6 +250,15 @@ def test_the_description_explains_every_setting():
 @pytest.mark.parametrize("kind", [config.PretrainConfig, config.BuildDataConfig])
 def test_the_defaults_of_every_command_are_valid(kind):
     assert kind.model_validate(yaml.safe_load(config.dump(kind()))) == kind()
+
+
+def test_the_cores_are_those_that_this_process_may_use(monkeypatch):
+    given = {3, 5, 9}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: given, raising=False)
+    assert config.num_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert config.num_cores() == 5
 
 
 def test_differences_name_the_setting_the_old_and_the_new():

@@ -6,12 +6,21 @@ import fcntl
 import random
 import resource
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_tf import config, data_builder, errors, records, tokenizer
+from electra_tf import (
+    config,
+    data_builder,
+    errors,
+    record_reader,
+    records,
+    tokenizer,
+)
 
 VOCAB = [
     *tokenizer.SPECIAL_TOKENS,
@@ -53,7 +62,7 @@ def read(folder, shards) -> list[tuple[list[int], list[int]]]:
     documents = []
     for shard in shards:
         serialized = list(tf.data.TFRecordDataset(str(folder / shard.file)))
-        token_ids, lengths = records.parse(tf.stack(serialized))
+        token_ids, lengths = record_reader.parse(tf.stack(serialized))
         found = list(zip(token_ids.to_list(), lengths.to_list(), strict=True))
         assert len(found) == shard.documents
         assert sum(len(ids) for ids, _ in found) == shard.tokens
@@ -124,6 +133,37 @@ def test_the_folder_is_the_same_whatever_the_number_of_processes(
     assert one == more
 
 
+def test_no_process_of_a_build_needs_tensorflow(texts):
+    program = texts.parent / "program.py"  # Those that tokenize run its top too.
+    program.write_text("""if True:
+        import sys
+
+        sys.modules["tensorflow"] = None  # Importing it fails.
+        from electra_tf import config, data_builder
+
+        if __name__ == "__main__":
+            settings = config.BuildDataConfig(processes=2)
+            data_builder.build([sys.argv[1]], sys.argv[2], None, settings)
+    """)
+    command = [sys.executable, program, texts, texts.parent / "data"]
+    subprocess.run(command, env={"PYTHONPATH": ":".join(sys.path)}, check=True)
+    assert record_reader.read_manifest(str(texts.parent / "data")).num_documents == 301
+
+
+def test_a_process_a_core_that_this_one_may_use_tokenizes(texts, monkeypatch):
+    monkeypatch.setattr(config, "num_cores", lambda: 3)
+    asked = []
+
+    class Pool(data_builder.futures.ProcessPoolExecutor):
+        def __init__(self, processes, *arguments):
+            asked.append(processes)
+            super().__init__(processes, *arguments)
+
+    monkeypatch.setattr(data_builder.futures, "ProcessPoolExecutor", Pool)
+    build(texts, processes=0)
+    assert asked == [3]
+
+
 def test_another_seed_deals_other_documents(texts):
     one = read(texts.parent / "data", build(texts).validation)
     other = read(texts.parent / "other", build(texts, "other", seed=7).validation)
@@ -154,7 +194,7 @@ def test_small_corpora_have_both_splits_where_they_can(
 
 def test_a_vocabulary_is_trained_where_none_is_given(texts, capsys):
     manifest = build(texts, vocab=None, vocab_size=150)
-    tokens = records.read_vocab(str(texts.parent / "data"))
+    tokens = record_reader.read_vocab(str(texts.parent / "data"))
     assert len(tokens) == manifest.vocab_size <= 150
     assert manifest.vocab_trained
     assert "w42" in tokens
@@ -166,7 +206,7 @@ def test_a_vocabulary_is_trained_on_a_sample_of_a_large_corpus(texts):
         "\n\n".join(f"zz{i:03}a zz{i:03}a" for i in range(400))
     )
     build(texts, vocab=None, vocab_size=5000, vocab_train_bytes=4000)
-    tokens = records.read_vocab(str(texts.parent / "data"))
+    tokens = record_reader.read_vocab(str(texts.parent / "data"))
     seen = sum(f"zz{i:03}a" in tokens for i in range(400))
     # 4,000 of about 14,000 bytes: 28 %, plus or minus 9 documents.
     assert 60 < seen < 180

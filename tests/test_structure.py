@@ -40,8 +40,8 @@ UNTESTED = {
 
 # The layers (docs/architecture.md): data and model do not know each other.
 DATA = (
-    "tokenizer corpus records data_builder packing masking input_pipeline "
-    "graph_tokenizer"
+    "tokenizer corpus records record_reader data_builder packing masking "
+    "input_pipeline graph_tokenizer"
 )
 MODEL = "layers models corruption losses objectives"
 
