@@ -514,7 +514,7 @@ def _block(
 
     def split(projected: tf.Tensor, tokens: Any) -> tf.Tensor:
         by_head = tf.reshape(projected, [batch, tokens, heads, size // heads])
-        return tf.transpose(by_head, [0, 2, 1, 3])  # [B, H, tokens, K]
+        return _swap_inner_axes(by_head)  # [B, H, tokens, K]
 
     def finish(x: tf.Tensor, more: tf.Tensor, seed: Any, norm: Any) -> tf.Tensor:
         mask = _mask(_shape(more), model.hidden_dropout_rate, seed)
@@ -541,6 +541,22 @@ def _block(
     values = _joined([split(value(flat), count) for flat, count in of_all], 2)
     found = [attend(*one) for one in zip(flats, tokens, biases, strict=True)]
     return _joined(found, 1)
+
+
+@tf.custom_gradient
+def _swap_inner_axes(x: tf.Tensor) -> Any:
+    """Turns [B, M, N, K] into [B, N, M, K].
+
+    TensorFlow's own gradient takes the order of the axes from the forward pass: out of
+    the function that blocks share, that is one of its results. XLA must know it when it
+    compiles, and then takes all that goes into the function for known as well, weights
+    too: it would compile each step anew (D28).
+    """
+
+    def swap(x: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(x, [0, 2, 1, 3])
+
+    return swap(x), swap
 
 
 def _attention(

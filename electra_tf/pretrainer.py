@@ -337,6 +337,10 @@ def _part(
     if parts == 1:
         return batch
     rows = batch["example_ids"].shape[0] // parts
-    return {
-        name: value[index * rows : (index + 1) * rows] for name, value in batch.items()
-    }
+
+    def part(value: tf.Tensor) -> tf.Tensor:
+        # Not value[low:high], whose number of rows would not be known to XLA.
+        zeros, sizes = [0] * (value.shape.rank - 1), value.shape[1:]
+        return tf.slice(value, [index * rows, *zeros], [rows, *sizes])
+
+    return {name: part(value) for name, value in batch.items()}

@@ -28,42 +28,22 @@ MANIFEST = "manifest.json"
 VOCAB = "vocab.txt"
 BUILDING = ".building"
 
-# What a record needs of tf.train.Example.
+# What a record needs of tf.train.Example. Its map from keys to features is written as
+# what it is in bytes, entries that repeat, so that they keep their order.
 _EXAMPLE = """
-    name: "example.proto" package: "electra_tf" syntax: "proto3"
-    message_type {
-      name: "Int64List"
-      field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 }
-    }
-    message_type {
-      name: "Feature"
-      field {
-        name: "int64_list" number: 3 label: LABEL_OPTIONAL
-        type: TYPE_MESSAGE type_name: ".electra_tf.Int64List"
-      }
-    }
-    message_type {
-      name: "Features"
-      nested_type {
-        name: "FeatureEntry" options { map_entry: true }
-        field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
-        field {
-          name: "value" number: 2 label: LABEL_OPTIONAL
-          type: TYPE_MESSAGE type_name: ".electra_tf.Feature"
-        }
-      }
-      field {
-        name: "feature" number: 1 label: LABEL_REPEATED
-        type: TYPE_MESSAGE type_name: ".electra_tf.Features.FeatureEntry"
-      }
-    }
-    message_type {
-      name: "Example"
-      field {
-        name: "features" number: 1 label: LABEL_OPTIONAL
-        type: TYPE_MESSAGE type_name: ".electra_tf.Features"
-      }
-    }
+    name: "example.proto" syntax: "proto3"
+    message_type { name: "Int64List" field {
+      name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
+    message_type { name: "Feature" field {
+      name: "int64_list" number: 3 type: TYPE_MESSAGE type_name: "Int64List" } }
+    message_type { name: "Entry"
+      field { name: "key" number: 1 type: TYPE_STRING }
+      field { name: "value" number: 2 type: TYPE_MESSAGE type_name: "Feature" } }
+    message_type { name: "Features" field {
+      name: "feature" number: 1 label: LABEL_REPEATED
+      type: TYPE_MESSAGE type_name: "Entry" } }
+    message_type { name: "Example" field {
+      name: "features" number: 1 type: TYPE_MESSAGE type_name: "Features" } }
 """
 
 
@@ -125,10 +105,11 @@ def serialize(
 ) -> bytes:
     """Returns a document as a record, a tf.train.Example."""
     example = _Example()
-    feature = example.features.feature
-    feature["token_ids"].int64_list.value.extend(token_ids.tolist())
-    feature["sentence_lengths"].int64_list.value.extend(sentence_lengths)
-    return bytes(example.SerializeToString(deterministic=True))
+    values = {"sentence_lengths": sentence_lengths, "token_ids": token_ids.tolist()}
+    for key, numbers in values.items():
+        entry = example.features.feature.add(key=key)
+        entry.value.int64_list.value.extend(numbers)
+    return bytes(example.SerializeToString())
 
 
 def write(file: Path, serialized: Iterable[bytes]) -> None:
@@ -156,9 +137,7 @@ def _checksum(data: bytes) -> bytes:
 def _make_example() -> Any:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(text_format.Parse(_EXAMPLE, descriptor_pb2.FileDescriptorProto()))
-    return message_factory.GetMessageClass(
-        pool.FindMessageTypeByName("electra_tf.Example")
-    )
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("Example"))
 
 
 _Example = _make_example()
