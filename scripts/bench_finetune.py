@@ -8,8 +8,8 @@ same recipe: AdamW without bias correction, warm-up, linear decay, layer-wise ra
 gradients clipped, dropout on, a head drawn alike. The peer pads to the longest row of a
 batch, attends by scaled_dot_product_attention and updates by fused AdamW: "padded"
 draws its rows at random, "grouped" takes rows of like length together. They run in
-turn, an epoch each, then predict the dev set. "all": from strings to a trained model;
-"epoch": those after the first, which also compiles.
+turn, an epoch each, then predict the dev set, in turn again. "all": from strings to a
+trained model; "epoch": those after the first, which also compiles.
 """
 
 import argparse
@@ -61,6 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--predictions", type=int, default=7, help="turns a seed")
     parser.add_argument("--learning_rate", type=float, default=3e-4)
     parser.add_argument("--layer_decay", type=float, default=0.8)
     parser.add_argument("--dropout", type=float, default=0.1)
@@ -133,7 +134,7 @@ def compare(arguments: argparse.Namespace, setting: dict[str, Any]) -> None:
     }
     found: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
     for seed in range(arguments.seeds):
-        for name, values in run_seed(asked, seed, arguments.epochs).items():
+        for name, values in run_seed(asked, seed, arguments).items():
             found[name].append(values)
             line = "  ".join(f"{kind} {value:.3f}" for kind, value in values.items())
             print(f"seed {seed}, {name}: {line}", flush=True)
@@ -148,22 +149,25 @@ def compare(arguments: argparse.Namespace, setting: dict[str, Any]) -> None:
 
 
 def run_seed(
-    asked: dict[str, sides.Side], seed: int, epochs: int
+    asked: dict[str, sides.Side], seed: int, arguments: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
-    """Trains a model on each side, an epoch in turn; then each predicts."""
+    """Trains a model on each side, an epoch in turn; then they predict in turn."""
     seconds = {name: [side.ask({"seed": seed})] for name, side in asked.items()}
-    for _ in range(epochs):
+    for _ in range(arguments.epochs):
         for name, side in asked.items():
             seconds[name].append(side.ask("epoch"))
     for side in asked.values():
         side.ask("predict")  # The first time also compiles.
-    predicted = {name: side.ask("predict") for name, side in asked.items()}
+    predicted: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
+    for _ in range(arguments.predictions):
+        for name, side in asked.items():
+            predicted[name].append(side.ask("predict"))
     return {
         name: {
             "all": sum(spent),
             "epoch": statistics.median(spent[2:] or spent[1:]),
-            "predict": predicted[name]["seconds"],
-            "accuracy": predicted[name]["accuracy"],
+            "predict": statistics.median(p["seconds"] for p in predicted[name]),
+            "accuracy": predicted[name][0]["accuracy"],
         }
         for name, spent in seconds.items()
     }
