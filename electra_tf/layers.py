@@ -381,8 +381,18 @@ class EncoderBlock(keras.layers.Layer):
         self.attention_norm.build(wide)
         self.output_norm.build(wide)
 
-    def call(self, x: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Turns [B, L, D] into [B, L, D]; `bias` [B, 1, L, L] goes onto the scores."""
+    def call(
+        self,
+        x: tf.Tensor,
+        bias: tf.Tensor,
+        training: bool = False,
+        first_only: bool = False,
+    ) -> tf.Tensor:
+        """Turns [B, L, D] into [B, L, D]; `bias` [B, 1, L, L] goes onto the scores.
+
+        With `first_only` into [B, 1, D], the state of the first token alone: the others
+        are attended to, and that is all that is done for them (D29).
+        """
         seeds = [
             dropout.next_seed(training)
             for dropout in (
@@ -404,26 +414,36 @@ class EncoderBlock(keras.layers.Layer):
             for norm in (self.attention_norm, self.output_norm)
         ]
         if _tracing.inline or any(layer.quantization_mode for layer in kernels):
-            return _block(self._config, kernels, norms, x, bias, seeds)
+            return _block(
+                self._config, kernels, norms, x, bias, seeds, first_only=first_only
+            )
         parts = 1 if training else _tracing.parts
         weights = [
             (tf.convert_to_tensor(layer.kernel), tf.convert_to_tensor(layer.bias))
             for layer in kernels
         ]
-        block = _shared_block(self._config, parts)
+        block = _shared_block(self._config, parts, first_only)
         if self.recompute and training:
             return _recomputed(block, weights, norms, x, bias, seeds)
         return block(weights, norms, x, bias, seeds)
 
     def compute_output_spec(
-        self, x: keras.KerasTensor, bias: keras.KerasTensor, training: bool = False
+        self,
+        x: keras.KerasTensor,
+        bias: keras.KerasTensor,
+        training: bool = False,
+        first_only: bool = False,
     ) -> keras.KerasTensor:
         """Returns what `call` does, without tracing it."""
-        return keras.KerasTensor(x.shape, self.compute_dtype)
+        batch, length, size = x.shape
+        shape = (batch, 1 if first_only else length, size)
+        return keras.KerasTensor(shape, self.compute_dtype)
 
 
 @functools.cache
-def _shared_block(model: config.ModelConfig, parts: int) -> Callable[..., tf.Tensor]:
+def _shared_block(
+    model: config.ModelConfig, parts: int, first_only: bool
+) -> Callable[..., tf.Tensor]:
     """Returns one graph for all blocks of an architecture, their weights its inputs.
 
     A graph is traced for each new kind of inputs, not for each block; and as it is
@@ -438,7 +458,7 @@ def _shared_block(model: config.ModelConfig, parts: int) -> Callable[..., tf.Ten
         seeds: list[tf.Tensor | None],
     ) -> tf.Tensor:
         dense = [functools.partial(_dense, *pair) for pair in weights]
-        return _block(model, dense, norms, x, bias, seeds, parts)
+        return _block(model, dense, norms, x, bias, seeds, parts, first_only)
 
     shared: Callable[..., tf.Tensor] = tf.function(
         block, autograph=False, experimental_attributes={"_noinline": True}
@@ -492,6 +512,7 @@ def _block(
     bias: tf.Tensor,
     seeds: Sequence[tf.Tensor | None],
     parts: int = 1,
+    first_only: bool = False,
 ) -> tf.Tensor:
     """Attends and feeds forward.
 
@@ -504,9 +525,10 @@ def _block(
         bias: [B, 1, L, L], goes onto the scores.
         seeds: of dropout on attention's shares, after attention, after feed-forward.
         parts: see `split_rows`; more than one needs seeds that are None.
+        first_only: whether only the first token's state is asked for.
 
     Returns:
-        [B, L, D].
+        [B, L, D], or [B, 1, D].
     """
     query, key, value, attention_output, intermediate, output = dense
     size, heads = model.hidden_size, model.num_heads
@@ -539,6 +561,8 @@ def _block(
     of_all = list(zip(flats, tokens, strict=True))
     keys = _joined([split(key(flat), count) for flat, count in of_all], 2)
     values = _joined([split(value(flat), count) for flat, count in of_all], 2)
+    if first_only:
+        return attend(tf.reshape(x[:, 0], [-1, size]), 1, bias[:, :, :1])
     found = [attend(*one) for one in zip(flats, tokens, biases, strict=True)]
     return _joined(found, 1)
 

@@ -95,14 +95,7 @@ def _read_vocab(
     """Reads the records' vocabulary; refuses settings that do not fit them."""
     data = settings.data
     if source.legacy_row_tokens is None:
-        vocab = record_reader.read_vocab(data.records)
-        if data.vocab is not None and tokenizer.read_vocab(data.vocab) != vocab:
-            raise errors.UserError(
-                f"data.vocab={data.vocab} is not the vocabulary that {data.records} "
-                "was built with; drop the setting, or build the data with "
-                f"--vocab={data.vocab}"
-            )
-        return vocab
+        return record_reader.read_vocab(data.records)
     if source.legacy_row_tokens > settings.model.max_positions:
         raise errors.UserError(
             f"model.max_positions={settings.model.max_positions}: rows in "

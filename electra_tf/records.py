@@ -117,9 +117,6 @@ def write(file: Path, serialized: Iterable[bytes]) -> None:
 
     Each stands between its length and its checksum, as TensorFlow's record_writer.cc
     has it: uint64 and uint32, little-endian, the length with a checksum of its own.
-
-    Raises:
-        OSError: it cannot be written.
     """
     with file.open("wb") as stream:
         for record in serialized:

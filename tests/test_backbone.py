@@ -75,6 +75,17 @@ def test_the_pooled_output_is_the_state_of_the_first_token(built):
     )
 
 
+def test_the_first_state_is_the_pooled_output_and_the_last_block_does_no_more(built):
+    model = keras.Model(built.input, built.first_state)
+    want = built(INPUTS)["pooled_output"]
+    np.testing.assert_allclose(model(INPUTS), want, atol=1e-6)
+    graph = tf.function(model).get_concrete_function(INPUTS).graph
+    blocks = [o for o in graph.get_operations() if o.type.endswith("PartitionedCall")]
+    *others, last = [block.outputs[0].shape[1] for block in blocks]
+    assert last == 1
+    assert set(others) == {7}
+
+
 def test_padding_does_not_matter(built):
     longer = {name: np.pad(x, [(0, 0), (0, 4)]) for name, x in INPUTS.items()}
     real = INPUTS["padding_mask"] == 1

@@ -150,7 +150,7 @@ def test_all_blocks_of_an_architecture_share_one_graph():
     x, bias = tf.ones([2, 7, 6]), layers.AttentionBias()(tf.ones([2, 7], tf.int32))
     blocks = [randomize_built(layers.EncoderBlock(MODEL), seed) for seed in (1, 2, 3)]
     first = np.asarray(blocks[0](x, bias))
-    shared = layers._shared_block(MODEL, 1)
+    shared = layers._shared_block(MODEL, 1, False)
     before = shared.experimental_get_tracing_count()
     others = [np.asarray(block(x, bias)) for block in blocks[1:]]
     assert shared.experimental_get_tracing_count() == before
@@ -166,6 +166,35 @@ def test_all_blocks_of_an_architecture_share_one_graph():
     called = [node for node in step.node if node.op.endswith("PartitionedCall")]
     assert len({node.attr["f"].func.name for node in called}) == 1
     assert len(called) == 3
+
+
+@pytest.mark.parametrize("length", [1, 7])
+def test_a_block_asked_for_the_first_token_gives_its_state_and_its_slopes(length):
+    never = {"hidden_dropout_rate": 0.0, "attention_dropout_rate": 0.0}
+    block = layers.EncoderBlock(MODEL.model_copy(update=never))
+    randomize_built(block, 1)
+    x, slope = tf.random.normal([3, length, 6]), tf.random.normal([3, 1, 6])
+    bias = layers.AttentionBias()(tf.constant([[1] * (length - 1) + [0]] * 3))
+
+    def learn(recompute, **only):
+        block.recompute = recompute
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = block(x, bias, training=recompute, **only)
+            loss = tf.reduce_sum(y[:, :1] * slope)
+        weights = [v.value for v in block.trainable_variables]
+        return y, tape.gradient(loss, [x, *weights])
+
+    whole, want = learn(False)
+    for recompute in (False, True):
+        first, got = learn(recompute, first_only=True)
+        assert first.shape == (3, 1, 6)
+        np.testing.assert_allclose(first, whole[:, :1], atol=1e-6)
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+    with layers.split_rows():
+        first = block(x, bias, first_only=True)
+    np.testing.assert_allclose(first, whole[:, :1], atol=1e-6)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7])

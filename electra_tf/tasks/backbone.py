@@ -33,7 +33,9 @@ class ElectraBackbone(keras_hub.models.Backbone):
     """ELECTRA's encoder, with exact GELU and without a pooler, as published.
 
     `pooled_output` is the last state of the first token and has no weights of its own
-    (2020 code). `keras_hub.models.ElectraBackbone` differs in both.
+    (2020 code). `keras_hub.models.ElectraBackbone` differs in both. `first_state` is
+    the same, symbolic, for models that want nothing else: it costs less, as the last
+    block works for the first token alone (D29).
 
     Args:
         vocab_size: rows of the word table.
@@ -96,6 +98,8 @@ class ElectraBackbone(keras_hub.models.Backbone):
             dtype=dtype,
             **kwargs,
         )
+        last = self.get_layer(f"layer_{num_layers - 1}")
+        self.first_state = last(*last.input, first_only=True)[:, 0, :]  # [B, D]
         self.model_config = model
         for name, value in _arguments(model).items():
             setattr(self, name, value)  # As all of KerasHub's backbones.

@@ -66,10 +66,11 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
             dtype=backbone.dtype_policy,
             name="choice_head",
         )
-        pooled = backbone(backbone.input)["pooled_output"]
         self.dropout = dropout
         super().__init__(
-            inputs=backbone.input, outputs=self.choice_head(pooled)[:, 0], **kwargs
+            inputs=backbone.input,
+            outputs=self.choice_head(backbone.first_state)[:, 0],
+            **kwargs,
         )
         self.input_spec = None  # Rows may come by themselves or by prompts.
 

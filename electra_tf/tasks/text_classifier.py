@@ -58,8 +58,7 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         self.classification_head = heads.build_classification_head(
             backbone, num_classes, head, dropout
         )
-        pooled = backbone(backbone.input)["pooled_output"]
-        outputs = self.activation(self.classification_head(pooled))
+        outputs = self.activation(self.classification_head(backbone.first_state))
         self.num_classes, self.dropout, self.head = num_classes, dropout, head
         self.class_names = list(class_names) if class_names is not None else None
         super().__init__(inputs=backbone.input, outputs=outputs, **kwargs)

@@ -43,7 +43,10 @@ class ElectraTextEmbedder(task.ElectraTask, keras_hub.models.TextEmbedder):
         self.backbone = backbone
         self.preprocessor = preprocessor
         self.pooling, self.normalize = pooling, normalize
-        states = backbone(backbone.input)["sequence_output"]
+        if pooling == "cls":
+            states = backbone.first_state[:, None, :]  # [B, 1, D]
+        else:
+            states = backbone(backbone.input)["sequence_output"]
         pool = _Pool(pooling, normalize, name="pool", dtype="float32")
         super().__init__(
             inputs=backbone.input,

@@ -55,12 +55,11 @@ class ElectraTextRegressor(task.ElectraTask, keras_hub.models.Task):
         self.classification_head = heads.build_classification_head(
             backbone, 1, head, dropout
         )
-        pooled = backbone(backbone.input)["pooled_output"]
         self.dropout, self.head = dropout, head
         self.offset, self.scale = offset, scale
         super().__init__(
             inputs=backbone.input,
-            outputs=self.classification_head(pooled),
+            outputs=self.classification_head(backbone.first_state),
             **kwargs,
         )
 
