@@ -18,15 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import (
-    config,
-    errors,
-    masking,
-    packing,
-    record_reader,
-    records,
-    tokenizer,
-)
+from electra_tf import config, errors, masking, packing, record_reader, tokenizer
 
 Batch = dict[str, tf.Tensor]
 Position = tuple[
@@ -43,7 +35,7 @@ _VALIDATION = -1
 class Vocab:
     """What packing and masking must know of the vocabulary."""
 
-    file: str
+    tokens: list[str]
     size: int
     cls_id: int
     sep_id: int
@@ -94,7 +86,7 @@ def open_source(data: config.DataConfig) -> Source:
     return Source(
         train=tuple(legacy.files),
         validation=(),
-        vocab=_describe_vocab(tokenizer.read_vocab(data.vocab), data.vocab),
+        vocab=_describe_vocab(tokenizer.read_vocab(data.vocab)),
         tokens_per_record=legacy.row_tokens,
         legacy_row_tokens=legacy.row_tokens,
     )
@@ -243,15 +235,15 @@ def _open_folder(data: config.DataConfig) -> Source:
         validation=tuple(
             os.path.join(data.records, shard.file) for shard in manifest.validation
         ),
-        vocab=_describe_vocab(tokens, os.path.join(data.records, records.VOCAB)),
+        vocab=_describe_vocab(tokens),
         tokens_per_record=sum(shard.tokens for shard in manifest.train) / documents,
         legacy_row_tokens=None,
     )
 
 
-def _describe_vocab(tokens: list[str], file: str) -> Vocab:
+def _describe_vocab(tokens: list[str]) -> Vocab:
     return Vocab(
-        file=file,
+        tokens=tokens,
         size=len(tokens),
         cls_id=tokens.index(tokenizer.CLS),
         sep_id=tokens.index(tokenizer.SEP),

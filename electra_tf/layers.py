@@ -425,7 +425,7 @@ class EncoderBlock(keras.layers.Layer):
         block = _shared_block(self._config, parts, first_only)
         if self.recompute and training:
             return _recomputed(block, weights, norms, x, bias, seeds)
-        return block(weights, norms, x, bias, seeds)
+        return block(weights, norms, x, bias, seeds, training)
 
     def compute_output_spec(
         self,
@@ -456,9 +456,11 @@ def _shared_block(
         x: tf.Tensor,
         bias: tf.Tensor,
         seeds: list[tf.Tensor | None],
+        training: bool,
     ) -> tf.Tensor:
         dense = [functools.partial(_dense, *pair) for pair in weights]
-        return _block(model, dense, norms, x, bias, seeds, parts, first_only)
+        swap = _swap_in_training if training else _swap_inner_axes
+        return _block(model, dense, norms, x, bias, seeds, parts, first_only, swap)
 
     shared: Callable[..., tf.Tensor] = tf.function(
         block, autograph=False, experimental_attributes={"_noinline": True}
@@ -479,7 +481,7 @@ def _recomputed(
 
     def run(x: tf.Tensor, flat: Sequence[tf.Tensor]) -> tf.Tensor:
         again = tf.nest.pack_sequence_as(pairs, flat)
-        return block(again[: len(weights)], again[len(weights) :], x, bias, seeds)
+        return block(again[: len(weights)], again[len(weights) :], x, bias, seeds, True)
 
     @tf.custom_gradient
     def forward(x: tf.Tensor, *flat: tf.Tensor) -> Any:
@@ -504,6 +506,28 @@ def _dense(kernel: tf.Tensor, bias: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
 
+def _swap_inner_axes(x: tf.Tensor) -> tf.Tensor:
+    """Turns [B, M, N, K] into [B, N, M, K]."""
+    return tf.transpose(x, [0, 2, 1, 3])
+
+
+def _swap_in_training(x: tf.Tensor) -> tf.Tensor:
+    """Does the same, with a gradient that takes nothing from the forward pass.
+
+    TensorFlow's own takes the order of the axes: out of the function that blocks share,
+    that is one of its results. XLA must know it when it compiles, and then takes all
+    that goes into the function for known as well, weights too: it would compile each
+    step anew (D28). `tf.custom_gradient` would keep `x`.
+    """
+    with x.graph.gradient_override_map({"Transpose": "ElectraSwapInnerAxes"}):
+        return _swap_inner_axes(x)
+
+
+@tf.RegisterGradient("ElectraSwapInnerAxes")
+def _swap_back(_: tf.Operation, dy: tf.Tensor) -> tuple[tf.Tensor, None]:
+    return _swap_inner_axes(dy), None
+
+
 def _block(
     model: config.ModelConfig,
     dense: Sequence[Callable[[tf.Tensor], tf.Tensor]],
@@ -513,6 +537,7 @@ def _block(
     seeds: Sequence[tf.Tensor | None],
     parts: int = 1,
     first_only: bool = False,
+    swap: Callable[[tf.Tensor], tf.Tensor] = _swap_inner_axes,
 ) -> tf.Tensor:
     """Attends and feeds forward.
 
@@ -526,6 +551,7 @@ def _block(
         seeds: of dropout on attention's shares, after attention, after feed-forward.
         parts: see `split_rows`; more than one needs seeds that are None.
         first_only: whether only the first token's state is asked for.
+        swap: `_swap_inner_axes`, or the same with another gradient.
 
     Returns:
         [B, L, D], or [B, 1, D].
@@ -536,7 +562,7 @@ def _block(
 
     def split(projected: tf.Tensor, tokens: Any) -> tf.Tensor:
         by_head = tf.reshape(projected, [batch, tokens, heads, size // heads])
-        return _swap_inner_axes(by_head)  # [B, H, tokens, K]
+        return swap(by_head)  # [B, H, tokens, K]
 
     def finish(x: tf.Tensor, more: tf.Tensor, seed: Any, norm: Any) -> tf.Tensor:
         mask = _mask(_shape(more), model.hidden_dropout_rate, seed)
@@ -565,22 +591,6 @@ def _block(
         return attend(tf.reshape(x[:, 0], [-1, size]), 1, bias[:, :, :1])
     found = [attend(*one) for one in zip(flats, tokens, biases, strict=True)]
     return _joined(found, 1)
-
-
-@tf.custom_gradient
-def _swap_inner_axes(x: tf.Tensor) -> Any:
-    """Turns [B, M, N, K] into [B, N, M, K].
-
-    TensorFlow's own gradient takes the order of the axes from the forward pass: out of
-    the function that blocks share, that is one of its results. XLA must know it when it
-    compiles, and then takes all that goes into the function for known as well, weights
-    too: it would compile each step anew (D28).
-    """
-
-    def swap(x: tf.Tensor) -> tf.Tensor:
-        return tf.transpose(x, [0, 2, 1, 3])
-
-    return swap(x), swap
 
 
 def _attention(
@@ -615,13 +625,13 @@ def _attention(
             return shares if keep is None else shares * tf.cast(keep, shares.dtype)
 
         context = tf.matmul(dropped(), values) * tf.cast(scale, values.dtype)
-        context = tf.transpose(context, [0, 2, 1, 3])  # [B, tokens, H, K]
+        context = _swap_inner_axes(context)  # [B, tokens, H, K]
         context = tf.reshape(context, [batch * tokens, heads * size])
 
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             def by_head(x: tf.Tensor) -> tf.Tensor:
                 x = tf.reshape(x, [batch, tokens, heads, size])
-                return tf.transpose(x, [0, 2, 1, 3])  # [B, H, tokens, K]
+                return _swap_inner_axes(x)  # [B, H, tokens, K]
 
             # The softmax's gradient wants the sum over a row of left * d_left: it is
             # the sum over a head of dy * context, which are smaller.

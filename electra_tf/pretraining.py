@@ -41,7 +41,8 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
         UserError: for all that docs/pretraining.md lists.
     """
     source = input_pipeline.open_source(settings.data)
-    vocab = _read_vocab(source, settings)
+    _check_row_length(source, settings)
+    vocab = source.vocab.tokens
     words = _tokenizer_of(source, settings)
     settings = _with_vocab_size(settings, len(vocab))
     settings, origin = _origin(settings, folder, vocab, words)
@@ -89,19 +90,16 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
         _finish(folder, settings, model, vocab, source, data, metrics, listener)
 
 
-def _read_vocab(
+def _check_row_length(
     source: input_pipeline.Source, settings: config.PretrainConfig
-) -> list[str]:
-    """Reads the records' vocabulary; refuses settings that do not fit them."""
-    data = settings.data
-    if source.legacy_row_tokens is None:
-        return record_reader.read_vocab(data.records)
-    if source.legacy_row_tokens > settings.model.max_positions:
+) -> None:
+    """Refuses records of the 2020 code whose rows the model cannot take."""
+    length = source.legacy_row_tokens or 0
+    if length > settings.model.max_positions:
         raise errors.UserError(
             f"model.max_positions={settings.model.max_positions}: rows in "
-            f"{data.records} are {source.legacy_row_tokens} tokens long; raise it"
+            f"{settings.data.records} are {length} tokens long; raise it"
         )
-    return tokenizer.read_vocab(source.vocab.file)
 
 
 def _with_vocab_size(

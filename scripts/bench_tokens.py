@@ -104,7 +104,7 @@ def write_documents(settings: Any, folder: str) -> None:
         lengths=[len(tokens) for tokens in documents],
         special=[source.vocab.cls_id, source.vocab.sep_id],
     )
-    words = Path(source.vocab.file).read_text(encoding="utf-8")
+    words = "".join(f"{token}\n" for token in source.vocab.tokens)
     Path(folder, "vocab.txt").write_text(words, encoding="utf-8")
 
 

@@ -250,7 +250,7 @@ def take_back(
     for name in found:
         state[name].assign(found[name])
     facts = {
-        "vocabulary": tokenizer.vocab_hash(tokenizer.read_vocab(source.vocab.file)),
+        "vocabulary": tokenizer.vocab_hash(source.vocab.tokens),
         "objective": settings.objective.name,
     }
     workdir.open_workdir(

@@ -58,7 +58,7 @@ def source(tmp_path_factory):
         train=files,
         validation=files[3:],
         vocab=input_pipeline.Vocab(
-            file=str(folder / "vocab.txt"),
+            tokens=[str(number) for number in range(num_tokens)],
             size=num_tokens,
             cls_id=CLS,
             sep_id=SEP,
@@ -422,7 +422,7 @@ def test_a_folder_of_the_2020_code_says_all_there_is_to_know(tmp_path, tiny_voca
     )
     assert source.train == files
     assert source.legacy_row_tokens == 12
-    assert source.vocab.file == str(tiny_vocab)
+    assert source.vocab.tokens == tokenizer.read_vocab(tiny_vocab)
     assert len(take_epochs(source, 1)[0]) == 3
 
 
