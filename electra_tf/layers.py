@@ -514,11 +514,12 @@ def _swap_inner_axes(x: tf.Tensor) -> tf.Tensor:
 def _swap_in_training(x: tf.Tensor) -> tf.Tensor:
     """Does the same, with a gradient that takes nothing from the forward pass.
 
-    TensorFlow's own takes the order of the axes: out of the function that blocks share,
-    that is one of its results. XLA must know it when it compiles, and then takes all
-    that goes into the function for known as well, weights too: it would compile each
-    step anew (D28). `tf.custom_gradient` would keep `x`.
+    TensorFlow's own takes the order of the axes out of the function that blocks share.
+    XLA must know it, and takes all that goes into that function for known, weights too:
+    it would compile each step anew (D28). `tf.custom_gradient` would keep `x`.
     """
+    if not tf.is_symbolic_tensor(x):  # Under tf.config.run_functions_eagerly.
+        return _swap_inner_axes(x)
     with x.graph.gradient_override_map({"Transpose": "ElectraSwapInnerAxes"}):
         return _swap_inner_axes(x)
 

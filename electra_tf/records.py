@@ -3,8 +3,7 @@
 In:   token ids and sentence lengths of a document.
 Out:  serialized records, files of them, the fields of their manifest.
 
-Without TensorFlow, which takes longer to load than most corpora to build (D27);
-`record_reader` reads what is written here.
+Without TensorFlow, which takes longer to load than most corpora to build (D27).
 """
 
 import struct

@@ -168,6 +168,28 @@ def test_all_blocks_of_an_architecture_share_one_graph():
     assert len(called) == 3
 
 
+def test_a_block_trains_the_same_where_functions_run_eagerly():
+    never = {"hidden_dropout_rate": 0.0, "attention_dropout_rate": 0.0}
+    block = layers.EncoderBlock(MODEL.model_copy(update=never))
+    randomize_built(block, 1)
+    x = tf.random.normal([2, 7, 6])
+    bias = layers.AttentionBias()(tf.ones([2, 7], tf.int32))
+
+    def slope():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(tf.square(block(x, bias, training=True)[:, :3]))
+        return tape.gradient(loss, x)
+
+    want = slope()
+    tf.config.run_functions_eagerly(True)
+    try:
+        found = slope()
+    finally:
+        tf.config.run_functions_eagerly(False)
+    np.testing.assert_allclose(found, want, atol=1e-5)
+
+
 @pytest.mark.parametrize("length", [1, 7])
 def test_a_block_asked_for_the_first_token_gives_its_state_and_its_slopes(length):
     never = {"hidden_dropout_rate": 0.0, "attention_dropout_rate": 0.0}
