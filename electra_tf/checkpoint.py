@@ -14,6 +14,7 @@ import glob
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 
 import keras
@@ -52,8 +53,7 @@ class Checkpoints:
             keep: newest so many; None keeps all.
         """
         self.folder = os.path.join(workdir, "checkpoints")
-        self._model, self._keep = model, keep
-        self._state = _PlainState()
+        self._keep, self._state = keep, _PlainState()
         self._checkpoint = tf.train.Checkpoint(
             networks={
                 name: _weights_and_moments(network, model.learner)
@@ -77,10 +77,16 @@ class Checkpoints:
                 that were there stay as they were.
         """
         self._state.positions = positions
-        prefix = self._prefix(step)
+        prefix, draft = self._prefix(step), os.path.join(self.folder, "saving")
+        # TensorFlow fills an index in place: one that a kill cuts short would count.
         try:
-            os.makedirs(self.folder, exist_ok=True)
-            self._checkpoint.write(prefix)
+            shutil.rmtree(draft, ignore_errors=True)  # Of a save that was killed.
+            os.makedirs(draft)
+            self._checkpoint.write(os.path.join(draft, f"ckpt-{step}"))
+            for file in sorted(os.listdir(draft)):  # Data, then the index.
+                with open(os.path.join(draft, file), "rb") as stream:
+                    os.fsync(stream.fileno())
+                os.replace(stream.name, os.path.join(self.folder, file))
         except (tf.errors.OpError, OSError) as error:
             self._remove(step)
             raise errors.UserError(
@@ -88,6 +94,8 @@ class Checkpoints:
                 "same command again: it goes on from step "
                 f"{max(self.steps(), default=0)}"
             ) from None
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
         for old in self.steps()[: -self._keep] if self._keep else []:
             self._remove(old)
 
@@ -127,12 +135,10 @@ class Checkpoints:
 
     def _remove(self, step: int) -> None:
         """Removes a checkpoint's files, the index first: without it there is none."""
-        prefix = self._prefix(step)
-        for file in [f"{prefix}.index", *glob.glob(f"{glob.escape(prefix)}.data-*")]:
-            with contextlib.suppress(tf.errors.OpError):
-                tf.io.gfile.remove(file)
-        with contextlib.suppress(tf.errors.OpError):
-            tf.io.gfile.rmtree(f"{prefix}_temp")  # What a failed save leaves.
+        files = glob.glob(f"{glob.escape(self._prefix(step))}.*")
+        for file in sorted(files, reverse=True):
+            with contextlib.suppress(OSError):
+                os.remove(file)
 
 
 def _weights_and_moments(

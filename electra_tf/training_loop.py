@@ -44,19 +44,12 @@ class Listener(Protocol):
 
 
 class Silence:
-    """A listener for workers that are not the chief."""
+    """A listener for workers that are not the chief: it ignores all."""
 
-    def train(self, step: int, values: dict[str, float]) -> None:
-        """Ignores it."""
+    def _ignore(self, *_: Any, **__: Any) -> None:
+        pass
 
-    def evaluation(self, step: int, values: dict[str, float]) -> None:
-        """Ignores it."""
-
-    def advance(self, step: int) -> None:
-        """Ignores it."""
-
-    def say(self, text: str) -> None:
-        """Ignores it."""
+    train = evaluation = advance = say = _ignore
 
 
 class Data(NamedTuple):

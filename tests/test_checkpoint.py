@@ -13,13 +13,17 @@ POSITIONS = [(1, 2, 3, 4), (0, 5, 6, 7)]
 
 
 @pytest.fixture(scope="module")
-def model(tiny_model_config):
-    """A pretrainer with moments that are not zero."""
-    settings = config.PretrainConfig(
+def settings(tiny_model_config):
+    return config.PretrainConfig(
         model=tiny_model_config,
         generator=config.GeneratorConfig(width_scale=0.5),
         data=config.DataConfig(example_tokens=16, row_tokens=16),
     )
+
+
+@pytest.fixture(scope="module")
+def model(settings):
+    """A pretrainer with moments that are not zero."""
     built = pretrainer.build(settings)
     for index, variable in enumerate(built.learner.variables):
         if variable.dtype == "float32":
@@ -151,13 +155,27 @@ def test_where_all_are_damaged_it_says_so(model, checkpoints, tmp_path):
 
 def test_a_save_that_was_killed_does_not_count(model, checkpoints, tmp_path):
     save(checkpoints, model, 4)
-    # As a kill leaves it: parts that are not yet put together.
-    parts = tmp_path / "checkpoints" / "ckpt-6_temp"
-    parts.mkdir()
+    # As a kill leaves it: parts that are not yet put together, an index cut short, and
+    # data that are in place without it.
+    parts = tmp_path / "checkpoints" / "saving" / "ckpt-6_temp"
+    parts.mkdir(parents=True)
     (parts / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
+    (parts.parent / "ckpt-6.index").write_bytes(b"half")
     (tmp_path / "checkpoints" / "ckpt-6.data-00000-of-00001").write_bytes(b"half")
     assert checkpoints.restore(pytest.fail)[0] == 4
     save(checkpoints, model, 6)
+    assert not parts.parent.exists()
+    assert checkpoints.restore(pytest.fail)[0] == 6
+
+
+def test_a_checkpoint_is_whole_before_it_counts(model, checkpoints, tmp_path):
+    index = tmp_path / "checkpoints" / "ckpt-6.index"
+    index.parent.mkdir()
+    index.touch()
+    os.link(index, tmp_path / "link")
+    save(checkpoints, model, 6)
+    # Filled in place, as TensorFlow does, it would be cut short by a kill.
+    assert (tmp_path / "link").stat().st_size == 0
     assert checkpoints.restore(pytest.fail)[0] == 6
 
 
@@ -170,19 +188,16 @@ def test_where_it_cannot_write_it_says_from_where_the_run_goes_on(
     with pytest.raises(errors.UserError, match=r"cannot save .*ckpt-6: .* from step 4"):
         checkpoints.save(6, POSITIONS)
     assert checkpoints.restore(pytest.fail)[0] == 4
-    assert not (tmp_path / "checkpoints" / "ckpt-6_temp").exists()
+    assert not (tmp_path / "checkpoints" / "saving").exists()
 
 
 def test_a_checkpoint_of_another_model_is_not_half_restored(
-    model, checkpoints, tiny_model_config, tmp_path
+    model, settings, checkpoints, tmp_path
 ):
     save(checkpoints, model, 4)
-    deeper = tiny_model_config.model_copy(update={"num_layers": 3})
-    settings = config.PretrainConfig(
-        model=deeper,
-        generator=config.GeneratorConfig(width_scale=0.5),
-        data=config.DataConfig(example_tokens=16, row_tokens=16),
+    deeper = settings.model.model_copy(update={"num_layers": 3})
+    other = checkpoint.Checkpoints(
+        str(tmp_path), pretrainer.build(settings.model_copy(update={"model": deeper}))
     )
-    other = checkpoint.Checkpoints(str(tmp_path), pretrainer.build(settings))
     with pytest.raises(errors.UserError, match="none of 1 checkpoints can be read"):
         other.restore(lambda text: None)

@@ -132,7 +132,7 @@ def test_a_run_may_be_killed_in_the_middle_of_a_save(start, whole, tmp_path):
     workdir = tmp_path / "run"
     for step in (5, 10, 15):
         (process,) = start(workdir)
-        parts = workdir / "checkpoints" / f"ckpt-{step}_temp"
+        parts = workdir / "checkpoints" / "saving" / f"ckpt-{step}_temp"
         whole_file = has_checkpoint(workdir, step)
         # Whichever is seen first: parts are there for some milliseconds only.
         process.wait_for(lambda p=parts, w=whole_file: p.exists() or w())
