@@ -2,7 +2,7 @@
 
     python scripts/bench_step.py --config=configs/small.yaml --set train.batch_size=32 \
         --peer_python=<python of an environment with torch and transformers> \
-        [--peers gathered plain products google <another checkout of this project>] \
+        [--peers gathered plain products google loop empty <another checkout of ours>] \
         [--google_code=<checkout of github.com/google-research/electra>]
 
 gathered: ElectraForMaskedLM and ElectraForPreTraining with one embedding block, MLM
@@ -10,6 +10,8 @@ logits at the hidden positions only, scaled-dot-product attention, fused AdamW, 
 plain: the same, as it comes: MLM logits at all positions, PyTorch's default AdamW.
 products: the matrix products of our step and nothing else, one after the other.
 google: the step of the 2020 code in a TF1 graph and session, on our TensorFlow.
+loop: our step as the command runs it, in its loop, fed by tf.data.
+empty: that loop around a model that does nothing: what it adds to a step.
 
 All sides stay alive and run in turn, A B A B; the medians, the median of the ratios
 pair by pair and each process' peak memory are printed. They train on random ids: no
@@ -61,7 +63,8 @@ def main() -> None:
         shown = "  ".join(f"{n} {tokens / t[-1]:,.0f}" for n, t in times.items())
         print(f"turn {turn + 1}: tokens/s {shown}", flush=True)
     for name, seconds in times.items():
-        line = f"{name}: median {tokens / statistics.median(seconds):,.0f} tokens/s"
+        median = statistics.median(seconds)
+        line = f"{name}: median {tokens / median:,.0f} tokens/s, {median * 1e3:,.2f} ms"
         if name != first:
             line += f", its time over ours {sides.ratios(seconds, times[first])}"
         print(f"{line}; peak memory {asked[name].ask('memory'):.2f} GiB")
@@ -110,7 +113,11 @@ def shape_of(settings: Any) -> dict[str, Any]:
     }
 
 
-def answer(asker: sides.Asker, step: Callable[[], object]) -> None:
+def answer(
+    asker: sides.Asker,
+    step: Callable[[], object],
+    several: Callable[[int], object] | None = None,
+) -> None:
     """Answers how long so many steps took, and how much memory it all took."""
     step()
     asker.answer("ready")
@@ -120,8 +127,11 @@ def answer(asker: sides.Asker, step: Callable[[], object]) -> None:
             asker.answer(used / 2**20)  # Linux counts KiB.
             continue
         began = time.perf_counter()
-        for _ in range(question):
-            step()
+        if several:
+            several(question)
+        else:
+            for _ in range(question):
+                step()
         asker.answer(time.perf_counter() - began)
 
 
@@ -145,11 +155,9 @@ def random_rows(shape: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def ours(shape: dict[str, Any], asker: sides.Asker) -> None:
-    """Runs our step, or that of another checkout."""
+def build(shape: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Returns settings, strategy and model, ours or that of another checkout."""
     sys.path.insert(0, shape["root"])
-    import tensorflow as tf
-
     from electra_tf import config, distribution, pretrainer
 
     settings = config.PretrainConfig.model_validate(shape["settings"])
@@ -165,9 +173,41 @@ def ours(shape: dict[str, Any], asker: sides.Asker) -> None:
             compile_step=distribution.compile_step(strategy, settings.train.xla),
             **more,
         )
+    return settings, strategy, model
+
+
+def ours(shape: dict[str, Any], asker: sides.Asker) -> None:
+    """Runs our step, or that of another checkout, called one by one."""
+    _, strategy, model = build(shape)
+    import tensorflow as tf
+
     batch = {name: tf.constant(value) for name, value in random_rows(shape).items()}
     update = tf.function(lambda rows: strategy.run(model.update, (rows,))["finite"])
     answer(asker, lambda: float(update(batch)))
+
+
+def loop(shape: dict[str, Any], asker: sides.Asker, empty: bool = False) -> None:
+    """Runs it in the loop of the command, as many steps a call as are asked for."""
+    settings, strategy, model = build(shape)
+    import numpy as np
+    import tensorflow as tf
+
+    from electra_tf import training_loop
+
+    rows = random_rows(shape)
+    place = np.zeros((shape["rows"], training_loop.POSITION), np.int64)
+    batches = tf.data.Dataset.from_tensors(rows | {"data_position": place}).repeat()
+    if empty:
+        model.update = lambda batch: model.zero_sums() | {"finite": tf.ones([])}
+    data = training_loop.Data(lambda *_: batches, [], lambda: None)
+    run = training_loop.Loop(model, strategy, data, settings)
+    run.start(None)
+    answer(asker, lambda: run.run(1, False), lambda steps: run.run(steps, False))
+
+
+def empty(shape: dict[str, Any], asker: sides.Asker) -> None:
+    """Runs that loop around a model that does nothing."""
+    loop(shape, asker, empty=True)
 
 
 def products(shape: dict[str, Any], asker: sides.Asker) -> None:
@@ -342,6 +382,8 @@ SIDES = {
     "plain": plain,
     "products": products,
     "google": google,
+    "loop": loop,
+    "empty": empty,
 }
 
 if __name__ == "__main__":
