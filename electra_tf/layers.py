@@ -113,7 +113,7 @@ class Dropout(keras.layers.Layer):
 
     def next_seed(self, training: bool) -> tf.Tensor | None:
         """Returns the seed of the next mask, int32 [2]; None where nothing drops."""
-        return self._seed() if training and _threshold(self.rate) else None
+        return self._seed() if training and self.rate else None
 
     def _seed(self) -> tf.Tensor:
         if _chance.seed is None:
@@ -127,11 +127,6 @@ class Dropout(keras.layers.Layer):
         return {**super().get_config(), "rate": self.rate}
 
 
-def _threshold(rate: float) -> int:
-    """Returns which of 65,536 random numbers drop a unit: those below."""
-    return round(rate * 65_536)
-
-
 def _mask(
     shape: list[Any], rate: float, seed: tf.Tensor | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -143,10 +138,19 @@ def _mask(
 
 
 def _kept(shape: list[Any], rate: float, seed: tf.Tensor) -> tuple[tf.Tensor, float]:
-    """Draws which units stay, bool of a shape, and what to scale them by."""
-    threshold = _threshold(rate)
-    keep = _random_uint16(shape, seed) >= tf.constant(threshold, tf.uint16)
-    return keep, 65_536 / (65_536 - threshold)
+    """Draws which units stay, bool of a shape, and what to scale them by.
+
+    Of a unit's byte, those below `rate` * 256 drop it: no whole number, so a coin for
+    each place of the last axis rounds it up or down (D30).
+    """
+    rate = min(rate, 255 / 256)
+    part, whole = math.modf(rate * 256)
+    places = shape[-1]
+    drawn = _random_bytes(2 * places + math.prod(shape), seed)
+    coins = tf.bitcast(tf.reshape(drawn[: 2 * places], [places, 2]), tf.uint16)
+    up = tf.cast(coins < tf.constant(int(part * 65_536), tf.uint16), tf.uint8)
+    dropped = up + tf.constant(int(whole), tf.uint8)
+    return tf.reshape(drawn[2 * places :], shape) >= dropped, 1.0 / (1.0 - rate)
 
 
 def _shape(x: tf.Tensor) -> list[Any]:
@@ -161,18 +165,16 @@ def _replica() -> tf.Tensor | int:
     return context.replica_id_in_sync_group if context else 0
 
 
-def _random_uint16(shape: list[Any], seed: tf.Tensor) -> tf.Tensor:
-    """Draws uniform uint16 of a shape, two from each 32-bit word.
+def _random_bytes(size: Any, seed: tf.Tensor) -> tf.Tensor:
+    """Draws so many uniform bytes, four from each 32-bit word.
 
     Philox by name: the default generator under XLA on CPU takes ten times as long
     (measured, docs/decisions.md, D6).
     """
-    size = math.prod(shape)
     words = tf.random.stateless_uniform(
-        [(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+        [(size + 3) // 4], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
     )
-    halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])
-    return tf.reshape(halves[:size], shape)
+    return tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size]
 
 
 class LayerNorm(keras.layers.Layer):
@@ -230,15 +232,20 @@ def _normalized(
 
 @tf.custom_gradient
 def exact_gelu(x: tf.Tensor) -> Any:
-    """Returns x * Phi(x), by erf (2020 code); the gradient takes Phi from it (D6)."""
+    """Returns x * Phi(x), by erf (2020 code); the gradient takes Phi from it (D6).
+
+    In float32: a CPU takes half as long for that as for bfloat16 (D30).
+    """
     # In this order TensorFlow Lite has it as one operation.
-    y = (0.5 * x) * (1.0 + tf.math.erf(x * math.sqrt(0.5)))
+    x32 = tf.cast(x, tf.float32)
+    y = tf.cast((0.5 * x32) * (1.0 + tf.math.erf(x32 * math.sqrt(0.5))), x.dtype)
 
     def gradient(dy: tf.Tensor) -> tf.Tensor:
         # The next product keeps y for itself; so nothing is kept for this but x.
-        phi = tf.where(x == 0.0, tf.cast(0.5, x.dtype), y / x)
-        density = tf.exp(-0.5 * tf.square(x)) * (1.0 / math.sqrt(2.0 * math.pi))
-        return dy * (phi + x * density)
+        dy32, y32, x32 = (tf.cast(array, tf.float32) for array in (dy, y, x))
+        phi = tf.where(x32 == 0.0, 0.5, y32 / x32)
+        density = tf.exp(-0.5 * tf.square(x32)) * (1.0 / math.sqrt(2.0 * math.pi))
+        return tf.cast(dy32 * (phi + x32 * density), x.dtype)
 
     return y, gradient
 
@@ -393,14 +400,8 @@ class EncoderBlock(keras.layers.Layer):
         With `first_only` into [B, 1, D], the state of the first token alone: the others
         are attended to, and that is all that is done for them (D29).
         """
-        seeds = [
-            dropout.next_seed(training)
-            for dropout in (
-                self.attention_dropout,
-                self.hidden_dropout,
-                self.hidden_dropout,
-            )
-        ]
+        seeds = [self.attention_dropout.next_seed(training)]
+        seeds += [self.hidden_dropout.next_seed(training) for _ in range(2)]
         kernels = (
             self.query,
             self.key,
@@ -668,13 +669,14 @@ def _add_and_norm(
     def add_and_norm(
         x: tf.Tensor, more: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
     ) -> Any:
-        y, back = _normalized(x + mask(more), gamma, beta, epsilon)
+        total = tf.cast(x, tf.float32) + mask(tf.cast(more, tf.float32))
+        y, back = _normalized(total, gamma, beta, epsilon)
 
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
             dx, *others = back(dy)
-            return dx, mask(dx), *others
+            return tf.cast(dx, x.dtype), tf.cast(mask(dx), x.dtype), *others
 
-        return y, gradient
+        return tf.cast(y, x.dtype), gradient
 
     return add_and_norm(x, more, *norm)
 

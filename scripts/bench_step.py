@@ -358,12 +358,14 @@ def _torch_step(
 
     micro, size = shape["micro_batches"], shape["rows"] // shape["micro_batches"]
     on_gpu = torch.cuda.is_available()
+    device = "cuda" if on_gpu else "cpu"
+    in_bfloat16 = shape["settings"]["train"].get("precision") == "mixed_bfloat16"
     if on_gpu:
         losses = torch.compile(losses)
 
     def step() -> None:
         for index in range(micro):
-            with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+            with torch.autocast(device, torch.bfloat16, enabled=in_bfloat16):
                 loss = losses(slice(index * size, (index + 1) * size)) / micro
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -67,6 +67,18 @@ def test_the_slope_of_gelu_is_right_everywhere():
     np.testing.assert_allclose(tape.gradient(y, x), want, rtol=1e-5, atol=1e-6)
 
 
+def test_gelu_of_bfloat16_is_that_of_float32_rounded():
+    x = tf.cast(tf.random.stateless_normal([4096], [1, 2], stddev=2.0), tf.bfloat16)
+    x32 = tf.cast(x, tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([x, x32])
+        y, want = layers.exact_gelu(x), layers.exact_gelu(x32)
+    np.testing.assert_array_equal(y, tf.cast(want, tf.bfloat16))
+    slope, wanted = tape.gradient(y, x), tape.gradient(want, x32)
+    # The slope takes Phi from y, which is rounded to 2^-8 of it, and is rounded too.
+    np.testing.assert_allclose(tf.cast(slope, tf.float32), wanted, atol=0.008)
+
+
 def test_every_activation_of_the_settings_exists():
     field = config.ModelConfig.model_fields["activation"]
     slopes = {
@@ -264,6 +276,17 @@ def test_the_gradients_by_hand_are_the_slopes(training):
         assert got == pytest.approx((beside[0] - beside[1]) / 0.02, rel=0.01, abs=0.01)
 
 
+def test_a_block_adds_and_normalizes_in_float32():
+    rng = np.random.default_rng(0)
+    x, more = (tf.constant(rng.normal(0, 9, (400, 6)), tf.bfloat16) for _ in range(2))
+    norm = tf.ones([6]), tf.zeros([6])
+    y = layers._add_and_norm(x, more, lambda x: x * 1.1, norm, EPSILON)
+    total = np.float32(x) + np.float32(1.1) * np.float32(more)
+    # A sum of bfloat16 would be off by 2^-8 of itself before it is normalized.
+    close = np.isclose(np.float32(y), normalize(total), rtol=2**-8, atol=1e-6)
+    assert np.mean(close) > 0.99
+
+
 def test_of_attention_the_backward_pass_keeps_the_shares_once_and_a_mask():
     block = randomize_built(layers.EncoderBlock(MODEL.model_copy(update=HALF)), 3)
 
@@ -333,12 +356,25 @@ def test_dropout_rests_in_inference_and_at_rate_zero():
 @pytest.mark.parametrize("rate", [0.1, 0.25, 0.9])
 def test_dropout_drops_its_rate_and_scales_up_the_rest(rate):
     (mask,) = draw_masks(layers.Dropout(rate), [3, 4], shape=(100, 201))
-    np.testing.assert_allclose(np.unique(mask), [0.0, 1.0 / (1.0 - rate)], rtol=1e-4)
+    np.testing.assert_allclose(np.unique(mask), [0.0, 1.0 / (1.0 - rate)], rtol=1e-6)
     # The standard error of a share over 20,100 units is at most 0.0035; allow four.
     np.testing.assert_allclose(np.mean(mask == 0.0), rate, atol=0.014)
     # Over a column of 100 or a row of 201, at most 0.05; allow five of them.
     np.testing.assert_allclose(np.mean(mask == 0.0, axis=0), rate, atol=0.25)
     np.testing.assert_allclose(np.mean(mask == 0.0, axis=1), rate, atol=0.18)
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.1, 0.3, 0.99])
+def test_the_rate_of_dropout_is_no_multiple_of_a_256th(rate):
+    (mask,) = draw_masks(layers.Dropout(rate), [3, 4], shape=(2000, 2001))
+    # The standard error is at most 0.00025, a 256th 0.0039; 0.1 * 256 is 25.6.
+    np.testing.assert_allclose(np.mean(mask == 0.0), rate, atol=0.001)
+    np.testing.assert_allclose(np.mean(mask), 1.0, atol=0.003 / (1.0 - rate) ** 0.5)
+
+
+def test_dropout_of_nearly_all_keeps_some_and_not_all():
+    (mask,) = draw_masks(layers.Dropout(0.9999), [3, 4], shape=(200, 201))
+    assert 0 < np.mean(mask > 0.0) < 0.01
 
 
 def test_dropout_drops_neighbours_independently():
