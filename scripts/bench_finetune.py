@@ -71,6 +71,7 @@ def parse() -> argparse.Namespace:
         default="ours",
         help="theirs: a head drawn from N(0, 0.02) and Adam's bias correction",
     )
+    parser.add_argument("--bfloat16", action="store_true", help="all sides compute so")
     parser.add_argument("--peer_python", default=sys.executable)
     parser.add_argument("--only", nargs="+", choices=SIDES, default=SIDES)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -209,6 +210,7 @@ def ours(setting: dict[str, Any], asker: sides.Asker) -> None:
             setting["ours"],
             num_classes=train["classes"],
             sequence_length=setting["length"],
+            dtype="mixed_bfloat16" if setting["bfloat16"] else "float32",
         )
         model.compile(
             learning_rate=setting["learning_rate"], layer_decay=setting["layer_decay"]
@@ -284,6 +286,12 @@ class Peer:
                 draw = torch.nn.init
                 draw.xavier_uniform_(weight) if weight.ndim > 1 else draw.zeros_(weight)
 
+    def precision(self) -> Any:
+        """Returns the context that computes in bfloat16, where asked."""
+        import torch
+
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.setting["bfloat16"])
+
     def rows(self, texts: list[str]) -> list[Row]:
         """Tokenizes texts."""
         length = self.setting["length"]
@@ -313,7 +321,9 @@ class Peer:
         size, grouped = self.setting["batch_size"], self.setting["grouped"]
         for places in batches(self.train_rows, size, grouped, chance):
             rows = self.pad([self.train_rows[place] for place in places])
-            self.model(**rows).loss.backward()
+            with self.precision():
+                loss = self.model(**rows).loss
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
             self.learner.step()
             self.schedule.step()
@@ -329,7 +339,7 @@ class Peer:
             order.sort(key=lambda index: -len(rows[index]["input_ids"]))
         classes = [0] * len(rows)
         self.model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision():
             for start in range(0, len(order), size):
                 places = order[start : start + size]
                 logits = self.model(**self.pad([rows[place] for place in places]))[0]

@@ -46,7 +46,7 @@ def test_it_tells_pairs_apart_by_their_second_text(build):
     pairs = list(zip(firsts, ["a cat", "a dog"] * 4, strict=True))
     classifier = build(2)
     classifier.compile(learning_rate=3e-3)
-    classifier.fit(pairs, [0, 1] * 4, batch_size=4, epochs=20, verbose=0)
+    classifier.fit(pairs, [0, 1] * 4, batch_size=4, epochs=40, verbose=0)
     found = classifier.predict((firsts, ["a cat", "a dog"] * 4))
     assert np.argmax(found, axis=1).tolist() == [0, 1] * 4
 
