@@ -12,7 +12,6 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -350,6 +349,6 @@ class _Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _hear(self, number: int, frame: object) -> None:
         self.stopping = True
         signal.signal(number, self._before[signal.Signals(number)])

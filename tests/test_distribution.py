@@ -1,5 +1,6 @@
 """One device, several, several machines: the same numbers; and what may be amiss."""
 
+import ctypes
 import os
 import socket
 import subprocess
@@ -172,6 +173,42 @@ def test_a_cpu_works_at_two_halves_of_a_batch_unless_threads_are_stated(cores, t
     command = [sys.executable, "-c", code, *numbers]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="not glibc")
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_streams_have_two_heaps(shared, tmp_path):
+    code = """if True:
+        import ctypes
+        import sys
+        import threading
+        from electra_tf import distribution
+
+        if sys.argv[1] == "True":
+            distribution.share_cores()
+        together = threading.Barrier(6)
+
+        def allocate():
+            together.wait()
+            kept = [bytearray(5000) for _ in range(100)]
+            together.wait()
+
+        threads = [threading.Thread(target=allocate) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        libc = ctypes.CDLL(None)
+        libc.fopen.restype = ctypes.c_void_p
+        stream = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
+        assert libc.malloc_info(0, stream) == 0
+        libc.fclose(stream)
+    """
+    report = tmp_path / "heaps.xml"
+    command = [sys.executable, "-c", code, str(shared), str(report)]
+    subprocess.run(command, check=True)
+    heaps = report.read_text().count("<heap nr=")
+    assert heaps == 2 if shared else heaps > 2
 
 
 def test_threads_stay_as_they_are_once_tensorflow_has_started():
