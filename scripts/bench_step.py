@@ -359,7 +359,8 @@ def _torch_step(
     micro, size = shape["micro_batches"], shape["rows"] // shape["micro_batches"]
     on_gpu = torch.cuda.is_available()
     device = "cuda" if on_gpu else "cpu"
-    in_bfloat16 = shape["settings"]["train"].get("precision") == "mixed_bfloat16"
+    train = shape["settings"].get("train", {})  # Without what is as by default.
+    in_bfloat16 = train.get("precision") == "mixed_bfloat16"
     if on_gpu:
         losses = torch.compile(losses)
 
