@@ -219,8 +219,8 @@ def test_a_reader_of_pretraining_needs_few_files_and_lines():
     aside = {"model_card", "weight_map", "google_checkpoint", "hugging_face"}
     road = closure("pretrain") - aside
     lines = sum(len(MODULES[name].read_text().splitlines()) for name in road)
-    assert len(road) <= 28, sorted(road)
-    assert lines <= 7000, lines
+    assert len(road) <= 31, sorted(road)
+    assert lines <= 8400, lines
 
 
 # What is written elsewhere.
