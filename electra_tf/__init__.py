@@ -2,7 +2,7 @@
 
 The modules, in the order of the data; each imports only what stands above it (BUILD):
 
-settings                       errors, config
+settings                       errors, durable, config
 text -> records                tokenizer, corpus, records, record_reader, data_builder
 records -> masked batches      packing, masking, input_pipeline
 masked batches -> losses       layers, models, corruption, losses, objectives

@@ -1,0 +1,27 @@
+"""Tests of errors: a reason in few words, whoever was refused."""
+
+import pytest
+
+from electra_tf import errors
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "many\nwords of HDF5"), "No space left on device"),
+        (
+            RuntimeError("Can't decrement id ref count (error message = 'No space left "
+                         "on device', buf = 0x1)"),
+            "No space left on device",
+        ),
+        (PermissionError(13, "Permission denied", "x"), "Permission denied"),
+        (RuntimeError("two\n  lines " + "x" * 200), "two lines " + "x" * 150),
+    ],
+)  # fmt: skip
+def test_the_reason_of_a_refusal_is_the_systems_if_it_is_there(error, reason):
+    assert errors.reason(error) == reason
+
+
+def test_a_message_becomes_one_line_of_some_length():
+    assert errors.one_line(ValueError(" a\n\tb  c")) == "a b c"
+    assert errors.one_line("ab\ncd", 4) == "ab c"
