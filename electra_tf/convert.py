@@ -23,7 +23,13 @@ FORMAT = flags.DEFINE_string(
 )
 VOCAB = flags.DEFINE_string("vocab", None, "vocab.txt, where --from has none.")
 HEADS = flags.DEFINE_integer(
-    "num_heads", None, "Attention heads of a checkpoint, where they are not 64 wide."
+    "num_heads",
+    None,
+    "Attention heads of a checkpoint of the 2020 code, where no config.json beside it "
+    "says and they are not 64 wide.",
+)
+GENERATOR_HEADS = flags.DEFINE_integer(
+    "generator_num_heads", None, "Of its generator, likewise."
 )
 LANGUAGE = flags.DEFINE_string("language", None, "For the model card: a code like en.")
 LICENSE = flags.DEFINE_string("license", None, "For the model card.")
@@ -37,14 +43,13 @@ def main() -> None:
     folder = cli.require("to", "name the folder to write")
 
     # Not above: --help needs no TensorFlow.
-    from electra_tf import converter
+    from electra_tf import converter, pretrained
 
     converter.convert(
         origin,
         folder,
         FORMAT.value,
-        vocab_file=VOCAB.value,
-        num_heads=HEADS.value,
+        stated=pretrained.Stated(VOCAB.value, HEADS.value, GENERATOR_HEADS.value),
         facts=model_card.Facts(language=LANGUAGE.value, license=LICENSE.value),
     )
 

@@ -35,8 +35,7 @@ def convert(
     folder: str,
     format: str = "preset",
     *,
-    vocab_file: str | None = None,
-    num_heads: int | None = None,
+    stated: pretrained.Stated = pretrained.NOTHING_STATED,
     facts: model_card.Facts = model_card.NO_FACTS,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -46,8 +45,7 @@ def convert(
         origin: what to convert: see this module's `In`.
         folder: to write; one that this function wrote before is replaced.
         format: a key of FORMATS.
-        vocab_file: of a checkpoint that has no vocab.txt beside it.
-        num_heads: of a checkpoint; None = 64 wide each.
+        stated: what the weights do not say themselves.
         facts: for the model card.
         say: is told what was written, and what was lost or changed.
 
@@ -59,31 +57,38 @@ def convert(
         raise errors.UserError(f"format={format!r}: want one of {', '.join(FORMATS)}")
     if os.path.abspath(origin) == os.path.abspath(folder):
         raise errors.UserError(f"{folder} is what to convert; name another folder")
-    source = open_source(origin, vocab_file, num_heads)
+    source = open_source(origin, stated)
     for note in getattr(source, "notes", []):
         say(f"note: {note}")
+    what = ", ".join(source.networks)
     tuned = _fine_tuned(source)
     if tuned:
         _convert_tuned(source, tuned, folder, format, facts)
+        what = tuned.__name__
     else:
+        head = keras_hub_presets.head_left_out(source)
+        if head:
+            say(f"note: {head}")
         _WRITERS[format](source, folder, facts, say)
-    what = ", ".join(source.networks)
     say(f"wrote {folder}: {what}, {FORMATS[format]}")
 
 
 def open_source(
-    origin: str, vocab_file: str | None = None, num_heads: int | None = None
+    origin: str, stated: pretrained.Stated = pretrained.NOTHING_STATED
 ) -> preset.Pretrained:
     """Opens weights of any kind, KerasHub's and a fine-tuning's workdir too."""
     origin = catalog.locate(origin)
     if keras_hub_presets.is_preset(origin):
-        return keras_hub_presets.open_preset(origin)
-    return pretrained.open_pretrained(origin, vocab_file, num_heads)
+        source = keras_hub_presets.open_preset(origin)
+        if stated.vocab_file and keras_hub_presets.NO_TOKENIZER in source.notes:
+            source.notes.remove(keras_hub_presets.NO_TOKENIZER)
+        return pretrained.with_stated(source, stated)
+    return pretrained.open_pretrained(origin, stated)
 
 
 def _fine_tuned(source: preset.Pretrained) -> type[task.ElectraTask] | None:
     """Returns the class of a model with a head that Hugging Face has, too."""
-    kind = catalog.class_of(source.folder)
+    kind = catalog.class_of_source(source)
     return kind if kind and kind.hugging_face_kind else None
 
 
@@ -99,7 +104,11 @@ def _convert_tuned(
             f"{source.folder} is fine-tuned, {kind.__name__}; --format={format} has no "
             "place for its head: take hugging_face or keras_hub"
         )
-    model = kind.from_preset(source.folder)
+    model = (
+        kind.from_preset(source.folder)
+        if keras_hub_presets.is_preset(source.folder)
+        else kind.from_pretrained(source)
+    )
     if format == "keras_hub":
         keras_hub_presets.save_task(folder, model, source, facts)
     else:

@@ -1,27 +1,35 @@
 """Opens Google's TF1 checkpoints of ELECTRA: `model.ckpt-1000.index` and its data.
 
-In:   a checkpoint of the 2020 code, its vocab.txt, its number of heads.
+In:   a checkpoint of the 2020 code; beside it vocab.txt and the configuration, if any.
 Out:  `preset.Pretrained`: generator and discriminator, or what there is of them.
 
-The architecture is read off names and shapes, which say all but the number of heads.
-Optimizer slots, the step and fine-tuned heads are passed over; of any other array it
-must be known whose it is.
+The architecture is read off names and shapes, which say all but the number of heads and
+the activation: the JSON files beside the checkpoint may. Optimizer slots, the step and
+fine-tuned heads are passed over; of any other array it must be known whose it is.
 """
 
 import os
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 import numpy.typing as npt
+import pydantic
 import tensorflow as tf
+from pydantic import PositiveInt
 
-from electra_tf import config, errors, tokenizer, weight_map
+from electra_tf import config, errors, preset, tokenizer, weight_map
 
-HEAD_WIDTH = 64  # of every model of the 2020 code
+HEAD_WIDTH = 64  # of the published models
+
+# Widths and depths of the 2020 code's `model_size` (2020 code, training_utils.py).
+_MODEL_SIZES = {"small": (256, 12), "base": (768, 12), "large": (1024, 24)}
+
+# A configuration is a small file; what is larger beside a checkpoint is none.
+_MAX_CONFIG_BYTES = 1_000_000
 
 _SLOTS = ("/adam_m", "/adam_v")
 _STEP = "global_step"
@@ -36,6 +44,34 @@ _SPECIAL_TOKEN = re.compile(r"\[.*\]|<.*>")
 _LISTED = 8  # names in an error
 
 
+class _Beside(config.Settings):
+    """What a configuration beside a checkpoint says: BERT's and transformers' words."""
+
+    model_config = pydantic.ConfigDict(extra="ignore")
+
+    num_attention_heads: PositiveInt
+    hidden_size: PositiveInt | None = None
+    num_hidden_layers: PositiveInt | None = None
+    intermediate_size: PositiveInt | None = None
+    embedding_size: PositiveInt | None = None
+    vocab_size: PositiveInt | None = None
+    max_position_embeddings: PositiveInt | None = None
+    type_vocab_size: PositiveInt | None = None
+    hidden_act: Literal["gelu", "relu"] = "gelu"
+
+
+# What these are called in `config.ModelConfig`.
+_SIZES = {
+    "hidden_size": "hidden_size",
+    "num_hidden_layers": "num_layers",
+    "intermediate_size": "intermediate_size",
+    "embedding_size": "embedding_size",
+    "vocab_size": "vocab_size",
+    "max_position_embeddings": "max_positions",
+    "type_vocab_size": "num_segments",
+}
+
+
 class GoogleCheckpoint(NamedTuple):
     """A TF1 checkpoint and what its names and shapes say (`preset.Pretrained`)."""
 
@@ -44,6 +80,7 @@ class GoogleCheckpoint(NamedTuple):
     tokenizer: config.TokenizerConfig
     vocab: list[str] | None
     origin: dict[str, Any]
+    notes: list[str]  # what was taken for granted
     scopes: dict[str, weight_map.Scopes]  # where each network stands
     arrays: weight_map.Source
 
@@ -65,7 +102,10 @@ def is_checkpoint(path: str) -> bool:
 
 
 def open_checkpoint(
-    path: str, vocab_file: str | None = None, num_heads: int | None = None
+    path: str,
+    vocab_file: str | None = None,
+    num_heads: int | None = None,
+    generator_num_heads: int | None = None,
 ) -> GoogleCheckpoint:
     """Finds out which networks a checkpoint holds; reads no weights yet.
 
@@ -80,17 +120,21 @@ def open_checkpoint(
     Args:
         path: prefix of the checkpoint, one of its files, or its folder.
         vocab_file: its vocabulary; None takes vocab.txt beside it, if there.
-        num_heads: of the discriminator, or of the only network; None makes them 64
-            wide. The generator's are as wide where that divides its width, else 64.
+        num_heads: of the discriminator, or of the only network. None takes what a
+            configuration beside the checkpoint says, or else heads 64 wide.
+        generator_num_heads: of a generator with an encoder of its own. None does the
+            same, or else as the 2020 code: width // 64, at least one.
 
     Raises:
-        UserError: no checkpoint, several, a damaged one, or not ELECTRA's.
+        UserError: no checkpoint, several, a damaged one, or not ELECTRA's; a
+            configuration that is not its own; heads that nothing tells.
     """
     prefix = _find(path)
     arrays = _Arrays(prefix)
     names = {name for name in arrays.names if not name.endswith(_SLOTS)}
     scopes = _scopes(names, prefix)
-    networks = _networks(arrays.shapes, scopes, num_heads, prefix)
+    given = {"num_heads": num_heads, "generator_num_heads": generator_num_heads}
+    networks, notes = _networks(arrays.shapes, scopes, given, prefix)
     towers = {name for name in names if name.startswith(_TOWERS)}
     used = {
         row.tf1.format(**scopes[network]._asdict())
@@ -104,8 +148,10 @@ def open_checkpoint(
         origin[_STEP] = arrays.read(_STEP, np.int64).tolist()
     if towers:
         origin["left_out"] = sorted({name.partition("/")[0] for name in towers})
-    casing = _guess_casing(vocab) if vocab else config.TokenizerConfig()
-    return GoogleCheckpoint(prefix, networks, casing, vocab, origin, scopes, arrays)
+    casing = guess_casing(vocab) if vocab else config.TokenizerConfig()
+    return GoogleCheckpoint(
+        prefix, networks, casing, vocab, origin, notes, scopes, arrays
+    )
 
 
 class _Arrays:
@@ -217,35 +263,184 @@ def _refuse_foreign(names: Collection[str], prefix: str) -> None:
 def _networks(
     shapes: Mapping[str, tuple[int, ...]],
     scopes: Mapping[str, weight_map.Scopes],
-    num_heads: int | None,
+    given: Mapping[str, int | None],
     prefix: str,
-) -> dict[str, config.ModelConfig]:
-    models: dict[str, config.ModelConfig] = {}
-    width = HEAD_WIDTH
+) -> tuple[dict[str, config.ModelConfig], list[str]]:
+    """Finds the architectures, and what is to be said of how.
+
+    Args:
+        shapes: of the arrays.
+        scopes: of each network.
+        given: the number of heads, by the encoder's setting; None = not given.
+        prefix: of the checkpoint.
+    """
+    sizes = {name: _sizes(shapes, scope, prefix) for name, scope in scopes.items()}
+    encoders: dict[str, str] = {}  # Networks that are tied have one.
     for name, scope in scopes.items():  # the discriminator first, if there
-        sizes = _sizes(shapes, scope, prefix)
-        given = num_heads is not None and not models
-        heads = num_heads if given else _count_heads(sizes["hidden_size"], width)
-        if heads is None:
+        encoders.setdefault(_setting(scope), name)
+    for setting, value in given.items():
+        if value is not None and setting not in encoders:
+            there = " and ".join(sorted(encoders))
             raise errors.UserError(
-                f"{prefix}: its {name} is {sizes['hidden_size']} wide, which heads "
-                f"{width} wide do not divide; give num_heads, the number that the "
-                "model was trained with"
+                f"{prefix}: {setting}={value}, but it has no such encoder; leave that "
+                f"out (it has {there})"
             )
-        models[name] = model = config.check(
-            config.ModelConfig, {**sizes, "num_heads": heads}, f"{prefix}: its {name}"
+    beside = _Configurations(prefix, {s: sizes[n] for s, n in encoders.items()}, given)
+    heads = {
+        setting: _count_heads(prefix, name, setting, sizes[name], given, beside)
+        for setting, name in encoders.items()
+    }
+    models = {}
+    for name, found in sizes.items():
+        setting = _setting(scopes[name])
+        values = {
+            **found,
+            "num_heads": heads[setting],
+            "activation": beside.activation(setting),
+        }
+        where = f"{prefix}: its {name}"
+        models[name] = config.check(config.ModelConfig, values, where)
+    return models, beside.notes
+
+
+def _setting(scope: weight_map.Scopes) -> str:
+    """Returns the name of the setting that counts an encoder's heads."""
+    return "generator_num_heads" if scope.encoder == "generator" else "num_heads"
+
+
+def _count_heads(
+    prefix: str,
+    name: str,
+    setting: str,
+    sizes: Mapping[str, int],
+    given: Mapping[str, int | None],
+    beside: "_Configurations",
+) -> int:
+    """Counts heads: as given, as a file says, or by the width where that is sure."""
+    width, count, stated = sizes["hidden_size"], given[setting], beside.heads(setting)
+    if count is not None:
+        if stated not in (None, count):
+            beside.notes.append(
+                f"{beside.files[setting]} says {stated} heads of the {name}; "
+                f"{setting}={count} goes before"
+            )
+        return count
+    if stated is not None:
+        return stated
+    if setting == "generator_num_heads" and width % max(1, width // HEAD_WIDTH) == 0:
+        return max(1, width // HEAD_WIDTH)  # As in the 2020 code.
+    if width % HEAD_WIDTH:
+        raise errors.UserError(
+            f"{prefix}: its {name} is {width} wide, which heads {HEAD_WIDTH} wide do "
+            "not divide, and no file beside it says how many it has; convert it with "
+            f"--{setting}=<the number it was trained with> (python -m "
+            "electra_tf.convert), or put its config.json there"
         )
-        if given:
-            width = model.hidden_size // model.num_heads
-    return models
+    count = width // HEAD_WIDTH
+    beside.notes.append(
+        f"the {name} is taken to have {count} attention heads, {HEAD_WIDTH} wide, as "
+        f"those that were published; if it was trained with others, give --{setting}"
+    )
+    return count
 
 
-def _count_heads(hidden_size: int, width: int) -> int | None:
-    """Counts heads by their width or, as the 2020 code does, by 64; None: neither."""
-    if hidden_size % width == 0:
-        return hidden_size // width
-    heads = max(1, hidden_size // HEAD_WIDTH)
-    return None if hidden_size % heads else heads
+class _Configurations:
+    """The JSON files beside a checkpoint that say how many heads an encoder has."""
+
+    def __init__(
+        self,
+        prefix: str,
+        encoders: Mapping[str, Mapping[str, int]],
+        given: Mapping[str, int | None],
+    ) -> None:
+        """Reads them.
+
+        Args:
+            prefix: of the checkpoint.
+            encoders: sizes of each, by the setting of its heads, the main one first.
+            given: see `_networks`.
+
+        Raises:
+            UserError: one is damaged, or is of another model; two contradict each
+                other.
+        """
+        self.files: dict[str, str] = {}
+        self.notes: list[str] = []
+        self._stated: dict[str, _Beside] = {}
+        for file, stated in _read_beside(os.path.dirname(prefix) or "."):
+            apart = {s: _contradiction(stated, sizes) for s, sizes in encoders.items()}
+            of = [setting for setting, reason in apart.items() if not reason]
+            if of:
+                self._take(of[0], file, stated)
+            elif any(given[setting] is not None for setting in encoders):
+                self.notes.append(f"{file} is not of this checkpoint and is not read")
+            else:
+                raise errors.UserError(
+                    f"{file} is not of the checkpoint beside it, {prefix}: "
+                    f"{next(iter(apart.values()))}; put the right one there, or move "
+                    "it away"
+                )
+
+    def heads(self, setting: str) -> int | None:
+        """Returns how many heads a file says; None where none does."""
+        stated = self._stated.get(setting)
+        return stated.num_attention_heads if stated else None
+
+    def activation(self, setting: str) -> str:
+        """Returns the activation; the 2020 code's where no file says."""
+        stated = self._stated.get(setting)
+        return stated.hidden_act if stated else "gelu"
+
+    def _take(self, setting: str, file: str, stated: _Beside) -> None:
+        before = self._stated.setdefault(setting, stated)
+        self.files.setdefault(setting, file)
+        what = ("num_attention_heads", "hidden_act")
+        if any(getattr(before, name) != getattr(stated, name) for name in what):
+            raise errors.UserError(
+                f"{self.files[setting]} and {file} do not say the same {what[0]} and "
+                f"{what[1]}; move the wrong one away"
+            )
+
+
+def _read_beside(folder: str) -> Iterable[tuple[str, _Beside]]:
+    """Yields (file, what it says) of the configurations in a folder."""
+    for name in sorted(os.listdir(folder)):
+        file = os.path.join(folder, name)
+        is_small = os.path.isfile(file) and os.path.getsize(file) <= _MAX_CONFIG_BYTES
+        if not name.endswith(".json") or not is_small:
+            continue
+        with open(file, "rb") as stream:
+            text = stream.read()
+        if b"num_attention_heads" not in text and b"hparam_overrides" not in text:
+            continue
+        values = preset.read_json(file)
+        overrides = values.get("model_hparam_overrides")
+        if isinstance(overrides, dict):
+            values = _resolved(values, overrides)
+        if "num_attention_heads" in values:
+            yield file, config.check(_Beside, values, file)
+
+
+def _resolved(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Returns the architecture that hyperparameters of the 2020 code mean."""
+    size = values.get("model_size", "small")
+    width, depth = _MODEL_SIZES.get(str(size), (None, None))
+    width = overrides.get("hidden_size", width)
+    if isinstance(width, int):  # Else it is refused when it is checked.
+        values |= {
+            "num_attention_heads": max(1, width // HEAD_WIDTH),
+            "intermediate_size": 4 * width,
+        }
+    return values | {"hidden_size": width, "num_hidden_layers": depth} | overrides
+
+
+def _contradiction(stated: _Beside, sizes: Mapping[str, int]) -> str:
+    """Says the first size of an encoder that is not as stated; "" if there is none."""
+    for name, ours in _SIZES.items():
+        value = getattr(stated, name)
+        if value is not None and value != sizes[ours]:
+            return f"it says {name}={value}, and the arrays have {sizes[ours]}"
+    return ""
 
 
 def _sizes(
@@ -302,7 +497,7 @@ def _read_vocab(
     return vocab
 
 
-def _guess_casing(vocab: Collection[str]) -> config.TokenizerConfig:
+def guess_casing(vocab: Collection[str]) -> config.TokenizerConfig:
     """Asks what text the tokens can have come from; special tokens say nothing."""
     words = [token for token in vocab if not _SPECIAL_TOKEN.fullmatch(token)]
     lowercase = all(word == word.lower() for word in words)

@@ -209,6 +209,15 @@ class HuggingFaceDirectory(NamedTuple):
         return {name: self.tensors["encoder"].read(name) for name in HEADS[self.head]}
 
 
+def has_weights(path: str) -> bool:
+    """Tells whether a folder, or a part of it, has weights in the form that is read."""
+    return any(
+        os.path.isfile(os.path.join(path, part, file))
+        for part in ("", *PARTS)
+        for file in (WEIGHTS, INDEX)
+    )
+
+
 def is_directory(path: str) -> bool:
     """Tells whether a folder was written by transformers, of whatever model type."""
     return _looks_like_one(path) or any(

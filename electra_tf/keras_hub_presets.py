@@ -143,8 +143,6 @@ def open_preset(folder: str) -> KerasHubPreset:
         notes = [APPROXIMATE, POOLER_LEFT_OUT, *notes]
     task = task_name(folder)
     name = TASKS.get(str(task), "encoder")
-    if task and name == "encoder":
-        notes.append(f"the head of {task} is left out")
     metadata = _read_json(folder, METADATA, {})
     origin = {
         **_stored_origin(metadata),
@@ -154,6 +152,14 @@ def open_preset(folder: str) -> KerasHubPreset:
         "notes": notes,
     }
     return KerasHubPreset(folder, {name: model}, settings, vocab, origin, notes)
+
+
+def head_left_out(source: preset.Pretrained) -> str | None:
+    """Says which head is lost where a preset's network alone is taken, if any is."""
+    if not isinstance(source, KerasHubPreset) or "encoder" not in source.networks:
+        return None
+    task = source.origin["task"]
+    return f"the head of {task} is left out" if task else None
 
 
 def save_backbone(
@@ -367,7 +373,7 @@ def _encoder(
 def _vocab(source: preset.Pretrained) -> list[str]:
     if source.vocab is None:
         raise errors.UserError(
-            f"{source.folder} has no vocabulary; put its vocab.txt there"
+            f"{source.folder} has no vocabulary; name its vocab.txt with --vocab"
         )
     return source.vocab
 

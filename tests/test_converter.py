@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import electra_tf
 from electra_tf import (
@@ -12,6 +13,8 @@ from electra_tf import (
     models,
     preset,
     pretrained,
+    tokenizer,
+    weight_map,
 )
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"a b c d e f g".split()]
@@ -139,9 +142,35 @@ def test_a_checkpoint_without_vocabulary_makes_no_preset(ours, tmp_path, network
     hugging_face.save_networks(
         str(tmp_path / "bare"), networks, CONFIGS, None, WORDS, {}
     )
-    with pytest.raises(errors.UserError, match="no vocabulary, which a preset needs"):
+    with pytest.raises(errors.UserError, match=r"no vocabulary, .* name it with --v"):
         convert(str(tmp_path / "bare"), tmp_path / "own")
     assert not (tmp_path / "own").exists()
+    tokenizer.write_vocab(str(tmp_path / "vocab.txt"), VOCAB)
+    stated = pretrained.Stated(str(tmp_path / "vocab.txt"))
+    convert(str(tmp_path / "bare"), tmp_path / "own", stated=stated)
+    assert preset.load(str(tmp_path / "own")).vocab == VOCAB
+
+
+def test_heads_that_are_stated_are_those_of_what_is_written(networks, tmp_path):
+    model = CONFIGS["discriminator"]
+    variables = weight_map.variables(networks["discriminator"])
+    rows = weight_map.rows("discriminator", model)
+    arrays = {
+        row.tf1.format(**weight_map.SCOPES._asdict()): variables[row.ours].numpy()
+        for row in rows
+    }
+    tf.raw_ops.SaveV2(
+        prefix=f"{tmp_path}/model.ckpt-5",
+        tensor_names=list(arrays),
+        shape_and_slices=[""] * len(arrays),
+        tensors=list(arrays.values()),
+    )
+    with pytest.raises(errors.UserError, match="convert it with --num_heads=<the nu"):
+        convert(f"{tmp_path}/model.ckpt-5", tmp_path / "hf", "hugging_face")
+    stated = pretrained.Stated(num_heads=model.num_heads)
+    convert(f"{tmp_path}/model.ckpt-5", tmp_path / "hf", "hugging_face", stated=stated)
+    found = pretrained.open_pretrained(str(tmp_path / "hf"))
+    assert found.networks["discriminator"].num_heads == model.num_heads
 
 
 @pytest.mark.parametrize(
@@ -200,7 +229,8 @@ def test_a_fine_tuned_model_answers_alike_at_hugging_face_and_back(
     drawn_head(model)
     model.save_to_preset(str(tmp_path / "tuned"))
     wanted = flat(model.predict(asked))
-    convert(str(tmp_path / "tuned"), tmp_path / "hf", "hugging_face")
+    said = convert(str(tmp_path / "tuned"), tmp_path / "hf", "hugging_face")
+    assert said == [f"wrote {tmp_path}/hf: {name}, for transformers' AutoModel"]
     found = hugging_face.open_directory(str(tmp_path / "hf"))
     assert found.head == kind.hugging_face_kind
     convert(str(tmp_path / "hf"), tmp_path / "back", "keras_hub")

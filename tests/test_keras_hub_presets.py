@@ -189,14 +189,24 @@ def test_a_task_whose_class_is_not_registered_is_named(source, saved_ours, tmp_p
         preset.build(found, "generator")
 
 
-def test_the_head_of_another_task_is_left_out_and_it_says_so(saved_ours, tmp_path):
+def test_the_head_of_another_task_is_left_out_where_the_network_alone_is_taken(
+    saved_ours, tmp_path
+):
     folder = tmp_path / "preset"
     shutil.copytree(saved_ours, folder)
-    task = {"registered_name": "electra_tf>ElectraTextClassifier", "config": {}}
+    assert keras_hub_presets.head_left_out(open_preset(folder)) is None
+    task = {"registered_name": "their>Task", "config": {}}
     (folder / "task.json").write_text(json.dumps(task))
-    found = keras_hub_presets.open_preset(str(folder))
+    found = open_preset(folder)
     assert list(found.networks) == ["encoder"]
-    assert found.notes == ["the head of electra_tf>ElectraTextClassifier is left out"]
+    assert found.notes == []
+    assert (
+        keras_hub_presets.head_left_out(found) == "the head of their>Task is left out"
+    )
+
+
+def open_preset(folder):
+    return keras_hub_presets.open_preset(str(folder))
 
 
 # KerasHub's ELECTRA.
@@ -351,7 +361,7 @@ def test_what_is_not_there_cannot_be_written(source, tmp_path, save):
     folder = str(tmp_path / "preset")
     with pytest.raises(errors.UserError, match="the source has no encoder; it has"):
         save(folder, source, "encoder")
-    with pytest.raises(errors.UserError, match="the source has no vocabulary; put"):
+    with pytest.raises(errors.UserError, match="the source has no vocabulary; name"):
         save(folder, source._replace(vocab=None), "discriminator")
     assert os.listdir(tmp_path) == []
 

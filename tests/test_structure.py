@@ -351,6 +351,7 @@ def texts():
         for file in files
         if file.suffix in (".py", ".md", ".yaml", ".toml", ".sh", ".txt", ".bazel", "")
         and file.is_file()
+        and file.name != ".git"  # A worktree's names its place.
     ]
 
 

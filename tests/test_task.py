@@ -596,9 +596,7 @@ def test_a_task_starts_from_a_checkpoint_of_the_2020_code(
     )
     os.remove(tmp_path / "vocab.txt")
     bare = google_checkpoint.open_checkpoint(str(tmp_path), num_heads=3)
-    with pytest.raises(
-        errors.UserError, match=r"has no vocabulary; put its vocab\.txt"
-    ):
+    with pytest.raises(errors.UserError, match=r"has no vocabulary; convert it with"):
         Classifier.from_pretrained(bare, num_classes=2)
     headless = Classifier.from_pretrained(bare, num_classes=2, preprocessor=None)
     assert headless.preprocessor is None

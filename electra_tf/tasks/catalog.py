@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from electra_tf import errors, keras_hub_presets, pretrained
+from electra_tf import errors, keras_hub_presets, preset, pretrained
 from electra_tf.tasks import (
     masked_lm,
     multiple_choice,
@@ -75,7 +75,13 @@ def class_of(path: str) -> type[task.ElectraTask] | None:
         return None
     if keras_hub_presets.is_preset(path):
         return REGISTERED.get(keras_hub_presets.task_name(path) or "")
-    source = pretrained.open_pretrained(path)
+    return class_of_source(pretrained.open_pretrained(path))
+
+
+def class_of_source(source: preset.Pretrained) -> type[task.ElectraTask] | None:
+    """Does the same to what was opened already."""
+    if isinstance(source, keras_hub_presets.KerasHubPreset):
+        return REGISTERED.get(source.origin["task"] or "")
     if kind := OF_HUGGING_FACE.get(getattr(source, "head", None) or ""):
         # A regressor is told by its single label.
         is_number = len(getattr(source, "label_names", None) or "") == 1

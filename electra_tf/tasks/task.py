@@ -197,7 +197,9 @@ class ElectraTask(_OtherHalf):
     ) -> preprocessor.ElectraTextPreprocessor:
         if source.vocab is None:
             raise errors.UserError(
-                f"{source.folder} has no vocabulary; put its vocab.txt there"
+                f"{source.folder} has no vocabulary; convert it with its own: python "
+                f"-m electra_tf.convert --from={source.folder} --vocab=<vocab.txt> "
+                "--to=<a new folder>"
             )
         words = tokenizers.ElectraTokenizer.from_tokenizer_config(
             source.vocab, source.tokenizer
