@@ -120,6 +120,17 @@ def task_name(folder: str) -> str | None:
     return None if name is None else str(name)
 
 
+def is_mixed(folder: str) -> bool:
+    """Says whether a backbone was saved as of a mixed policy: not openable by KerasHub.
+
+    Ours are no longer: see `ElectraBackbone.save_to_preset`.
+    """
+    found: Any = _read_json(folder, CONFIG, {})
+    for key in ("config", "dtype", "config", "name"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return isinstance(found, str) and found.startswith(backbone.MIXED)
+
+
 def open_preset(folder: str) -> KerasHubPreset:
     """Reads what a preset of KerasHub says of itself, without the weights.
 

@@ -24,6 +24,8 @@ DECAY_RULES = (
     (r"(^|/)lora_kernel_[ab]$", False),
 )
 
+HALF = ("bfloat16", "float16")  # dtypes of weights that learn in float32
+
 # How many blocks lie below a variable of an encoder with n blocks and a head.
 DEPTH_RULES = (
     (r"^embeddings(_project)?/", lambda found, n: 0),
@@ -101,6 +103,12 @@ class AdamW(keras.optimizers.Optimizer):
         self.bias_correction, self.rates = bias_correction, dict(rates or {})
         self.clip_norm, self.reduce = clip_norm, reduce
 
+    def add_variable(self, *args: Any, dtype: Any = None, **kwargs: Any) -> Any:
+        """Makes a variable; of half precision, in float32: v holds squares."""
+        if dtype in HALF:
+            dtype = "float32"
+        return super().add_variable(*args, dtype=dtype, **kwargs)
+
     def build(self, variables: list[keras.Variable]) -> None:
         """Makes both moments of each variable, and checks the decay rules."""
         if self.built:
@@ -138,6 +146,9 @@ class AdamW(keras.optimizers.Optimizer):
         rate = scalar(
             ("rate", factor), lambda: tf.cast(learning_rate, tf.float32) * factor
         )
+        if keras.backend.standardize_dtype(variable.dtype) in HALF:
+            self._update_half(gradient, variable, index, rate)
+            return
         # A power of 0 switches the kernel's bias correction off.
         powers = [
             scalar(("power", beta), functools.partial(self._power, beta))
@@ -164,6 +175,20 @@ class AdamW(keras.optimizers.Optimizer):
             epsilon=betas[2],
             grad=gradient,
         )
+
+    def _update_half(
+        self, gradient: tf.Tensor, variable: tf.Variable, index: int, rate: tf.Tensor
+    ) -> None:
+        """Does the same in float32, for which the kernel has no form."""
+        m, v = self._m[index], self._v[index]
+        gradient = tf.cast(gradient, tf.float32)
+        m.assign_add((gradient - m) * (1.0 - self.beta_1))
+        v.assign_add((tf.square(gradient) - v) * (1.0 - self.beta_2))
+        powers = self._power(self.beta_1), self._power(self.beta_2)
+        step = tf.sqrt(1.0 - powers[1]) / (1.0 - powers[0])
+        update = step * m / (tf.sqrt(tf.convert_to_tensor(v)) + self.epsilon)
+        update += self._decays[index] * tf.cast(variable, tf.float32)
+        variable.assign_sub(tf.cast(rate * update, variable.dtype))
 
     def _power(self, beta: float) -> tf.Tensor:
         if not self.bias_correction:

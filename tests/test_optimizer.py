@@ -369,3 +369,26 @@ def test_the_weights_are_read_for_decay_when_the_gradient_is_there():
     product = subtract.inputs[1].op
     (read,) = (x.op for x in product.inputs if x.op.type == "ReadVariableOp")
     assert graph.inputs[0].op in read.control_inputs
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("bias_correction", [False, True])
+def test_weights_of_half_precision_learn_in_float32(dtype, bias_correction):
+    learner = optimizer.AdamW(0.1, bias_correction=bias_correction)
+    exact = optimizer.AdamW(0.1, bias_correction=bias_correction)
+    want = run(exact)
+    with keras.name_scope("layer_0"):
+        kernel = keras.Variable(np.float32(KERNEL), name="kernel", dtype=dtype)
+    for gradient in KERNEL_GRADIENTS[:3]:
+        learner.apply_gradients([(tf.constant(gradient, dtype), kernel)])
+    assert {v.dtype for v in learner.moments(kernel).values()} == {"float32"}
+    # A place of bfloat16 is 1 / 256 of the weight, three times.
+    np.testing.assert_allclose(np.float32(kernel), want[0], rtol=0.02, atol=0.01)
+
+
+def test_a_square_that_half_precision_cannot_hold_is_no_zero():
+    learner = optimizer.AdamW(1.0, epsilon=1e-8, bias_correction=True)
+    with keras.name_scope("layer_0"):
+        bias = keras.Variable(np.zeros(1, np.float32), name="bias", dtype="float16")
+    learner.apply_gradients([(tf.constant([1e-4], tf.float16), bias)])
+    np.testing.assert_allclose(np.float32(bias), -1.0, rtol=0.01)

@@ -27,6 +27,8 @@ _THEIR_NAMES = {
 }
 _OUR_NAMES = {theirs: ours for ours, theirs in _THEIR_NAMES.items()}
 
+MIXED = "mixed_"  # the start of a policy's name that computes in another dtype
+
 
 @keras.saving.register_keras_serializable(package="electra_tf")
 class ElectraBackbone(keras_hub.models.Backbone):
@@ -54,6 +56,8 @@ class ElectraBackbone(keras_hub.models.Backbone):
         position_initializer: see `config.ModelConfig`.
         dtype: Keras dtype policy.
     """
+
+    dtype_policy: Any  # Keras' property
 
     def __init__(
         self,
@@ -114,6 +118,20 @@ class ElectraBackbone(keras_hub.models.Backbone):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same backbone."""
         return {**super().get_config(), **_arguments(self.model_config)}
+
+    def save_to_preset(self, preset_dir: str, **kwargs: Any) -> None:
+        """Saves as KerasHub does; of a mixed policy, the dtype of the weights alone.
+
+        KerasHub cannot open a task whose backbone was saved as mixed_bfloat16. Nothing
+        is lost: whoever opens a preset and names no dtype gets Keras' global policy.
+        """
+        policy = self.dtype_policy
+        if policy.name.startswith(MIXED):
+            self.dtype_policy = policy.variable_dtype
+        try:
+            super().save_to_preset(preset_dir, **kwargs)
+        finally:
+            self.dtype_policy = policy
 
 
 class Positions(keras.layers.Layer):

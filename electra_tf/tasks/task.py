@@ -138,7 +138,8 @@ class ElectraTask(_OtherHalf):
                 checkpoint of the 2020 code, or what KerasHub takes: a preset it wrote,
                 or a handle (`kaggle://`, `hf://`).
             load_weights: False draws all weights.
-            **kwargs: of the constructor; `dtype` of the backbone; and the
+            **kwargs: of the constructor; `dtype` of the backbone, by default Keras'
+                global policy, whatever the weights were trained in; and the
                 preprocessor's: see PREPROCESSING.
         """
         folder = os.fspath(preset)
@@ -150,6 +151,8 @@ class ElectraTask(_OtherHalf):
             )
             return cls.from_pretrained(source, load_weights, **kwargs)
         stated = {name: kwargs.pop(name) for name in PREPROCESSING if name in kwargs}
+        if kwargs.get("dtype") is None and keras_hub_presets.is_mixed(folder):
+            kwargs["dtype"] = keras.config.dtype_policy()
         task: Self = super().from_preset(folder, load_weights, **kwargs)
         if stated:
             task.preprocessor.change(**stated)
