@@ -10,7 +10,8 @@ losses -> checkpoints          optimizer, pretrainer, distribution, checkpoint,
                                reporting, training_loop
 presets, others' weights       model_card, preset, weight_map, google_checkpoint,
                                hugging_face, pretrained
-the whole run                  initialization, report_page, workdir, pretraining
+the whole run                  duration, initialization, report_page, workdir,
+                               pretraining
 files -> examples; metrics     metrics, datasets/dataset, datasets/files,
                                datasets/tables, datasets/glue, datasets/squad,
                                datasets/conll, datasets/tabular, datasets/registry

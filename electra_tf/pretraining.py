@@ -16,6 +16,7 @@ from electra_tf import (
     checkpoint,
     config,
     distribution,
+    duration,
     errors,
     initialization,
     input_pipeline,
@@ -32,6 +33,10 @@ from electra_tf import (
 )
 
 NUM_SAMPLES = 6  # held-out rows to show
+
+# A run that takes longer is told what would not.
+LONG_SECONDS = 14 * 86400
+SHORTER = "configs/laptop.yaml is for two CPU cores and an hour"
 
 
 def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) -> None:
@@ -227,6 +232,42 @@ def _say_what_runs(
         f"parameters: {sizes}; replicas: {strategy.num_replicas_in_sync}; "
         f"starting at step {step:,} of {settings.train.steps:,}"
     )
+    seconds = _seconds_left(settings, strategy, model, step)
+    if seconds:
+        listener.say(_duration_line(seconds))
+
+
+def _seconds_left(
+    settings: config.PretrainConfig,
+    strategy: tf.distribute.Strategy,
+    model: pretrainer.Pretrainer,
+    step: int,
+) -> float:
+    """Estimates how long this machine will take for the steps that are left."""
+    train, data = settings.train, settings.data
+    if step >= train.steps:
+        return 0.0
+    objective = model.objective
+    predictions = train.batch_size * data.max_predictions
+    architectures = [
+        (objective.configs[name], predictions * ("mask_positions" in network.input))
+        for name, network in objective.networks.items()
+    ]
+    return (train.steps - step) * duration.seconds_a_step(
+        strategy,
+        architectures,
+        train.batch_size * data.row_tokens,
+        data.row_tokens,
+        streams=distribution.streams(),
+        precision=train.precision,
+    )
+
+
+def _duration_line(seconds: float) -> str:
+    line = f"this machine will take about {duration.in_words(seconds)}"
+    if seconds < LONG_SECONDS:
+        return line
+    return f"{line}; {SHORTER}"
 
 
 def _finish(

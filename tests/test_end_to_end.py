@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,7 @@ def test_it_says_what_runs_how_it_goes_and_where_all_lies(folder, trained):
     lines = trained.stdout.splitlines()
     assert lines[0].startswith("settings: model.vocab_size=")
     assert "starting at step 0 of 8" in lines[1]
+    assert re.match(r"this machine will take about \d+ seconds?$", lines[2])
     steps = [line for line in lines if line.startswith("step ")]
     assert [line.split()[1] for line in steps] == ["4/8", "8/8"]
     for part in ("mlm loss", "rtd loss", "rtd auc", "tokens/s", "fill", "ETA"):

@@ -1,0 +1,231 @@
+"""The commands and programs that README and docs show run, in their order."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import commands
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from electra_tf import config, models, tokenizer, weight_map
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What is shown and cannot run here, by how it begins, and why.
+LEFT_OUT = {
+    "scripts/": "makes an environment of its own: what CI and the quickstart are",
+    "pip install": "installs",
+    "docker run": "needs Docker",
+    "curl": "needs a server; tests/test_client.py asks one",
+    "python -m electra_tf.predict --server": "the same",
+    "python scripts/": "benchmarks and other machines; the tests of each script",
+    "pre-commit": "a tool for those who want it",
+}
+# Pre-training as it is written takes days: the same command, for a small network.
+SMALL = {
+    "model.embedding_size": 8,
+    "model.hidden_size": 64,
+    "model.num_layers": 1,
+    "model.num_heads": 1,
+    "model.intermediate_size": 24,
+    "model.position_initializer": "normal",
+    "train.steps": 4,
+    "train.batch_size": 4,
+    "train.warmup_steps": 1,
+    "data.block_rows": 16,
+    "run.evaluate_rows": 8,
+}
+
+
+class Block(NamedTuple):
+    """What a page shows between two fences, or indented."""
+
+    page: str
+    language: str
+    text: str
+
+    def commands(self) -> list[str]:
+        """Returns the lines of a shell, those that end in a backslash joined."""
+        joined = re.sub(r"\\\n\s*", "", self.text)
+        lines = [line.split("  #")[0].strip() for line in joined.splitlines()]
+        return [
+            line for line in lines if re.match(r"python |scripts/|pip |curl ", line)
+        ]
+
+
+def blocks(page):
+    """Returns what a page shows, in order."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    fenced = r"^```(\w*)\n(.*?)^```$"
+    indented = r"(?:(?<=\n\n)|^)((?:^ {4}\S.*\n(?:^ {4}.*\n)*))"
+    found = []
+    for match in re.finditer(f"{fenced}|{indented}", text, re.M | re.S):
+        language, inside, code = match.groups()
+        found.append(Block(page, language or "", inside or code))
+    return found
+
+
+def is_left_out(command):
+    return any(command.startswith(beginning) for beginning in LEFT_OUT)
+
+
+def run_in(folder, verb, *flags):
+    """Does what `python -m electra_tf.<verb>` does, in a folder."""
+    os.chdir(folder)
+    commands.run_command(verb, *flags)
+
+
+class World:
+    """A folder that holds what a reader of the pages has."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "configs").symlink_to(ROOT / "configs")
+        words = "rain sun wind cloud falls shines blows drifts over under the a".split()
+        chance = np.random.default_rng(8)
+        documents = [
+            "\n".join(" ".join(chance.choice(words, 8)) + "." for _ in range(3))
+            for _ in range(60)
+        ]
+        for name in ("my_texts", "texts"):
+            (folder / name).mkdir()
+            (folder / name / "a.txt").write_text("\n\n".join(documents))
+        cola = folder / "glue/CoLA"
+        cola.mkdir(parents=True)
+        rows = [f"gj04\t{i % 2}\t\tThe sun {'shines' * (i % 2)} ." for i in range(24)]
+        for split in ("train", "dev"):
+            (cola / f"{split}.tsv").write_text("\n".join(rows) + "\n")
+        (folder / "new.tsv").write_text("sentence\nthe rain falls\nthe the\n")
+
+    def run(self, command):
+        """Runs a command as it is shown; pre-training is made small."""
+        words = shlex.split(command)
+        assert words[:2] == ["python", "-m"], command
+        verb = words[2].removeprefix("electra_tf.")
+        flags = [*words[3:], *self._smaller(verb)]
+        if verb == "build_data":  # It has processes of its own, and no TensorFlow.
+            return self._build(flags)
+        started = commands.Started(self.folder, run_in, self.folder, verb, *flags)
+        code = started.wait()
+        assert code == 0, f"{command}\n{started.stdout()[-2000:]}{started.stderr()}"
+        return started.stdout()
+
+    def _build(self, flags):
+        process = subprocess.run(
+            [sys.executable, "-m", "electra_tf.build_data", *flags],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.returncode == 0, process.stderr
+        return process.stdout
+
+    def _smaller(self, verb):
+        if verb != "pretrain":
+            return []
+        return [f"--set={name}={value}" for name, value in SMALL.items()]
+
+    def release(self, folder):
+        """Writes a checkpoint of the 2020 code with its vocabulary, as released."""
+        folder = self.folder / folder
+        folder.mkdir(parents=True)
+        shutil.copy(self.folder / "data/mine/vocab.txt", folder)
+        sizes = {
+            name.removeprefix("model."): value
+            for name, value in SMALL.items()
+            if name.startswith("model.") and not isinstance(value, str)
+        }
+        vocab = tokenizer.read_vocab(str(folder / "vocab.txt"))
+        model = config.ModelConfig(vocab_size=len(vocab), **sizes)
+        network = models.build_discriminator(model)
+        arrays = dict(
+            weight_map.extract(
+                weight_map.variables(network),
+                weight_map.rows("discriminator", model),
+                "tf1",
+            )
+        )
+        tf.raw_ops.SaveV2(
+            prefix=str(folder / "electra_small"),
+            tensor_names=list(arrays),
+            shape_and_slices=[""] * len(arrays),
+            tensors=list(arrays.values()),
+        )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("world"))
+
+
+def run_page(world, page):
+    """Runs all that a page shows; returns how many commands that were."""
+    count = 0
+    for block in blocks(page):
+        if block.language == "python" and "electra_tf" in block.text:
+            run_python(block)
+        for command in filter(lambda c: not is_left_out(c), block.commands()):
+            if "--from=downloads/" in command:
+                world.release("downloads/electra_small")
+            assert world.run(command), command
+            count += 1
+    return count
+
+
+def run_python(block):
+    """Runs a program, with the data that it leaves to its reader."""
+    import electra_tf
+
+    texts = ["the rain falls over", "the sun shines", "wind wind", "a cloud drifts"]
+    names = {
+        "electra_tf": electra_tf,
+        "texts": texts,
+        "train_texts": texts,
+        "dev_texts": texts,
+        "labels": [0, 1, 1, 0],
+        "train_labels": [0, 1, 1, 0],
+        "dev_labels": [0, 1, 1, 0],
+    }
+    exec(compile(block.text, block.page, "exec"), names)
+    assert names["classifier"].num_classes == 2
+
+
+@pytest.fixture(scope="module")
+def after_readme(world):
+    """The world of somebody who went through the README."""
+    before = Path.cwd()
+    os.chdir(world.folder)
+    yield run_page(world, "README.md")
+    os.chdir(before)
+
+
+def test_the_readme_runs_as_it_is_written(after_readme, world):
+    assert after_readme >= 10
+    for file in (
+        "runs/mine/report.html",
+        "runs/further/preset/discriminator.weights.h5",
+        "hub/mine/discriminator/model.safetensors",
+        "models/cola/1/saved_model.pb",
+    ):
+        assert (world.folder / file).exists(), file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", ["docs/data.md", "docs/pretraining.md", "docs/weights.md"]
+)
+def test_a_page_runs_as_it_is_written(page, after_readme, world):
+    names = {"runs/small": "runs/mine", "data/openwebtext": "data/mine"}
+    for name, there in {**names, "data/reviews": "data/mine"}.items():
+        if not (world.folder / name).exists():
+            shutil.copytree(world.folder / there, world.folder / name)
+    assert run_page(world, page)
