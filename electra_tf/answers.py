@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_tf import errors, metrics, reporting
+from electra_tf import durable, errors, metrics
 from electra_tf.datasets import dataset, files
 from electra_tf.tasks import (
     catalog,
@@ -142,7 +142,7 @@ def write(path: str, split: dataset.Split, found: Sequence[Answer]) -> None:
         right = {} if split.labels is None else {"gold": show_label(gold)}
         line = {"id": key, **dataset.show_input(value), **right, **one}
         lines.append(f"{files.to_json(line)}\n")
-    reporting.write_text(path, "".join(lines))
+    durable.write_text(path, "".join(lines))
 
 
 def write_submission(
@@ -184,7 +184,7 @@ def _write_question_files(
     }
     for what, values in files.items():
         path = os.path.join(folder, f"{name}_{what}.json")
-        reporting.write_text(path, json.dumps(values, ensure_ascii=False) + "\n")
+        durable.write_text(path, json.dumps(values, ensure_ascii=False) + "\n")
 
 
 def _classify(model: Any, inputs: list[Any], batch_size: int) -> list[Answer]:

@@ -234,25 +234,23 @@ class Model:
             raise self._refused(code == grpc.StatusCode.NOT_FOUND, reason) from None
 
     def _absent(self, reason: str) -> errors.UserError:
+        reason = errors.one_line(reason, 200)
         return errors.UserError(
-            f"no TensorFlow Serving answers at {self._server}: {_one_line(reason)}; "
+            f"no TensorFlow Serving answers at {self._server}: {reason}; "
             "start it, or name its port: gRPC is host:8500, REST http://host:8501"
         )
 
     def _refused(self, is_missing: bool, reason: str) -> errors.UserError:
+        reason = errors.one_line(reason, 200)
         if is_missing:
             return errors.UserError(
-                f"{self._server} has no model {self._model!r}: {_one_line(reason)}; "
+                f"{self._server} has no model {self._model!r}: {reason}; "
                 f"name it, as in --server={self._server}/sentiment"
             )
         return errors.UserError(
-            f"model {self._model!r} at {self._server} refuses: {_one_line(reason)}; "
+            f"model {self._model!r} at {self._server} refuses: {reason}; "
             "fewer texts at once: --set train.batch_size=1"
         )
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]
 
 
 def _names(names: Any) -> str:

@@ -649,7 +649,9 @@ def _read_yaml(file: Path) -> dict[str, Any]:
             f"cannot read settings {file}: {error.strerror}"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise errors.UserError(f"{file} is not YAML: {_one_line(error)}") from None
+        raise errors.UserError(
+            f"{file} is not YAML: {errors.one_line(error)}"
+        ) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -662,7 +664,7 @@ def _parse(text: str, where: str) -> Any:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise errors.UserError(
-            f"{where}: not a YAML value: {_one_line(error)}"
+            f"{where}: not a YAML value: {errors.one_line(error)}"
         ) from None
 
 
@@ -705,7 +707,3 @@ def _names(kind: type[Settings], prefix: str = "") -> list[str]:
         ):
             names += _names(field.annotation, f"{prefix}{name}.")
     return names
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

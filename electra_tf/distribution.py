@@ -155,17 +155,15 @@ def _tpu_strategy(tpu: str) -> tf.distribute.Strategy:
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
     except (ValueError, OSError, RuntimeError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise errors.UserError(
-            f"--tpu={tpu}: no TPU of that name can be reached ({reason}); on a TPU VM "
-            "use --tpu=local, with tensorflow-tpu installed"
+            f"--tpu={tpu}: no TPU of that name can be reached "
+            f"({errors.one_line(error, 200)}); on a TPU VM use --tpu=local, with "
+            "tensorflow-tpu installed"
         ) from None
     except Exception as error:  # the Cloud client raises its own kinds
         if type(error).__module__.startswith("tensorflow"):
             raise
-        raise errors.UserError(
-            f"--tpu={tpu}: {' '.join(str(error).split())[:200]}"
-        ) from None
+        raise errors.UserError(f"--tpu={tpu}: {errors.one_line(error, 200)}") from None
 
 
 def _multi_worker_strategy(text: str) -> tf.distribute.Strategy:

@@ -181,6 +181,8 @@ def make_folder(path: str) -> None:
     """Makes a folder and those above it, so that their names are on the disk."""
     made, above = [], os.path.abspath(path)
     while not os.path.isdir(above):
+        if os.path.lexists(above):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), above)
         made.append(above)
         above = os.path.dirname(above)
     os.makedirs(path, exist_ok=True)

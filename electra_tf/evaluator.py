@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from electra_tf import answers, config, reporting, task_builder, task_data
+from electra_tf import answers, config, durable, reporting, task_builder, task_data
 from electra_tf.datasets import dataset, registry
 from electra_tf.tasks import catalog
 
@@ -58,7 +58,7 @@ def evaluate(
             "examples": len(split.ids),
             "metrics": scores,
         }
-        reporting.write_text(output, json.dumps(values, indent=2) + "\n")
+        durable.write_text(output, json.dumps(values, indent=2) + "\n")
     return scores
 
 

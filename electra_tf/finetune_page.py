@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from electra_tf import config, errors, metrics, report_page, reporting, trials, workdir
+from electra_tf import config, durable, errors, metrics, report_page, trials, workdir
 from electra_tf.report_page import escape, section
 
 # Beyond this many classes a matrix is no picture any more.
@@ -56,7 +56,7 @@ def write_report(folder: str, output: str, num_mistakes: int) -> None:
                 sections.append(_mistakes(title, about, rows, num_mistakes))
     usual = config.FinetuneConfig()
     sections.append(report_page.settings([_settings_run(folder, name)], usual))
-    reporting.write_text(output, report_page.page(name, sections, _STYLE))
+    durable.write_text(output, report_page.page(name, sections, _STYLE))
 
 
 def _read_json(path: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from electra_tf import (
     answers,
     config,
     distribution,
+    durable,
     errors,
     finetune_page,
     keras_hub_presets,
@@ -367,7 +368,7 @@ def _write_outcome(this: _Run) -> None:
         **trials.summarize(trials.read(this.folder), this.main),
     }
     text = json.dumps(values, indent=2, ensure_ascii=False)
-    reporting.write_text(os.path.join(this.folder, "metrics.json"), f"{text}\n")
+    durable.write_text(os.path.join(this.folder, "metrics.json"), f"{text}\n")
     report = os.path.join(this.folder, REPORT)
     finetune_page.write_report(this.folder, report, this.settings.run.mistakes)
 

@@ -183,7 +183,7 @@ class _Arrays:
         if re.search(r"[\[\\]", self._prefix):
             reason = "TensorFlow opens no path with [ or \\ in it; rename the folder"
         else:
-            reason = f"{' '.join(str(error).split())[:200]}; fetch it again"
+            reason = f"{errors.one_line(error, 200)}; fetch it again"
         return errors.UserError(
             f"checkpoint {self._prefix}: cannot read {what}: {reason}"
         )

@@ -28,7 +28,15 @@ import tokenizers
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from electra_tf import config, errors, model_card, preset, tokenizer, weight_map
+from electra_tf import (
+    config,
+    durable,
+    errors,
+    model_card,
+    preset,
+    tokenizer,
+    weight_map,
+)
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -295,7 +303,7 @@ def write_directory(
     if label_names is not None:
         values["id2label"] = {str(i): label for i, label in enumerate(label_names)}
         values["label2id"] = {label: i for i, label in enumerate(label_names)}
-    with preset.replacing(folder, _is_ours) as building:
+    with durable.replacing_folder(folder, _is_ours) as building:
         _keep_cards(folder, building)
         _write_model(building, values, tensors, vocab, tokenizer_config)
         _write_card(building, {name: model}, tokenizer_config, extra, facts)
@@ -327,7 +335,7 @@ def save_networks(
     extra = {"origin": origin}
     # Refused before anything is written.
     values = {name: _config_values(name, configs[name], extra) for name in networks}
-    with preset.replacing(folder, _is_ours) as building:
+    with durable.replacing_folder(folder, _is_ours) as building:
         _keep_cards(folder, building)
         for name, network in networks.items():
             place = building
@@ -407,9 +415,8 @@ def _opened(file: str) -> Iterator[Any]:
         with safetensors.safe_open(file, framework="numpy") as tensors:
             yield tensors
     except (OSError, safetensors.SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
         raise errors.UserError(
-            f"cannot read {file}: {reason}; copy or download it again"
+            f"cannot read {file}: {errors.reason(error)}; copy or download it again"
         ) from None
 
 
@@ -779,7 +786,8 @@ def _is_ours(folder: str) -> bool:
 
 
 def _keep_cards(folder: str, building: str) -> None:
-    """Takes along the parts' cards that were edited by hand."""
+    """Takes along the cards that were edited by hand, the parts' too."""
+    model_card.keep_edited(folder, building)
     for part in PARTS:
         old, new = os.path.join(folder, part), os.path.join(building, part)
         card = os.path.join(old, model_card.FILE)

@@ -18,7 +18,15 @@ import keras_hub
 import numpy as np
 import numpy.typing as npt
 
-from electra_tf import config, errors, model_card, preset, tokenizer, weight_map
+from electra_tf import (
+    config,
+    durable,
+    errors,
+    model_card,
+    preset,
+    tokenizer,
+    weight_map,
+)
 from electra_tf.tasks import backbone
 from electra_tf.tasks import tokenizer as task_tokenizer
 
@@ -107,6 +115,7 @@ class KerasHubPreset(NamedTuple):
 
 def is_preset(folder: str) -> bool:
     """Says whether a folder is a preset of KerasHub, of any model."""
+    durable.recover(folder)
     try:
         values = _read_json(folder, CONFIG)
     except errors.UserError:
@@ -348,7 +357,7 @@ def _load(load: Callable[[str], None], path: str) -> None:
             warnings.simplefilter("error", UserWarning)
             load(path)
     except (OSError, ValueError, KeyError, UserWarning) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = errors.one_line(error, 200)
         raise errors.UserError(f"cannot load {path}: {reason}") from None
 
 
@@ -461,7 +470,8 @@ def _save(
     card: model_card.Card,
 ) -> None:
     """Writes what has `save_to_preset`, and where it comes from."""
-    with preset.replacing(folder, _is_ours) as building:
+    with durable.replacing_folder(folder, _is_ours, *preset.REFUSALS) as building:
+        model_card.keep_edited(folder, building)
         for part in parts:
             part.save_to_preset(building)
         about = {"network": network, "origin": card.origin}

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from electra_tf import config, errors
+from electra_tf import config, durable, errors
 
 FILE = "README.md"
 
@@ -101,15 +101,7 @@ def write(folder: str, card: Card) -> bool:
     path = os.path.join(folder, FILE)
     if os.path.lexists(path) and not is_ours(path):
         return False
-    partial = f"{path}.tmp"
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(render(card))
-        os.replace(partial, path)
-    except OSError as error:
-        raise errors.UserError(
-            f"cannot write {path}: {error.strerror}; free some space or give permission"
-        ) from None
+    durable.write_text(path, render(card))
     return True
 
 
@@ -180,7 +172,7 @@ def _front_matter(card: Card) -> dict[str, Any]:
     }
     # Of one line each: "---" on a line of its own would end the front matter.
     return {
-        name: " ".join(value.split()) if isinstance(value, str) else value
+        name: errors.one_line(value) if isinstance(value, str) else value
         for name, value in values.items()
         if value is not None
     }
@@ -333,7 +325,7 @@ def _table(head: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
 
 def _escape(value: Any) -> str:
     """Returns a value as plain text of one line, cut where nobody would read on."""
-    text = " ".join(str(value).split())
+    text = errors.one_line(value)
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     if len(text) > 200:
         text = f"{text[:200]} ..."

@@ -6,20 +6,20 @@ Out:  config.json, vocab.txt, <network>.weights.h5.
 `Pretrained` is what a preset has in common with other people's checkpoints.
 """
 
-import contextlib
 import json
 import os
-import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import keras
 
-from electra_tf import config, errors, model_card, models, tokenizer
+from electra_tf import config, durable, errors, model_card, models, tokenizer
 
 FORMAT = 1
 ABOUT = "config.json"
+
+REFUSALS = (RuntimeError,)  # What HDF5 raises, beside OSError, for a full disk.
 
 BUILDERS: dict[str, Callable[[config.ModelConfig], keras.Model]] = {
     "encoder": models.build_encoder,
@@ -86,7 +86,7 @@ class Preset(NamedTuple):
                 warnings.simplefilter("error", UserWarning)
                 network.load_weights(path)
         except (OSError, ValueError, KeyError, UserWarning) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = errors.one_line(error, 200)
             raise errors.UserError(f"cannot load {path}: {reason}") from None
 
 
@@ -110,7 +110,8 @@ def save(
         origin: how it was trained: settings, steps, metrics, versions; JSON values.
         facts: for the model card.
     """
-    with replacing(folder, is_preset) as building:
+    with durable.replacing_folder(folder, is_preset, *REFUSALS) as building:
+        model_card.keep_edited(folder, building)
         tokenizer.write_vocab(os.path.join(building, "vocab.txt"), vocab)
         for name, network in networks.items():
             network.save_weights(os.path.join(building, f"{name}.weights.h5"))
@@ -128,46 +129,6 @@ def save(
             "preset", about.networks, tokenizer_config, origin, facts=facts
         )
         model_card.write(building, card)
-
-
-@contextlib.contextmanager
-def replacing(folder: str, is_ours: Callable[[str], bool]) -> Iterator[str]:
-    """Puts a folder in the place of an old one, whole or not at all.
-
-    A model card that was edited by hand stays.
-
-    Args:
-        folder: to be there in the end; nothing, or one that we wrote, may be there now.
-        is_ours: whether what is there now may be replaced, given its path.
-
-    Yields:
-        An empty folder beside it, to write to.
-
-    Raises:
-        UserError: something else is there, or writing failed.
-    """
-    folder = os.path.normpath(folder)
-    building, old = f"{folder}.building", f"{folder}.old"
-    try:
-        _recover(folder)
-        _refuse_foreign(folder, is_ours)
-        for leftover in (building, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        os.makedirs(building)
-        model_card.keep_edited(folder, building)
-        yield building
-        if os.path.exists(folder):
-            os.replace(folder, old)
-        os.replace(building, folder)
-    except (OSError, RuntimeError) as error:  # HDF5 raises both for a full disk.
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
-        raise errors.UserError(
-            f"cannot write {folder}: {reason}; free some space or give "
-            "permission, then run the same command again"
-        ) from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_json(path: str) -> dict[str, Any]:
@@ -190,6 +151,7 @@ def read_json(path: str) -> dict[str, Any]:
 
 def is_preset(folder: str) -> bool:
     """Says whether a folder is a preset of ours, of any version of the format."""
+    durable.recover(folder)
     try:
         values = read_json(os.path.join(folder, ABOUT))
     except errors.UserError:
@@ -203,9 +165,9 @@ def load(folder: str) -> Preset:
     Raises:
         UserError: if it is missing, malformed or of another format.
     """
+    durable.recover(folder)
     path = os.path.join(folder, ABOUT)
     try:
-        _recover(folder)
         with open(path, encoding="utf-8") as file:
             values = json.load(file)
     except OSError as error:
@@ -238,19 +200,3 @@ def build(source: Pretrained, name: str) -> keras.Model:
     network = BUILDERS[name](source.networks[name])
     source.load_weights(name, network)
     return network
-
-
-def _recover(folder: str) -> None:
-    """Puts the old preset back if a save was killed between its last two steps."""
-    old = f"{os.path.normpath(folder)}.old"
-    if not os.path.exists(folder) and os.path.isdir(old):
-        os.replace(old, folder)
-
-
-def _refuse_foreign(folder: str, is_ours: Callable[[str], bool]) -> None:
-    """Refuses to replace a file, or a folder that holds what we did not write."""
-    there = os.path.isdir(folder) and os.listdir(folder)
-    if os.path.isfile(folder) or (there and not is_ours(folder)):
-        raise errors.UserError(
-            f"{folder} is there and no preset; move it away, or name another folder"
-        )

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import yaml
 
 import electra_tf
-from electra_tf import config, errors, reporting
+from electra_tf import config, durable, errors, reporting
 
 # Name of a value and the title of its curve.
 CURVES = {
@@ -81,7 +81,7 @@ def write_report(workdirs: Sequence[str], output: str) -> None:
         read_run(folder, name if names.count(name) == 1 else folder)
         for folder, name in zip(folders, names, strict=True)
     ]
-    reporting.write_text(output, render(runs))
+    durable.write_text(output, render(runs))
 
 
 def read_run(workdir: str, name: str) -> Run:

@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TextIO
 
 import pydantic
 
-from electra_tf import errors
+from electra_tf import durable, errors
 
 Probability = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 
@@ -89,7 +89,7 @@ class Reporter:
         self._event_files: dict[str, _EventFile] = {}
 
     def __enter__(self) -> Self:
-        with _explained(self._workdir):
+        with durable.explained(self._workdir):
             os.makedirs(self._workdir, exist_ok=True)
         self._seconds_before = _roll_back(self._metrics_file, self._resumed_step)
         _append(self._metrics_file, b"")  # What cannot be written is better said now.
@@ -189,7 +189,7 @@ class _EventFile:
     def __init__(self, folder: str, first_step: int) -> None:
         from tensorboard.compat.proto import event_pb2
 
-        with _explained(folder):
+        with durable.explained(folder):
             os.makedirs(folder, exist_ok=True)
         # TensorBoard reads the files of a folder in the order of their names.
         self._path = os.path.join(folder, f"events.out.tfevents.{time.time_ns()}")
@@ -237,26 +237,6 @@ def read_metrics(path: str) -> tuple[list[dict[str, Any]], int]:
     return records, len(lines) - len(records)
 
 
-def write_text(path: str, text: str) -> None:
-    """Writes a whole file or leaves what was there; makes its folder.
-
-    Raises:
-        UserError: if it cannot be written.
-    """
-    partial = Path(f"{path}.partial")
-    with _explained(path):
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
-
-
 class Hidden(pydantic.BaseModel, frozen=True, extra="forbid"):
     """A token that masking hid, and the generator's draw for it."""
 
@@ -296,7 +276,9 @@ class Samples(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 def write_samples(path: str, step: int, rows: Sequence[Row]) -> None:
     """Writes samples.json, replacing an older one."""
-    write_text(path, Samples(step=step, rows=list(rows)).model_dump_json() + "\n")
+    durable.write_text(
+        path, Samples(step=step, rows=list(rows)).model_dump_json() + "\n"
+    )
 
 
 def read_samples(path: str) -> Samples:
@@ -419,7 +401,7 @@ def _roll_back(path: str, step: int) -> float:
         return 0.0
     records, _ = read_metrics(path)
     kept = [record for record in records if record["step"] <= step]
-    write_text(path, "".join(_line(record) for record in kept))
+    durable.write_text(path, "".join(_line(record) for record in kept))
     return float(kept[-1].get("seconds") or 0.0) if kept else 0.0
 
 
@@ -434,19 +416,8 @@ def _line(record: Mapping[str, Any]) -> str:
 
 def _append(path: str, data: bytes) -> None:
     # Opened anew each time: nothing waits in a buffer for a kill or a full disk.
-    with _explained(path), open(path, "ab") as file:
+    with durable.explained(path), open(path, "ab") as file:
         file.write(data)
-
-
-@contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise errors.UserError(
-            f"cannot write {path}: {error.strerror}; make room or give permission, "
-            "then run the same command again"
-        ) from None
 
 
 @contextlib.contextmanager
@@ -455,7 +426,7 @@ def said_warnings(say: Callable[[str], None]) -> Iterator[None]:
     seen = set[str]()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        text = " ".join(str(message).split())
+        text = errors.one_line(message)
         if text not in seen:
             seen.add(text)
             say(f"warning: {text}")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from electra_tf import errors, reporting
+from electra_tf import durable, errors
 
 Scores = dict[str, dict[str, dict[str, float]]]  # task, split, metric
 
@@ -41,7 +41,7 @@ def write(workdir: str, trial: Trial) -> None:
         UserError: the file cannot be written.
     """
     path = Path(workdir, FOLDER, f"{trial.number}.json")
-    reporting.write_text(str(path), json.dumps(dataclasses.asdict(trial)) + "\n")
+    durable.write_text(str(path), json.dumps(dataclasses.asdict(trial)) + "\n")
 
 
 def read(workdir: str) -> list[Trial]:

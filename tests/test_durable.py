@@ -59,6 +59,16 @@ def test_a_folder_is_whole_on_the_disk_when_it_takes_the_place_of_the_old_one(
     assert names(tmp_path / "a") == ["preset"]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
+def test_a_full_disk_leaves_the_old_text(tmp_path):
+    durable.write_text(str(tmp_path / "file"), "old")
+    (tmp_path / ".file.partial").symlink_to("/dev/full")
+    with pytest.raises(errors.UserError, match="file: No space left on device; free"):
+        durable.write_text(str(tmp_path / "file"), "x" * 100_000)
+    assert names(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
 def fail_in_file(path, error):
     with durable.replacing_file(str(path), RuntimeError) as partial:
         pathlib.Path(partial).write_text("half")

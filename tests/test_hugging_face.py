@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import disk
 import keras
 import ml_dtypes
 import numpy as np
@@ -104,6 +105,12 @@ def save(networks, vocab):
         return folder
 
     return write
+
+
+def test_it_is_on_the_disk_when_it_is_saved(save, tmp_path, monkeypatch):
+    watched = disk.Disk(monkeypatch)
+    watched.assert_holds(save(tmp_path / "hub/out"))
+    watched.assert_holds(tmp_path / "hub")
 
 
 def head_arrays(head, hidden=CONFIG.hidden_size, labels=4, seed=6):

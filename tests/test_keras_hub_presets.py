@@ -6,6 +6,7 @@ import re
 import shutil
 from typing import NamedTuple
 
+import disk
 import keras
 import keras_hub
 import numpy as np
@@ -103,6 +104,12 @@ def saved(request, tmp_path):
     folder = tmp_path / "preset"
     shutil.copytree(request.getfixturevalue(request.param), folder)
     return folder
+
+
+def test_it_is_on_the_disk_when_it_is_saved(source, tmp_path, monkeypatch):
+    watched = disk.Disk(monkeypatch)
+    keras_hub_presets.save_backbone(str(tmp_path / "out"), source, "discriminator")
+    watched.assert_holds(tmp_path / "out")
 
 
 def encoder_of(source, name):

@@ -257,5 +257,6 @@ def test_a_link_that_leads_nowhere_is_left_alone(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(errors.UserError, match=r"cannot write .*README.md: No such"):
-        model_card.write(str(tmp_path / "nothing"), CARD)
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.UserError, match=r"cannot write .*README.md: Not a dir"):
+        model_card.write(str(tmp_path / "file"), CARD)

@@ -7,6 +7,7 @@ import signal
 import time
 
 import commands
+import disk
 import numpy as np
 import pytest
 
@@ -83,6 +84,12 @@ def test_it_holds_five_files_and_leaves_no_other(saved):
     ]
 
 
+def test_it_is_on_the_disk_when_it_is_saved(save, tmp_path, monkeypatch):
+    watched = disk.Disk(monkeypatch)
+    for _ in range(2):
+        watched.assert_holds(save(tmp_path / "run/preset"))
+
+
 def test_an_old_preset_is_replaced_whole(saved, save, networks):
     save(saved, networks={"discriminator": networks["discriminator"]}, origin={})
     assert sorted(os.listdir(saved)) == [
@@ -111,8 +118,8 @@ def test_a_save_that_fails_leaves_the_old_one(saved, save, networks):
 
 def test_a_save_killed_before_it_ends_leaves_the_old_one(saved, save):
     # As a kill leaves it while the new one is written.
-    shutil.copytree(saved, f"{saved}.building")
-    os.remove(f"{saved}.building/config.json")
+    shutil.copytree(saved, saved.with_name(".preset.building"))
+    (saved.parent / ".preset.building/config.json").unlink()
     assert preset.load(str(saved)).origin == {"steps": 7}
     save(saved, origin={"steps": 8})
     assert preset.load(str(saved)).origin == {"steps": 8}
@@ -122,8 +129,8 @@ def test_a_save_killed_before_it_ends_leaves_the_old_one(saved, save):
 @pytest.mark.parametrize("then", ["load", "save"])
 def test_a_save_killed_between_its_two_renames_loses_nothing(saved, save, then):
     # As a kill leaves it: the old one is out of the way, the new one not yet in place.
-    shutil.copytree(saved, f"{saved}.building")
-    os.replace(saved, f"{saved}.old")
+    shutil.copytree(saved, saved.with_name(".preset.building"))
+    saved.rename(saved.with_name(".preset.old"))
     if then == "save":
 
         class Unwritable:

@@ -255,24 +255,6 @@ def test_text_that_the_stream_cannot_hold_is_escaped(tmp_path):
     assert raw.getvalue() == b"caf\\xe9\n"
 
 
-def test_a_file_is_written_whole_or_left_alone(tmp_path):
-    path = tmp_path / "new" / "page.html"
-    reporting.write_text(str(path), "caf\u00e9\n")
-    assert path.read_bytes() == b"caf\xc3\xa9\n"
-    if os.path.exists("/dev/full"):
-        Path(f"{path}.partial").symlink_to("/dev/full")
-        with pytest.raises(errors.UserError, match=r"page\.html: No space left"):
-            reporting.write_text(str(path), "x" * 100_000)
-    assert path.read_bytes() == b"caf\xc3\xa9\n"
-    assert [file.name for file in path.parent.iterdir()] == ["page.html"]
-
-
-def test_half_a_surrogate_pair_is_escaped_and_does_not_stop_the_page(tmp_path):
-    path = tmp_path / "page.html"
-    reporting.write_text(str(path), "half \ud83d\n")
-    assert path.read_text() == "half \\ud83d\n"
-
-
 def test_samples_come_back_as_they_were_written(tmp_path):
     path = str(tmp_path / "samples.json")
     other = reporting.Row(tokens=CHINESE, hidden=[], replaced_probability=None)

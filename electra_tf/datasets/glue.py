@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from electra_tf import errors, metrics
+from electra_tf import durable, errors, metrics
 from electra_tf.datasets import dataset, files
 
 # What `score` may measure.
@@ -254,11 +254,7 @@ def _write_submission(
     lines = ["index\tprediction"]
     for key, prediction in zip(split.ids, predictions, strict=True):
         lines.append(f"{key}\t{_spell(task, prediction)}")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise errors.UserError(f"cannot write {path}: {error.strerror}") from None
+    durable.write_text(path, "\n".join(lines) + "\n")
     return path
 
 
