@@ -66,9 +66,8 @@ def convert(
         _convert_tuned(source, tuned, folder, format, facts)
         what = tuned.__name__
     else:
-        head = keras_hub_presets.head_left_out(source)
-        if head:
-            say(f"note: {head}")
+        if head := _left_out(source):
+            say(f"note: the head of {head} is left out")
         _WRITERS[format](source, folder, facts, say)
     say(f"wrote {folder}: {what}, {FORMATS[format]}")
 
@@ -90,6 +89,16 @@ def _fine_tuned(source: preset.Pretrained) -> type[task.ElectraTask] | None:
     """Returns the class of a model with a head that Hugging Face has, too."""
     kind = catalog.class_of_source(source)
     return kind if kind and kind.hugging_face_kind else None
+
+
+def _left_out(source: preset.Pretrained) -> str | None:
+    """Names the head that is lost where a source's network alone is taken, if any."""
+    if "encoder" not in source.networks:
+        return None
+    if isinstance(source, keras_hub_presets.KerasHubPreset):
+        task = source.origin["task"]
+        return str(task) if task else None
+    return getattr(source, "head", None)
 
 
 def _convert_tuned(
@@ -140,7 +149,8 @@ def write_hugging_face(
         words.tokenizer_config,
         {"origin": origin},
         label_names=model.label_names(),
-        classifier_dropout=getattr(model, "dropout", None),
+        problem_type=model.problem_type(),
+        dropout=getattr(model, "dropout", None),
         facts=facts,
     )
 

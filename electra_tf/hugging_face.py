@@ -79,6 +79,11 @@ HEADS: dict[str, dict[str, tuple[int | str, ...]]] = {
     },
 }
 CLASSIFIERS = ("sequence_classification", "token_classification")  # have labels
+
+# What a head of sequence_classification learned.
+ProblemType = Literal[
+    "regression", "single_label_classification", "multi_label_classification"
+]
 _HEAD_PREFIXES = ("classifier.", "qa_outputs.", "sequence_summary.")
 
 # Buffers that old versions saved; they hold 0, 1, 2 ...
@@ -120,6 +125,8 @@ class _Config(config.Settings):
     is_decoder: bool = False
     add_cross_attention: bool = False
     classifier_dropout: config.Rate | None = None
+    problem_type: ProblemType | None = None
+    summary_last_dropout: config.Rate = 0.1
     summary_type: str = "first"
     summary_use_proj: bool = True
     summary_activation: str | None = "gelu"
@@ -188,7 +195,9 @@ class HuggingFaceDirectory(NamedTuple):
     origin: dict[str, Any]
     head: str | None  # of a task, on the encoder: a key of HEADS
     label_names: list[str] | None  # of a classification head, by their numbers
-    classifier_dropout: float | None  # of a head; None = the encoder's
+    problem_type: ProblemType | None  # of sequence_classification
+    dropout: float  # of a head
+    thresholds: Any  # of labels, several of which may fit; None = nothing says
     tensors: "dict[str, _Tensors]"  # by network
 
     def load_weights(self, name: str, network: keras.Model) -> None:
@@ -273,7 +282,8 @@ def write_directory(
     extra: dict[str, Any],
     *,
     label_names: Sequence[str] | None = None,
-    classifier_dropout: float | None = None,
+    problem_type: str | None = None,
+    dropout: float | None = None,
     facts: model_card.Facts = model_card.NO_FACTS,
 ) -> None:
     """Writes a directory beside the old one, if any, and then puts it in its place.
@@ -290,7 +300,8 @@ def write_directory(
         extra: our own facts, kept under "electra_tf"; "origin" is how the weights
             came to be.
         label_names: of a classification head, by their numbers.
-        classifier_dropout: of a head; None is the encoder's.
+        problem_type: of a head of sequence_classification.
+        dropout: of a head; None is the encoder's.
         facts: for the model card.
 
     Raises:
@@ -299,7 +310,12 @@ def write_directory(
     # transformers counts a classifier's labels by their names.
     assert (label_names is not None) == (name in CLASSIFIERS), name
     values = _config_values(name, model, extra)
-    values["classifier_dropout"] = classifier_dropout
+    if dropout is not None and name == "multiple_choice":
+        values["summary_last_dropout"] = dropout
+    elif name in CLASSIFIERS and dropout != model.hidden_dropout_rate:
+        values["classifier_dropout"] = dropout  # null is the encoder's; 0.0 is not.
+    if problem_type is not None:
+        values["problem_type"] = problem_type
     if label_names is not None:
         values["id2label"] = {str(i): label for i, label in enumerate(label_names)}
         values["label2id"] = {label: i for i, label in enumerate(label_names)}
@@ -507,7 +523,9 @@ def _open_one(folder: str) -> HuggingFaceDirectory:
         _origin(folder, values),
         head,
         _label_names(stated, tensors, head, path),
-        stated.classifier_dropout,
+        _problem_type(stated, tensors, head),
+        _head_dropout(stated, head),
+        _ours(values).get("thresholds"),
         {network: tensors},
     )
 
@@ -662,6 +680,27 @@ def _label_names(
     return [stated.id2label[number] for number in range(count)]
 
 
+def _problem_type(
+    stated: _Config, tensors: _Tensors, head: str | None
+) -> ProblemType | None:
+    """Returns what the head learned; unstated, as transformers infers it."""
+    if head != "sequence_classification":
+        return None
+    if stated.problem_type is not None:
+        return stated.problem_type
+    is_one = _num_labels(tensors.shapes, head) == 1
+    return "regression" if is_one else "single_label_classification"
+
+
+def _head_dropout(stated: _Config, head: str | None) -> float:
+    """Returns the dropout of the head, for which transformers has three settings."""
+    if head == "multiple_choice":
+        return stated.summary_last_dropout
+    if stated.classifier_dropout is None:
+        return stated.hidden_dropout_prob
+    return stated.classifier_dropout
+
+
 def _refuse_leftovers(
     tensors: _Tensors, network: str, model: config.ModelConfig
 ) -> None:
@@ -685,11 +724,17 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(name[:80] for name in found[:_LISTED]) + more
 
 
+def _ours(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns our own facts of a config.json, if it has some."""
+    ours = values.get("electra_tf")
+    return ours if isinstance(ours, dict) else {}
+
+
 def _origin(folder: str, values: dict[str, Any]) -> dict[str, Any]:
     """Returns what we recorded, or else where the weights were found."""
-    ours = values.get("electra_tf")
-    if isinstance(ours, dict) and isinstance(ours.get("origin"), dict):
-        return dict(ours["origin"])
+    origin = _ours(values).get("origin")
+    if isinstance(origin, dict):
+        return dict(origin)
     origin = {"format": "Hugging Face directory", "path": folder}
     if isinstance(name := values.get("_name_or_path"), str) and name:
         origin["name"] = name

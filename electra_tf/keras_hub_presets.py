@@ -174,14 +174,6 @@ def open_preset(folder: str) -> KerasHubPreset:
     return KerasHubPreset(folder, {name: model}, settings, vocab, origin, notes)
 
 
-def head_left_out(source: preset.Pretrained) -> str | None:
-    """Says which head is lost where a preset's network alone is taken, if any is."""
-    if not isinstance(source, KerasHubPreset) or "encoder" not in source.networks:
-        return None
-    task = source.origin["task"]
-    return f"the head of {task} is left out" if task else None
-
-
 def save_backbone(
     folder: str,
     source: preset.Pretrained,

@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import safetensors.numpy
 
 from electra_tf import errors, hugging_face
 from electra_tf.datasets import dataset
@@ -22,7 +23,8 @@ GOLDEN = Path(__file__).parent / "golden" / "hugging_face"
 def test_every_kind_of_data_set_and_every_head_has_a_task():
     assert catalog.OF_KIND.keys() == set(dataset.KINDS)
     kinds = {kind.hugging_face_kind for kind in catalog.REGISTERED.values()}
-    assert catalog.OF_HUGGING_FACE.keys() == kinds - {None}
+    theirs = {kind.hugging_face_kind for kind in catalog.OF_HUGGING_FACE}
+    assert theirs == hugging_face.HEADS.keys() == kinds - {None}
 
 
 def test_tasks_are_known_by_the_names_that_keras_keeps():
@@ -69,6 +71,35 @@ def test_what_pre_training_left_is_a_detector_or_else_fills_in_blanks(
 )
 def test_a_hugging_face_directory_is_the_task_of_its_head(folder, wanted):
     assert catalog.class_of(str(GOLDEN / folder)) is wanted
+
+
+@pytest.mark.parametrize(
+    ("labels", "stated", "wanted"),
+    [
+        (1, {}, text_regressor.ElectraTextRegressor),
+        (1, {"problem_type": "regression"}, text_regressor.ElectraTextRegressor),
+        (3, {"problem_type": "regression"}, None),
+        (
+            1,
+            {"problem_type": "single_label_classification"},
+            text_classifier.ElectraTextClassifier,
+        ),
+    ],
+)
+def test_a_head_of_texts_is_the_task_that_it_learned(tmp_path, labels, stated, wanted):
+    folder = tmp_path / "there"
+    shutil.copytree(GOLDEN / "sequence_classification", folder)
+    about = json.loads((folder / "config.json").read_text())
+    about |= {"id2label": None, **stated}
+    (folder / "config.json").write_text(json.dumps(about))
+    arrays = safetensors.numpy.load_file(folder / "model.safetensors")
+    for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
+        arrays[name] = arrays[name][:labels]
+    safetensors.numpy.save_file(arrays, folder / "model.safetensors")
+    assert catalog.class_of(str(folder)) is wanted
+    if wanted is None:
+        with pytest.raises(errors.UserError, match="has a head of several numbers, an"):
+            catalog.load(str(folder))
 
 
 def test_an_encoder_alone_answers_nothing():

@@ -211,11 +211,23 @@ def test_opening_tells_all_kinds_apart(ours, tmp_path):
 
 QUESTION = ("a b c?", "d e f g a b")
 TUNED = {
-    "ElectraTextClassifier": ({"class_names": ["no", "yes", "so"]}, ["a b", "c g"]),
-    "ElectraTextRegressor": ({"offset": 3.0, "scale": 0.5}, ["a b", "c g"]),
-    "ElectraTokenClassifier": ({"class_names": ["I", "O"]}, [["a", "b"], ["c"]]),
+    "ElectraTextClassifier": (
+        {"class_names": ["no", "yes", "so"], "dropout": 0.0},
+        ["a b", "c g"],
+    ),
+    "ElectraTextRegressor": (
+        {"offset": 3.0, "scale": 0.5, "dropout": 0.3},
+        ["a b", "c g"],
+    ),
+    "ElectraTokenClassifier": (
+        {"class_names": ["I", "O"], "dropout": 0.0},
+        [["a", "b"], ["c"]],
+    ),
     "ElectraQuestionAnswerer": ({"head": "plain"}, [QUESTION]),
-    "ElectraMultipleChoice": ({}, [("a", ["b", "c d"]), ("e", ["f", "g", "a"])]),
+    "ElectraMultipleChoice": (
+        {"dropout": 0.2},
+        [("a", ["b", "c d"]), ("e", ["f", "g", "a"])],
+    ),
 }
 
 
@@ -233,9 +245,11 @@ def test_a_fine_tuned_model_answers_alike_at_hugging_face_and_back(
     assert said == [f"wrote {tmp_path}/hf: {name}, for transformers' AutoModel"]
     found = hugging_face.open_directory(str(tmp_path / "hf"))
     assert found.head == kind.hugging_face_kind
+    assert found.problem_type == model.problem_type()
     convert(str(tmp_path / "hf"), tmp_path / "back", "keras_hub")
     for folder in ("hf", "back"):
         other = kind.from_preset(str(tmp_path / folder))
+        assert getattr(other, "dropout", 0.1) == arguments.get("dropout", 0.1)
         answers = flat(other.predict(asked))
         # A regressor's scale is folded into the last layer on the way.
         np.testing.assert_allclose(answers[0], wanted[0], rtol=1e-5, atol=1e-6)

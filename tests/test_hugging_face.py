@@ -246,7 +246,8 @@ def test_from_there_to_here_and_back_no_bit_changes(model, tmp_path):
         found.tokenizer,
         {},
         label_names=found.label_names,
-        classifier_dropout=found.classifier_dropout,
+        problem_type=found.problem_type,
+        dropout=found.dropout if found.head else None,
     )
     before, after = tensors_of(GOLDEN / model), tensors_of(tmp_path / "new")
     assert before.keys() == after.keys()
@@ -254,7 +255,7 @@ def test_from_there_to_here_and_back_no_bit_changes(model, tmp_path):
         np.testing.assert_array_equal(after[path], value, strict=True)
     again = hugging_face.open_directory(str(tmp_path / "new"))
     parts = ("networks", "vocab", "tokenizer", "head", "label_names")
-    for part in (*parts, "classifier_dropout"):
+    for part in (*parts, "problem_type", "dropout"):
         assert getattr(again, part) == getattr(found, part)
     theirs = json.loads((GOLDEN / model / "config.json").read_text())
     ours = json.loads((tmp_path / "new/config.json").read_text())
@@ -464,6 +465,43 @@ def test_a_heads_labels_are_in_the_order_of_their_numbers(copy):
     change_json(folder, id2label=None)
     unnamed = ["LABEL_0", "LABEL_1", "LABEL_2"]
     assert hugging_face.open_directory(str(folder)).label_names == unnamed
+
+
+@pytest.mark.parametrize(
+    ("labels", "stated", "wanted"),
+    [
+        (3, {}, "single_label_classification"),
+        (1, {}, "regression"),
+        (1, {"problem_type": "multi_label_classification"}, None),
+        (3, {"problem_type": "multi_label_classification"}, None),
+        (3, {"problem_type": "regression"}, None),
+    ],
+)
+def test_what_a_head_learned_is_as_stated_or_as_transformers_infers_it(
+    copy, labels, stated, wanted
+):
+    folder = copy("sequence_classification")
+    arrays = head_arrays("sequence_classification", hidden=12, labels=labels)
+    change_tensors(folder, lambda tensors: tensors.update(arrays))
+    change_json(folder, id2label=None, **stated)
+    found = hugging_face.open_directory(str(folder))
+    assert found.problem_type == (wanted or stated["problem_type"])
+    assert hugging_face.open_directory(str(GOLDEN / "encoder")).problem_type is None
+
+
+@pytest.mark.parametrize(
+    ("head", "stated", "dropout"),
+    [
+        ("sequence_classification", {"classifier_dropout": None}, 0.3),
+        ("sequence_classification", {"classifier_dropout": 0.0}, 0.0),
+        ("token_classification", {"classifier_dropout": 0.2}, 0.2),
+        ("multiple_choice", {"summary_last_dropout": 0.4}, 0.4),
+    ],
+)
+def test_the_dropout_of_a_head_is_its_own_or_the_encoders(copy, head, stated, dropout):
+    folder = copy(head)
+    change_json(folder, hidden_dropout_prob=0.3, **stated)
+    assert hugging_face.open_directory(str(folder)).dropout == dropout
 
 
 # Bad input.

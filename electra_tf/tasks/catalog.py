@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from electra_tf import errors, keras_hub_presets, preset, pretrained
+from electra_tf import errors, hugging_face, keras_hub_presets, preset, pretrained
 from electra_tf.tasks import (
     masked_lm,
     multiple_choice,
@@ -37,13 +37,14 @@ OF_NETWORK: dict[str, type[task.ElectraTask]] = {
     "generator": masked_lm.ElectraMaskedLM,
 }
 
-# The task that takes a head of Hugging Face's.
-OF_HUGGING_FACE: dict[str, type[task.ElectraTask]] = {
-    "sequence_classification": text_classifier.ElectraTextClassifier,
-    "token_classification": token_classifier.ElectraTokenClassifier,
-    "question_answering": question_answerer.ElectraQuestionAnswerer,
-    "multiple_choice": multiple_choice.ElectraMultipleChoice,
-}
+# The tasks that take a head of Hugging Face's.
+OF_HUGGING_FACE: tuple[type[task.ElectraTask], ...] = (
+    text_classifier.ElectraTextClassifier,
+    text_regressor.ElectraTextRegressor,
+    token_classifier.ElectraTokenClassifier,
+    question_answerer.ElectraQuestionAnswerer,
+    multiple_choice.ElectraMultipleChoice,
+)
 
 # All tasks, by the name that Keras keeps.
 REGISTERED: dict[str, type[task.ElectraTask]] = {
@@ -82,11 +83,11 @@ def class_of_source(source: preset.Pretrained) -> type[task.ElectraTask] | None:
     """Does the same to what was opened already."""
     if isinstance(source, keras_hub_presets.KerasHubPreset):
         return REGISTERED.get(source.origin["task"] or "")
-    if kind := OF_HUGGING_FACE.get(getattr(source, "head", None) or ""):
-        # A regressor is told by its single label.
-        is_number = len(getattr(source, "label_names", None) or "") == 1
-        of_texts = kind is text_classifier.ElectraTextClassifier
-        return text_regressor.ElectraTextRegressor if of_texts and is_number else kind
+    for kind in OF_HUGGING_FACE:
+        if kind.fits_head(source):
+            return kind
+    if getattr(source, "head", None):
+        return None
     networks = (kind for name, kind in OF_NETWORK.items() if name in source.networks)
     return next(networks, None)
 
@@ -104,6 +105,14 @@ def load(path: str, **kwargs: Any) -> task.ElectraTask:
         UserError: nothing is there, or no head.
     """
     kind = class_of(path)
+    if kind is None and hugging_face.has_weights(path):
+        head = hugging_face.open_directory(path).head
+        if head:
+            raise errors.UserError(
+                f"{path} has a head of several numbers, and no task here has; its "
+                f"encoder can be fine-tuned anew: python -m electra_tf.finetune "
+                f"--preset={path} --task=..."
+            )
     if kind is None:
         raise errors.UserError(
             f"{path} has no head for a task; fine-tune it: python -m "

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors, saved_model
+from electra_tf import errors, preset, saved_model
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import graph, heads, inputs, task
 
@@ -232,6 +232,11 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
             ),
             "tokens": graph.of_token_ids(self, lambda logits: {"logits": logits}),
         }
+
+    @classmethod
+    def found_in(cls, source: preset.Pretrained) -> dict[str, Any]:
+        """Returns the dropout of Hugging Face's head."""
+        return {"dropout": source.dropout}  # type: ignore[attr-defined]
 
     def default_loss(self) -> keras.losses.Loss:
         """Returns cross-entropy over the choices."""

@@ -182,11 +182,11 @@ class ElectraTask(_OtherHalf):
             settings = {"sequence_length": room, **stated}
             kwargs["preprocessor"] = cls._preprocessor_of(source, settings)
         has_head = cls.fits_head(source)
-        found = cls.found_in(source) if has_head else {}
-        if found.keys() & kwargs.keys():
-            # As in KerasHub: who states the size of a head starts a new one.
-            has_head, found = False, {}
-        task = cls(backbone=backbone, **{**found, **kwargs})
+        if has_head and not {"num_classes", "class_names"} & kwargs.keys():
+            kwargs = {**cls.found_in(source), **kwargs}
+        elif has_head and "num_classes" in cls.found_in(source):
+            has_head = False  # As in KerasHub: who states its size starts a new one.
+        task = cls(backbone=backbone, **kwargs)
         if load_weights:
             task.take_weights(source, name)
             if has_head:
@@ -260,6 +260,10 @@ class ElectraTask(_OtherHalf):
             return None
         names = getattr(self, "class_names", None)
         return list(names or [f"LABEL_{i}" for i in range(self.num_classes)])
+
+    def problem_type(self) -> str | None:
+        """Returns transformers' word for what a head of texts learned."""
+        return None
 
     def class_labels(self) -> list[str] | None:
         """Returns the names of the classes; numbers, where they have none."""

@@ -154,8 +154,23 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
     @classmethod
     def found_in(cls, source: preset.Pretrained) -> dict[str, Any]:
         """Returns the classes of Hugging Face's classifier."""
-        names = getattr(source, "label_names", None)
-        return {"num_classes": len(names), "class_names": names} if names else {}
+        names = source.label_names  # type: ignore[attr-defined]
+        return {
+            "num_classes": len(names),
+            "class_names": names,
+            "dropout": source.dropout,  # type: ignore[attr-defined]
+        }
+
+    @classmethod
+    def fits_head(cls, source: preset.Pretrained) -> bool:
+        """Tells whether the source's head learned classes."""
+        return (
+            super().fits_head(source) and source.problem_type != "regression"  # type: ignore[attr-defined]
+        )
+
+    def problem_type(self) -> str:
+        """Returns what transformers calls this."""
+        return "single_label_classification"
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same model."""

@@ -107,12 +107,25 @@ class ElectraTextRegressor(task.ElectraTask, keras_hub.models.Task):
 
     @classmethod
     def fits_head(cls, source: preset.Pretrained) -> bool:
-        """Tells whether the source's head has a single output."""
-        return super().fits_head(source) and len(source.label_names) == 1  # type: ignore[attr-defined]
+        """Tells whether the source's head learned one number."""
+        return (
+            super().fits_head(source)
+            and source.problem_type == "regression"  # type: ignore[attr-defined]
+            and len(source.label_names) == 1  # type: ignore[attr-defined]
+        )
+
+    @classmethod
+    def found_in(cls, source: preset.Pretrained) -> dict[str, Any]:
+        """Returns the dropout of Hugging Face's head."""
+        return {"dropout": source.dropout}  # type: ignore[attr-defined]
 
     def label_names(self) -> list[str]:
-        """Returns one name: Hugging Face tells a regressor by its single label."""
+        """Returns one name, which transformers counts its output by."""
         return ["LABEL_0"]
+
+    def problem_type(self) -> str:
+        """Returns what transformers calls this."""
+        return "regression"
 
     def exported(
         self, path: str, array: npt.NDArray[np.float32]

@@ -111,8 +111,12 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
     @classmethod
     def found_in(cls, source: preset.Pretrained) -> dict[str, Any]:
         """Returns the tags of Hugging Face's classifier."""
-        names = getattr(source, "label_names", None)
-        return {"num_classes": len(names), "class_names": names} if names else {}
+        names = source.label_names  # type: ignore[attr-defined]
+        return {
+            "num_classes": len(names),
+            "class_names": names,
+            "dropout": source.dropout,  # type: ignore[attr-defined]
+        }
 
     def rows(self, x: Any) -> inputs.Rows:
         """Turns texts into rows; notes the token that each word begins with."""
