@@ -524,7 +524,7 @@ class BuildDataConfig(Settings):
         200_000_000,
         description="Text to train the vocabulary on, sampled over the corpus.",
     )
-    validation_rate: Rate = Field(0.01, description="Share of documents held out.")
+    validation_rate: Rate = Field(0.01, description="Share of the tokens held out.")
     shard_tokens: PositiveInt = Field(
         4_000_000,
         description="A shard is closed when it holds as many tokens; "

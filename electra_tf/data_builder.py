@@ -9,10 +9,13 @@ None of them needs TensorFlow (D27).
 """
 
 import collections
+import contextlib
 import fcntl
 import hashlib
+import math
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -23,6 +26,9 @@ from concurrent.futures import process as process_pools
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from electra_tf import config as configs
 from electra_tf import corpus, errors, records, tokenizer
 
@@ -31,6 +37,25 @@ _BATCH_CHARACTERS = 200_000
 
 # Of all tokens; BERT's vocabulary has below 0.1 % on English text.
 _HIGH_UNK_RATE = 0.01
+
+# The first documents of as many tokens are dealt last, when it is known how much to
+# hold out; a data set of fewer tokens is dealt knowing all of it.
+_WAITING_TOKENS = 1_000_000
+
+# Of what is held out, the share that one document may be; else its end alone is.
+_LARGEST_SHARE = 0.25
+
+# Of what is held out, the share that may be missing in the end.
+_TOLERANCE = 0.05
+
+# A sentence is not cut into pieces of fewer tokens.
+_LEAST_TOKENS = 16
+
+# What a build calls its files, finished or not.
+_OUR_FILES = re.compile(
+    r"(train|validation)/part-\d{5}(-of-\d{5})?\.tfrecord|"
+    rf"({re.escape(records.VOCAB)}|{re.escape(records.MANIFEST)})(\.draft)?"
+)
 
 
 def build(
@@ -53,18 +78,45 @@ def build(
     """
     tokens = tokenizer.read_vocab(vocab) if vocab else None
     text = corpus.Corpus(paths, config)
-    if (Path(output) / records.MANIFEST).exists():
-        # Not above: it loads TensorFlow.
-        from electra_tf import record_reader
-
-        manifest = record_reader.read_manifest(output)
-        _refuse_other_data(output, manifest, text, tokens, config)
-        _say(f"{output} is already built: the same corpus, settings and vocabulary")
-        return manifest
-    with _Folder(Path(output)) as folder:
+    there = Path(output, records.MANIFEST)
+    is_there = there.exists()
+    if is_there:
+        try:
+            manifest = records.parse_manifest(there.read_bytes(), str(there))
+            _refuse_other_data(output, manifest, text, tokens, config)
+            damage = _find_damage(Path(output), manifest)
+        except records.DamagedManifestError:
+            damage = f"{there} is damaged"
+        if damage is None:
+            _say(f"{output} is already built: the same corpus, settings and vocabulary")
+            return manifest
+        _say(f"WARNING: {damage}; building these data again")
+    with _Folder(Path(output), replace=is_there) as folder:
         manifest = _write(folder, text, tokens, config)
         folder.finish(manifest)
     return manifest
+
+
+def _find_damage(folder: Path, manifest: records.Manifest) -> str | None:
+    """Says which file is not as it was written, if any; reads all there is."""
+    vocab = folder / records.VOCAB
+    try:
+        if tokenizer.vocab_hash(tokenizer.read_vocab(vocab)) != manifest.vocab_hash:
+            return f"{vocab} is damaged"
+    except errors.UserError as error:
+        return str(error)
+    for shard in manifest.train + manifest.validation:
+        file = folder / shard.file
+        if not file.exists():
+            return f"{file} is missing"
+        if file.stat().st_size != shard.bytes:
+            return f"{file} has {file.stat().st_size} bytes, want {shard.bytes}"
+        if shard.sha256:
+            with file.open("rb") as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+            if found != shard.sha256:
+                return f"{file} is damaged"
+    return None
 
 
 def _write(
@@ -74,9 +126,9 @@ def _write(
     config: configs.BuildDataConfig,
 ) -> records.Manifest:
     tokens = _train_vocab(text, config) if given is None else given
-    tokenizer.write_vocab(folder.add(records.VOCAB), tokens)
+    folder.write_vocab(tokens)
     num_unk = 0
-    writer = _SplitWriter(folder, config)
+    writer = _SplitWriter(folder, tokens, config)
     progress = _Progress(text)
     for index, document in enumerate(_encode(text, tokens, config)):
         num_unk += document.num_unk
@@ -222,26 +274,29 @@ class _Folder:
     """The output folder, and what in it is ours.
 
     Every file is listed in .building before it is made. So whatever ends a build, the
-    next one knows what to remove, and removes nothing else.
+    next one knows what to remove, and removes nothing else. Damaged data stay until
+    those that replace them are whole.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, replace: bool) -> None:
         self.path = path
+        self._replace = replace
         self._list: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        for folder in ("train", "validation"):
-            (self.path / folder).mkdir(parents=True, exist_ok=True)
         listed = self.path / records.BUILDING
-        interrupted = listed.exists()
-        if not interrupted:
-            self._refuse_strangers()
-        self._list = listed.open("a+", encoding="utf-8")
+        with _said(self.path):
+            for folder in ("train", "validation"):
+                (self.path / folder).mkdir(parents=True, exist_ok=True)
+            interrupted = listed.exists()
+            if not interrupted:
+                self._refuse_strangers()
+            self._list = listed.open("a+", encoding="utf-8")
         try:
             self._lock()
             if interrupted:
                 _say(f"{self.path} holds an interrupted build; starting clean")
-                self._remove_ours()
+                self._remove_listed()
                 self._refuse_strangers()
                 self._list.truncate(0)
         except errors.UserError:
@@ -252,27 +307,41 @@ class _Folder:
     def __exit__(self, kind: object, *_: object) -> None:
         assert self._list is not None
         if kind is not None:
-            self._remove_ours()
+            self._remove_listed()
         (self.path / records.BUILDING).unlink()
-        self._list.close()
+        with contextlib.suppress(OSError):  # What could not be written is gone.
+            self._list.close()
         if kind is not None:
             self._remove_empty_folders()
 
     def add(self, name: str) -> Path:
         """Returns the path of a file to be written, noted as ours."""
         assert self._list is not None
-        self._list.write(f"{name}\n")
-        self._list.flush()
+        with _said(self.path / records.BUILDING):
+            self._list.write(f"{name}\n")
+            self._list.flush()
         return self.path / name
+
+    def write_vocab(self, tokens: Sequence[str]) -> None:
+        """Writes the vocabulary, under another name until all is whole."""
+        draft = self.add(f"{records.VOCAB}.draft")
+        with _said(draft):
+            tokenizer.write_vocab(draft, tokens)
 
     def finish(self, manifest: records.Manifest) -> None:
         """Writes the manifest: only now the data are whole."""
         draft = self.add(f"{records.MANIFEST}.draft")
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(manifest.model_dump_json(indent=1) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.rename(self.path / records.MANIFEST)
+        with _said(draft):
+            with draft.open("w", encoding="utf-8") as stream:
+                stream.write(records.dump_manifest(manifest))
+                stream.flush()
+                os.fsync(stream.fileno())
+            vocab = self.add(records.VOCAB)
+            vocab.with_name(f"{records.VOCAB}.draft").rename(vocab)
+            draft.rename(self.path / records.MANIFEST)
+        new = {shard.file for shard in manifest.train + manifest.validation}
+        for name in set(self._ours()) - new - {records.VOCAB, records.MANIFEST}:
+            (self.path / name).unlink()
 
     def _lock(self) -> None:
         assert self._list is not None
@@ -284,27 +353,47 @@ class _Folder:
                 "another --output"
             ) from None
 
-    def _remove_ours(self) -> None:
+    def _remove_listed(self) -> None:
         assert self._list is not None
         self._list.seek(0)
         for name in self._list.read().split("\n"):
             if name:
                 (self.path / name).unlink(missing_ok=True)
 
+    def _ours(self) -> list[str]:
+        """Returns the names of files that a build would give."""
+        names = (str(file.relative_to(self.path)) for file in self.path.rglob("*"))
+        return [name for name in names if _OUR_FILES.fullmatch(name)]
+
     def _refuse_strangers(self) -> None:
+        """Raises UserError for files that are there, unless it is to replace data."""
+        if self._replace:
+            return
         for file in sorted(self.path.rglob("*")):
             name = str(file.relative_to(self.path))
             if name not in ("train", "validation", records.BUILDING):
                 self._remove_empty_folders()
                 raise errors.UserError(
-                    f"{self.path} holds {name}, which build_data did not write; choose "
-                    "another --output"
+                    f"{self.path} holds {name} and no {records.MANIFEST}, so it is no "
+                    "finished build; remove it, or choose another --output"
                 )
 
     def _remove_empty_folders(self) -> None:
         for folder in (self.path / "train", self.path / "validation", self.path):
             if not any(folder.iterdir()):
                 folder.rmdir()
+
+
+@contextlib.contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """Says what could not be written, and why: a full disk, a closed folder."""
+    try:
+        yield
+    except OSError as error:
+        raise errors.UserError(
+            f"cannot write {path}: {error.strerror}; make room, or choose another "
+            "--output"
+        ) from None
 
 
 class _OpenShard:
@@ -323,22 +412,21 @@ class _OpenShard:
     def documents(self) -> int:
         return len(self._records)
 
-    def write(self, draw: int, document: _Document) -> None:
-        self._records.append((draw, document.record))
-        self.tokens += document.num_tokens
+    def write(self, draw: int, record: bytes, num_tokens: int) -> None:
+        self._records.append((draw, record))
+        self.tokens += num_tokens
 
     def close(self) -> records.Shard:
-        try:
-            records.write(self._path, (record for _, record in sorted(self._records)))
-        except OSError as error:
-            raise errors.UserError(
-                f"cannot write {self._path}: {error.strerror}"
-            ) from None
+        with _said(self._path):
+            sha256 = records.write(
+                self._path, (record for _, record in sorted(self._records))
+            )
         closed = records.Shard(
             file=self.file,
             documents=self.documents,
             tokens=self.tokens,
             bytes=self._path.stat().st_size,
+            sha256=sha256,
         )
         self._records = []
         return closed
@@ -356,18 +444,17 @@ class _Split:
         self._max_tokens = max_tokens
         self._open: dict[int, _OpenShard] = {}
         self._closed: list[records.Shard] = []
+        self.tokens = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._open or self._closed)
-
-    def write(self, draw: int, document: _Document) -> None:
+    def write(self, draw: int, record: bytes, num_tokens: int) -> None:
+        self.tokens += num_tokens
         slot = draw % self._num_open
         shard = self._open.get(slot)
         if shard is None:
             number = len(self._open) + len(self._closed)
             file = f"{self._name}/part-{number:05}.tfrecord"
             shard = self._open[slot] = _OpenShard(self._folder, file)
-        shard.write(draw, document)
+        shard.write(draw, record, num_tokens)
         if shard.tokens >= self._max_tokens:
             self._closed.append(self._open.pop(slot).close())
 
@@ -378,7 +465,8 @@ class _Split:
         named = []
         for number, shard in enumerate(self._closed):
             file = f"{self._name}/part-{number:05}-of-{len(self._closed):05}.tfrecord"
-            (self._folder.path / shard.file).rename(self._folder.add(file))
+            with _said(self._folder.path / file):
+                (self._folder.path / shard.file).rename(self._folder.add(file))
             named.append(shard.model_copy(update={"file": file}))
         return named
 
@@ -386,24 +474,36 @@ class _Split:
 class _SplitWriter:
     """Deals documents to training and validation, by the seed and their place.
 
-    The first document waits for the end: it goes where no other went.
+    validation_rate is a share of the tokens, so it is tokens that are counted: what is
+    held out falls behind or runs ahead, and the next document's chance with it. Of a
+    document that is too large a part of all that is held out, the end alone is. The
+    first ones wait until the size of all is known, and settle what is missing.
     """
 
-    def __init__(self, folder: _Folder, config: configs.BuildDataConfig) -> None:
-        self._config = config
+    def __init__(
+        self, folder: _Folder, tokens: Sequence[str], config: configs.BuildDataConfig
+    ) -> None:
+        self._seed, self._rate = config.seed, config.validation_rate
         self._train = _Split(folder, "train", config.min_shards, config.shard_tokens)
         self._validation = _Split(folder, "validation", 1, config.shard_tokens)
-        self._first: tuple[int, _Document] | None = None
+        self._continues = np.array([token.startswith("##") for token in tokens])
+        self._waiting: list[tuple[float, int, _Document]] = []
+        self._waiting_tokens = 0
 
     def write(self, index: int, document: _Document) -> None:
         if not document.num_tokens:
             return
-        if self._first is None:
-            self._first = (index, document)
+        share, draw = _draw("split", self._seed, index)
+        if self._waiting_tokens < _WAITING_TOKENS:
+            self._waiting.append((share, draw, document))
+            self._waiting_tokens += document.num_tokens
             return
-        share, draw = _draw("split", self._config.seed, index)
-        held_out = share < self._config.validation_rate
-        (self._validation if held_out else self._train).write(draw, document)
+        dealt = self._train.tokens + self._validation.tokens
+        missing = self._rate * dealt - self._validation.tokens
+        largest = _LARGEST_SHARE * self._rate * (dealt + self._waiting_tokens)
+        part = min(document.num_tokens, max(largest, self._rate * document.num_tokens))
+        chance = self._rate * document.num_tokens * (1 + missing / max(1, largest))
+        self._deal(draw, document, part if share * part < chance else 0)
 
     def close(self) -> tuple[list[records.Shard], list[records.Shard]]:
         """Returns the shards of training and of validation.
@@ -411,17 +511,88 @@ class _SplitWriter:
         Raises:
             UserError: no document at all.
         """
-        if self._first is None:
+        if not self._waiting:
             raise errors.UserError("the corpus is empty: no document in it holds text")
-        index, document = self._first
-        share, draw = _draw("split", self._config.seed, index)
-        held_out = share < self._config.validation_rate
-        if not self._train:
-            held_out = False
-        elif not self._validation and self._config.validation_rate:
-            held_out = True
-        (self._validation if held_out else self._train).write(draw, document)
+        dealt = self._train.tokens + self._validation.tokens
+        wanted = self._rate * (dealt + self._waiting_tokens)
+        # Sorted by chance, so that the first are a random sample.
+        self._waiting.sort(key=lambda waiting: waiting[0])
+        for number, (_, draw, document) in enumerate(self._waiting, 1):
+            missing = wanted - self._validation.tokens
+            part = 0.0
+            if missing > _TOLERANCE * wanted:
+                most = max(_LARGEST_SHARE * wanted, self._rate * document.num_tokens)
+                part = min(document.num_tokens, most, missing)
+            if number == len(self._waiting) and not self._train.tokens:
+                # Something must be left to train on, first of all.
+                part = 0.0 if self._validation.tokens else part
+                self._deal(draw, document, part, keep=True)
+            else:
+                self._deal(draw, document, part)
         return self._train.close(), self._validation.close()
+
+    def _deal(
+        self, draw: int, document: _Document, part: float, *, keep: bool = False
+    ) -> None:
+        """Writes a document, about `part` tokens of it to validation, its end.
+
+        Args:
+            draw: its chance.
+            document: of one token at least.
+            part: 0 for none of it.
+            keep: none, rather than all of it, where it cannot be cut.
+        """
+        num_tokens = document.num_tokens
+        if not part or num_tokens <= part:
+            split = self._validation if part and not keep else self._train
+            split.write(draw, document.record, num_tokens)
+            return
+        token_ids, lengths = records.deserialize(document.record)
+        cut = _find_cut(token_ids, lengths, part, self._continues)
+        if cut == 0:
+            split = self._train if keep else self._validation
+            split.write(draw, document.record, num_tokens)
+            return
+        ends = np.cumsum(lengths)
+        first = int(np.searchsorted(ends, cut))  # The sentence in or after which it is.
+        over = int(ends[first]) - cut
+        head = [*lengths[:first], lengths[first] - over]
+        tail = [over, *lengths[first + 1 :]] if over else lengths[first + 1 :]
+        self._train.write(draw, records.serialize(token_ids[:cut], head), cut)
+        self._validation.write(
+            draw, records.serialize(token_ids[cut:], tail), num_tokens - cut
+        )
+
+
+def _find_cut(
+    token_ids: npt.NDArray[np.uint32],
+    lengths: Sequence[int],
+    part: float,
+    continues: npt.NDArray[np.bool_],
+) -> int:
+    """Returns where a document is cut so that about `part` tokens follow.
+
+    Between sentences, or, where these are far longer than that, between words.
+
+    Args:
+        token_ids: uint32 [tokens].
+        lengths: tokens of each sentence.
+        part: below the number of tokens.
+        continues: bool [V], the "##..." tokens.
+
+    Returns:
+        Tokens before the cut; 0 where there is none.
+    """
+    size = len(token_ids)
+    starts = np.cumsum([0, *lengths[:-1]])
+    nearest = int(starts[np.abs(size - starts - part).argmin()])
+    is_near = abs(size - nearest - part) <= max(part / 2, _LEAST_TOKENS)
+    if size < 2 * _LEAST_TOKENS or (nearest and is_near):
+        return nearest or int(starts[-1])
+    cut = size - max(_LEAST_TOKENS, math.ceil(part))
+    while cut not in starts and continues[token_ids[cut]]:
+        cut -= 1
+    return cut
 
 
 class _Progress:
@@ -513,8 +684,15 @@ def _summarize(manifest: records.Manifest, progress: _Progress) -> None:
         f"{manifest.num_documents} documents, {manifest.num_tokens} tokens, "
         f"{progress.megabytes_per_second:.1f} MB/s, {len(manifest.train)} training and "
         f"{len(manifest.validation)} validation shards, "
+        f"{manifest.validation_share:.2%} of the tokens held out, "
         f"{manifest.unk_rate:.3%} {tokenizer.UNK}"
     )
+    wanted = manifest.settings.validation_rate
+    if abs(manifest.validation_share - wanted) > wanted / 2:
+        _say(
+            f"WARNING: {manifest.validation_share:.1%} of the tokens are held out, not "
+            f"{wanted:.1%} (setting validation_rate): the corpus is too small to divide"
+        )
     if manifest.replaced_characters:
         _say(
             f"WARNING: {manifest.replaced_characters} undecodable places were replaced "

@@ -13,12 +13,21 @@ B rows a batch, R rows of a block, L tokens a row, P predictions a row, V vocabu
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import config, errors, masking, packing, record_reader, tokenizer
+from electra_tf import (
+    config,
+    errors,
+    masking,
+    packing,
+    record_reader,
+    records,
+    tokenizer,
+)
 
 Batch = dict[str, tf.Tensor]
 Position = tuple[
@@ -52,6 +61,8 @@ class Source:
     vocab: Vocab
     tokens_per_record: float
     legacy_row_tokens: int | None  # of the 2020 code's records; None for our own
+    # What must be the same when a run is resumed, wherever the files lie.
+    identity: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def has_validation(self) -> bool:
@@ -83,12 +94,19 @@ def open_source(data: config.DataConfig) -> Source:
             f"data.vocab is missing: {data.records} holds records of the 2020 code, "
             "which carry no vocabulary; name the vocab.txt they were made with"
         )
+    tokens = tokenizer.read_vocab(data.vocab)
+    sampled = record_reader.sampled_hash(legacy.files)
     return Source(
         train=tuple(legacy.files),
         validation=(),
-        vocab=_describe_vocab(tokenizer.read_vocab(data.vocab)),
+        vocab=_describe_vocab(tokens),
         tokens_per_record=legacy.row_tokens,
         legacy_row_tokens=legacy.row_tokens,
+        identity={
+            "vocabulary": tokenizer.vocab_hash(tokens),
+            "records": f"{len(legacy.files)} files of rows of {legacy.row_tokens} "
+            f"tokens, {sampled[:16]}",
+        },
     )
 
 
@@ -230,15 +248,38 @@ def _open_folder(data: config.DataConfig) -> Source:
             f"{data.records} holds no training documents; build the data with more "
             "text, or a lower validation_rate"
         )
+    train, validation = (
+        tuple(os.path.join(data.records, shard.file) for shard in shards)
+        for shards in (manifest.train, manifest.validation)
+    )
     return Source(
-        train=tuple(os.path.join(data.records, shard.file) for shard in manifest.train),
-        validation=tuple(
-            os.path.join(data.records, shard.file) for shard in manifest.validation
-        ),
+        train=train,
+        validation=validation,
         vocab=_describe_vocab(tokens),
         tokens_per_record=sum(shard.tokens for shard in manifest.train) / documents,
         legacy_row_tokens=None,
+        identity=_identify(manifest, [*train, *validation]),
     )
+
+
+def _identify(manifest: records.Manifest, files: Sequence[str]) -> dict[str, Any]:
+    """Returns what tells other data from these, by name; "corpus" is told alone.
+
+    By the shards' checksums, else, in format_version 1, by samples of them.
+    """
+    known = manifest.records_hash or record_reader.sampled_hash(files)
+    sources = [
+        f"{source.path} ({source.bytes:,} bytes)" for source in manifest.sources[:3]
+    ]
+    if len(manifest.sources) > len(sources):
+        sources.append(f"{len(manifest.sources) - len(sources)} more")
+    return {
+        **{f"tokenizer.{name}": value for name, value in manifest.tokenizer},
+        "vocabulary": manifest.vocab_hash,
+        "records": f"{manifest.num_documents:,} documents, {manifest.num_tokens:,} "
+        f"tokens, {known[:16]}",
+        "corpus": f"{', '.join(sources)}, dealt by seed {manifest.seed}",
+    }
 
 
 def _describe_vocab(tokens: list[str]) -> Vocab:

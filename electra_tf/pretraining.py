@@ -27,7 +27,6 @@ from electra_tf import (
     record_reader,
     report_page,
     reporting,
-    tokenizer,
     training_loop,
     workdir,
 )
@@ -53,10 +52,7 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
     settings, origin = _origin(settings, folder, vocab, words)
     strategy = distribution.strategy(tpu)
     is_chief = distribution.is_chief(strategy)
-    facts = {
-        "vocabulary": tokenizer.vocab_hash(vocab),
-        "objective": settings.objective.name,
-    }
+    facts = source.identity | {"objective": settings.objective.name}
     devices = list(strategy.extended.worker_devices)
     workdir.open_workdir(folder, settings, facts, is_chief=is_chief, devices=devices)
     warnings: list[str] = []

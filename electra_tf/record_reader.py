@@ -7,16 +7,21 @@ Reads the 2020 code's TFRecords too, which hold rows of a fixed length.
 """
 
 import glob
+import hashlib
 import os
 import re
+from collections.abc import Sequence
+from concurrent import futures
 from typing import NamedTuple
 
-import pydantic
 import tensorflow as tf
 
 from electra_tf import errors, records, tokenizer
 
 _LEGACY_FEATURES = {"input_ids", "input_mask", "segment_ids"}
+
+# Bytes looked at in each of three places of a file, to know it again.
+_SAMPLE_BYTES = 4096
 
 
 class LegacyRecords(NamedTuple):
@@ -70,15 +75,7 @@ def read_manifest(folder: str) -> records.Manifest:
     file = os.path.join(folder, records.MANIFEST)
     if not tf.io.gfile.exists(file):
         raise errors.UserError(_why_no_manifest(folder))
-    try:
-        manifest = records.Manifest.model_validate_json(_read(file))
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "JSON"
-        raise errors.UserError(
-            f"{file} is damaged or of another version: {place}: {first['msg']}; "
-            "build the data again"
-        ) from None
+    manifest = records.parse_manifest(_read(file), file)
     for shard in manifest.train + manifest.validation:
         _check_size(os.path.join(folder, shard.file), shard.bytes)
     return manifest
@@ -93,13 +90,13 @@ def read_vocab(folder: str) -> list[str]:
     file = os.path.join(folder, records.VOCAB)
     manifest = read_manifest(folder)
     if not tf.io.gfile.exists(file):
-        raise errors.UserError(f"{file} is missing; build the data again")
+        raise errors.UserError(f"{file} is missing; {records.BUILD_AGAIN}")
     tokens = tokenizer.parse_vocab(_read(file), file)
     if tokenizer.vocab_hash(tokens) != manifest.vocab_hash:
         raise errors.UserError(
             f"{file} is not the vocabulary these records were built with (its hash "
             f"differs from the one in {records.MANIFEST}); put the right one back, or "
-            "build the data again"
+            f"{records.BUILD_AGAIN}"
         )
     return tokens
 
@@ -133,6 +130,27 @@ def find_legacy(path: str) -> LegacyRecords | None:
     return LegacyRecords(files, len(feature["input_ids"].int64_list.value))
 
 
+def sampled_hash(files: Sequence[str]) -> str:
+    """Returns a hash by which TFRecords without checksums are known again.
+
+    Of the files' sizes and of 4 KiB at the start, in the middle and at the end of each,
+    in their order: whole records with TensorFlow's own checksums, where the files are
+    gigabytes. Their names and folders may be others.
+    """
+
+    def look(file: str) -> bytes:
+        size = tf.io.gfile.stat(file).length
+        found = [str(size).encode()]
+        with tf.io.gfile.GFile(file, "rb") as stream:
+            for place in (0, (size - _SAMPLE_BYTES) // 2, size - _SAMPLE_BYTES):
+                stream.seek(max(0, place))
+                found.append(stream.read(_SAMPLE_BYTES))
+        return hashlib.sha256(b"\0".join(found)).digest()
+
+    with futures.ThreadPoolExecutor(16) as pool:  # They may be far away.
+        return hashlib.sha256(b"".join(pool.map(look, files))).hexdigest()
+
+
 def _read(file: str) -> bytes:
     with tf.io.gfile.GFile(file, "rb") as stream:
         return bytes(stream.read())
@@ -147,19 +165,19 @@ def _why_no_manifest(folder: str) -> str:
             "python -m electra_tf.build_data again"
         )
     return (
-        f"{folder} has no {records.MANIFEST}, so build_data did not write it; want the "
-        "--output folder of python -m electra_tf.build_data"
+        f"{folder} has no {records.MANIFEST}; want the --output folder of "
+        "python -m electra_tf.build_data (if it is one, remove it and build again)"
     )
 
 
 def _check_size(file: str, want: int) -> None:
     if not tf.io.gfile.exists(file):
-        raise errors.UserError(f"shard {file} is missing; build the data again")
+        raise errors.UserError(f"shard {file} is missing; {records.BUILD_AGAIN}")
     found = tf.io.gfile.stat(file).length
     if found != want:
         raise errors.UserError(
             f"shard {file} has {found} bytes, want {want}: it was cut short or "
-            "changed; copy it or build the data again"
+            f"changed; copy it again, or {records.BUILD_AGAIN}"
         )
 
 

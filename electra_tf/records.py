@@ -1,19 +1,22 @@
 """The schema of a data folder: records in shards, a manifest that vouches for them.
 
 In:   token ids and sentence lengths of a document.
-Out:  serialized records, files of them, the fields of their manifest.
+Out:  serialized records, files of them, their manifest, sealed by checksums.
 
 Without TensorFlow, which takes longer to load than most corpora to build (D27).
 """
 
+import hashlib
+import json
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
+import pydantic
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
@@ -22,10 +25,16 @@ from google.protobuf import (
 )
 
 from electra_tf import config as configs
+from electra_tf import errors
 
 MANIFEST = "manifest.json"
 VOCAB = "vocab.txt"
 BUILDING = ".building"
+
+FORMAT_VERSION = 2
+
+# What mends a data folder, whatever its damage.
+BUILD_AGAIN = "run the same python -m electra_tf.build_data again, which mends it"
 
 # What a record needs of tf.train.Example. Its map from keys to features is written as
 # what it is in bytes, entries that repeat, so that they keep their order.
@@ -53,6 +62,7 @@ class Shard(configs.Settings):
     documents: int
     tokens: int
     bytes: int
+    sha256: str | None = None  # of the file; format_version 1 has none
 
 
 class Source(configs.Settings):
@@ -67,7 +77,7 @@ class Source(configs.Settings):
 class Manifest(configs.Settings):
     """What a data folder holds and what it was made of."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 2
     vocab_size: int
     vocab_hash: str  # `tokenizer.vocab_hash` of vocab.txt
     vocab_trained: bool  # on this corpus; else it was given
@@ -98,6 +108,71 @@ class Manifest(configs.Settings):
         """Of both splits."""
         return sum(shard.tokens for shard in self.train + self.validation)
 
+    @property
+    def validation_share(self) -> float:
+        """Of the tokens; setting validation_rate, as far as the text allows it."""
+        return sum(shard.tokens for shard in self.validation) / self.num_tokens
+
+    @property
+    def records_hash(self) -> str | None:
+        """What the records are, wherever they lie; None without checksums."""
+        shards = [("train", self.train), ("validation", self.validation)]
+        hashes = [(split, shard.sha256) for split, found in shards for shard in found]
+        if not all(sha256 for _, sha256 in hashes):
+            return None
+        return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+
+class DamagedManifestError(errors.UserError):
+    """A manifest that is not as it was written."""
+
+
+def dump_manifest(manifest: Manifest) -> str:
+    """Returns the manifest as a file holds it, with its checksum."""
+    fields = manifest.model_dump()
+    return json.dumps({**fields, "checksum": _seal(fields)}, indent=1) + "\n"
+
+
+def parse_manifest(data: bytes, file: str) -> Manifest:
+    """Reads a manifest back and checks it against its checksum.
+
+    Raises:
+        DamagedManifestError: it is not as it was written.
+        UserError: a later version of this package wrote it.
+    """
+    try:
+        fields = json.loads(data)
+        checksum = fields.pop("checksum", None)
+        is_whole = checksum == _seal(fields)
+        version = fields["format_version"]
+        if is_whole and version > FORMAT_VERSION:
+            raise errors.UserError(
+                f"{file} has format_version {version}, this electra_tf reads up to "
+                f"{FORMAT_VERSION}; update it, or name another folder"
+            )
+        if is_whole or version == 1:
+            return Manifest.model_validate(fields)
+        why = "its checksum is another"
+    except errors.UserError:
+        raise
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        why = "it is not the JSON that was written"
+    raise DamagedManifestError(f"{file} is damaged ({why}); {BUILD_AGAIN}")
+
+
+def _seal(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+class Record(NamedTuple):
+    """A document as a record holds it."""
+
+    token_ids: npt.NDArray[np.uint32]  # of all sentences, no special tokens
+    sentence_lengths: list[int]  # in tokens
+
 
 def serialize(
     token_ids: npt.NDArray[np.uint32], sentence_lengths: Sequence[int]
@@ -111,16 +186,30 @@ def serialize(
     return bytes(example.SerializeToString())
 
 
-def write(file: Path, serialized: Iterable[bytes]) -> None:
-    """Writes records as a TFRecord file.
+def deserialize(record: bytes) -> Record:
+    """Reads back what `serialize` returned."""
+    example = _Example.FromString(record)
+    values = {
+        entry.key: entry.value.int64_list.value for entry in example.features.feature
+    }
+    token_ids = np.array(values["token_ids"], np.uint32)
+    return Record(token_ids, list(values["sentence_lengths"]))
+
+
+def write(file: Path, serialized: Iterable[bytes]) -> str:
+    """Writes records as a TFRecord file, and returns its SHA-256 in hex.
 
     Each stands between its length and its checksum, as TensorFlow's record_writer.cc
     has it: uint64 and uint32, little-endian, the length with a checksum of its own.
     """
+    digest = hashlib.sha256()
     with file.open("wb") as stream:
         for record in serialized:
             length = struct.pack("<Q", len(record))
-            stream.write(length + _checksum(length) + record + _checksum(record))
+            piece = length + _checksum(length) + record + _checksum(record)
+            digest.update(piece)
+            stream.write(piece)
+    return digest.hexdigest()
 
 
 def _checksum(data: bytes) -> bytes:

@@ -294,8 +294,8 @@ def explained_damage(
         if where is None and not isinstance(error, tf.errors.DataLossError):
             raise
         raise errors.UserError(
-            f"damaged data {when}: {where or _first_line(error)}; build the data "
-            "again, or remove the shard from manifest.json"
+            f"damaged data {when}: {where or _first_line(error)}; copy it again, or "
+            "run the same python -m electra_tf.build_data again, which mends it"
         ) from None
 
 

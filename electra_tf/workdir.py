@@ -36,6 +36,9 @@ MAY_CHANGE = (
     "data.vocab",
 )
 
+# Facts that say why others differ; the same records may have another history.
+TOLD_ALONG = {"corpus"}
+
 
 def open_workdir(
     folder: str,
@@ -53,7 +56,8 @@ def open_workdir(
     Args:
         folder: made if it is not there.
         settings: resolved.
-        facts: what else must be the same on resuming, such as the vocabulary's hash.
+        facts: what else must be the same on resuming, such as the vocabulary's hash,
+            by name; values that JSON keeps.
         is_chief: only the chief writes.
         devices: names, for the record.
 
@@ -111,13 +115,17 @@ def _refuse_changes(written: Path, settings: RunSettings) -> None:
 def _refuse_other_facts(
     folder: str, before: dict[str, Any], facts: dict[str, Any]
 ) -> None:
-    for name, value in facts.items():
-        if name in before and before[name] != value:
-            raise errors.UserError(
-                f"cannot resume {folder}: its {name} is {before[name]}, that of the "
-                f"command now is {value}; use what it was started with, or a new "
-                "--workdir"
-            )
+    """Refuses other facts; one that the run, of an earlier version, has not passes."""
+    changed = {
+        name: f"{name} was {before[name]}, now {value}"
+        for name, value in facts.items()
+        if name in before and before[name] != value
+    }
+    if changed.keys() - TOLD_ALONG:
+        raise errors.UserError(
+            f"cannot resume {folder}: {'; '.join(changed.values())}; use what it was "
+            "started with, or a new --workdir"
+        )
 
 
 def _refuse_foreign(path: Path, kind: type[RunSettings]) -> None:
@@ -171,8 +179,8 @@ def _record(
     run = {
         **session,
         "seed": settings.train.seed,
-        "facts": facts,
         **before,
+        "facts": facts | before.get("facts", {}),
         "sessions": [*before.get("sessions", []), session],
     }
     return json.dumps(run, indent=2) + "\n"

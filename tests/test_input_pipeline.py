@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import os
-import re
+import shutil
 
 import numpy as np
 import pytest
@@ -388,7 +388,7 @@ def folder(tmp_path, tiny_vocab):
         ],
         validation=[],
     )
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
+    (folder / "manifest.json").write_text(records.dump_manifest(manifest))
     return folder
 
 
@@ -426,6 +426,70 @@ def test_a_folder_of_the_2020_code_says_all_there_is_to_know(tmp_path, tiny_voca
     assert len(take_epochs(source, 1)[0]) == 3
 
 
+def identity_of(records, vocab=None):
+    data = DATA.model_copy(update={"records": str(records), "vocab": vocab})
+    return input_pipeline.open_source(data).identity
+
+
+def test_data_are_known_by_what_they_hold_wherever_they_lie(folder, tmp_path):
+    first = identity_of(folder)
+    assert first["tokenizer.lowercase"] is True
+    shutil.move(folder, tmp_path / "moved")
+    assert identity_of(tmp_path / "moved") == first
+    file = tmp_path / "moved" / "manifest.json"
+    manifest = records.parse_manifest(file.read_bytes(), str(file))
+    cased = manifest.model_copy(
+        update={
+            "settings": config.BuildDataConfig(
+                tokenizer=config.TokenizerConfig(lowercase=False)
+            )
+        }
+    )
+    file.write_text(records.dump_manifest(cased))
+    changed = identity_of(tmp_path / "moved")
+    assert [name for name in first if first[name] != changed[name]] == [
+        "tokenizer.lowercase"
+    ]
+
+
+def with_hashes(manifest, hashes):
+    train = [
+        shard.model_copy(update={"sha256": sha256})
+        for shard, sha256 in zip(manifest.train, hashes, strict=True)
+    ]
+    return manifest.model_copy(update={"train": train})
+
+
+@pytest.mark.parametrize("hashes", [["a", "b", "c"], [None] * 3])
+def test_other_records_of_the_same_size_are_other_data(folder, hashes):
+    file = folder / "manifest.json"
+    manifest = records.parse_manifest(file.read_bytes(), str(file))
+    file.write_text(records.dump_manifest(with_hashes(manifest, hashes)))
+    first = identity_of(folder)
+    if hashes[0] is None:  # Of format_version 1: the shards themselves are looked at.
+        document = records.serialize(np.array([9, 8, 7], np.uint32), [2, 1])
+        write_shards(folder, [[document] * 4, [document], []])
+    else:
+        changed = with_hashes(manifest, [*hashes[:2], "d"])
+        file.write_text(records.dump_manifest(changed))
+    changed = identity_of(folder)
+    assert [name for name in first if first[name] != changed[name]] == ["records"]
+
+
+def test_rows_of_the_2020_code_are_known_again_without_reading_them_all(
+    tmp_path, tiny_vocab
+):
+    rows = list(legacy_records(300, 12))
+    (file,) = write_shards(tmp_path, [rows])
+    first = identity_of(tmp_path, str(tiny_vocab))
+    os.rename(file, tmp_path / "renamed.tfrecord")
+    assert identity_of(tmp_path, str(tiny_vocab)) == first
+    os.remove(tmp_path / "renamed.tfrecord")
+    for place in (0, 150, 299):
+        write_shards(tmp_path, [[*rows[:place], rows[place - 1], *rows[place + 1 :]]])
+        assert identity_of(tmp_path, str(tiny_vocab)) != first
+
+
 def refuse(**settings):
     with pytest.raises(errors.UserError) as refused:
         input_pipeline.open_source(DATA.model_copy(update=settings))
@@ -444,9 +508,11 @@ def test_what_a_user_can_mend_is_said_in_a_line(folder, tmp_path, tiny_vocab):
     unmasked.write_text(tiny_vocab.read_text().replace("[MASK]", "[MAKS]"))
     assert "[MASK]" in refuse(records=str(folder), vocab=str(unmasked))
 
-    manifest = folder / "manifest.json"
-    empty = manifest.read_text().replace('"documents":', '"documents":0')
-    manifest.write_text(re.sub('"documents":0[0-9]', '"documents":0', empty))
+    file = folder / "manifest.json"
+    manifest = records.parse_manifest(file.read_bytes(), str(file))
+    none = [shard.model_copy(update={"documents": 0}) for shard in manifest.train]
+    empty = manifest.model_copy(update={"train": none})
+    file.write_text(records.dump_manifest(empty))
     assert "no training documents" in refuse(records=str(folder))
 
 

@@ -243,7 +243,7 @@ def test_a_damaged_shard_is_named():
     with (
         pytest.raises(
             errors.UserError,
-            match=r"damaged data after step 4: data/part-3: record 7 is damaged; build",
+            match=r"damaged data after step 4: data/part-3: record 7 is damaged; copy",
         ),
         training_loop.explained_damage(name_damaged, "after step 4"),
     ):

@@ -96,8 +96,25 @@ def test_what_changes_no_number_may_change(begun, sections):
 
 
 def test_other_data_are_refused(begun):
-    with pytest.raises(errors.UserError, match="its vocabulary is a1b2, that of the"):
+    with pytest.raises(errors.UserError, match=r": vocabulary was a1b2, now c3d4; use"):
         open_it(begun, facts=FACTS | {"vocabulary": "c3d4"})
+
+
+def test_why_the_data_are_others_is_told_along(tmp_path, begun):
+    facts = FACTS | {"records": "7c", "tokenizer.lowercase": True, "corpus": "texts"}
+    open_it(begun, facts=facts)  # A run of an earlier version has none of these yet.
+    open_it(begun, facts=facts | {"corpus": "the same texts elsewhere"})
+    assert workdir.read_run(str(begun))["facts"] == facts
+    with pytest.raises(errors.UserError) as error:
+        open_it(
+            begun,
+            facts=facts
+            | {"records": "8d", "tokenizer.lowercase": False, "corpus": "letters"},
+        )
+    assert (
+        "records was 7c, now 8d; tokenizer.lowercase was True, now False; corpus was "
+        "texts, now letters; use what it was started with, or a new --workdir"
+    ) in str(error.value)
 
 
 def test_until_there_is_a_checkpoint_all_may_change(tmp_path):
