@@ -13,8 +13,9 @@ presets, others' weights       model_card, preset, weight_map, google_checkpoint
 the whole run                  duration, initialization, report_page, workdir,
                                pretraining
 files -> examples; metrics     metrics, datasets/dataset, datasets/files,
-                               datasets/tables, datasets/glue, datasets/squad,
-                               datasets/conll, datasets/tabular, datasets/registry
+                               datasets/literals, datasets/tables, datasets/glue,
+                               datasets/squad, datasets/conll, datasets/tabular,
+                               datasets/registry
 served models                  stored_weights, saved_model
 presets -> tasks               tasks/backbone, graph_tokenizer, tasks/tokenizer,
                                keras_hub_presets, tasks/inputs, tasks/preprocessor,

@@ -1,23 +1,22 @@
 """Texts of any number become answers, a line each, in constant memory.
 
 In:   a preset with a head, or a server that has the model; texts, or a file: .txt (a
-      text a line), .tsv, .csv, .jsonl, or these with .gz; "-" is stdin, of lines of
-      text or JSON objects.
-Out:  .jsonl, .tsv, or these with .gz: the inputs, and what was found.
+      text a line), .tsv, .csv, .jsonl, .json, .parquet, or these with .gz; "-" is
+      stdin, of lines of text or JSON objects.
+Out:  .jsonl, .tsv, or these with .gz: the inputs, and what was found; a line each, for
+      empty rows too. .json alone is read as a whole.
 
 Columns are as in `datasets.tabular`: text, text_pair; words; question, context; prompt,
 choices; and id, which is handed through.
 """
 
 import contextlib
-import csv
 import gzip
 import io
 import itertools
 import json
 import os
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -25,12 +24,23 @@ from typing import Any, NamedTuple, TextIO
 from electra_tf import client, config, errors, reporting
 from electra_tf.datasets import dataset, files, tables
 
-INPUTS, OUTPUTS = (".txt", ".tsv", ".csv", ".jsonl"), (".jsonl", ".tsv")
+OUTPUTS = (".jsonl", ".tsv")
 
 # Batches that are read at once: rows of like length share a batch.
 _BATCHES = 8
 
-_MAX_CELL_CHARACTERS = (1 << 31) - 1
+
+# Columns as they are called if data.options do not say otherwise.
+_NAMES = (
+    "id",
+    "text",
+    "text_pair",
+    "words",
+    "question",
+    "context",
+    "prompt",
+    "choices",
+)
 
 
 class _Row(NamedTuple):
@@ -76,19 +86,20 @@ def predict(
         raise errors.UserError(
             "name what to read: either --text=... (repeatable) or --input=<file or ->"
         )
-    if output and _ending(output) not in OUTPUTS:
+    if output and tables.ending_of(output) not in OUTPUTS:
         raise errors.UserError(
             f"--output={output}: want a name that ends in {' or '.join(OUTPUTS)}"
         )
     if source and output and os.path.abspath(source) == os.path.abspath(output):
         raise errors.UserError(f"--output={output} is the input; name another file")
     is_typed = source == "-" and sys.stdin.isatty()
-    rows = _given(texts) if texts else _read(source or "-")
+    options = settings.data.options
+    rows = _given(texts) if texts else _read(source or "-", options)
     # Now, for what is wrong with the file to be said before a model is loaded.
     first = next(rows, None)
     rows = itertools.chain([] if first is None else [first], rows)
     model = _load(origin, settings) if origin else _connect(str(server), settings)
-    read = getattr(_Columns(settings.data.options), model.columns)
+    read = getattr(_Columns(options), model.columns)
     size = 1 if is_typed else model.at_once
     with reporting.said_warnings(_warn), _writer(output) as write:
         for chunk in _chunks(rows, size):
@@ -166,7 +177,7 @@ class _Columns:
         names = self._name("words"), self._name("text")
         name = names[1] if names[1] in row and names[0] not in row else names[0]
         _check_column(row, name)
-        return tables.get_list(row, name) if row[name] else []
+        return tables.get_list(row, name, or_empty=True)
 
     def question(self, row: tables.Row) -> dataset.Question:
         return dataset.Question(self._text(row, "question"), self._text(row, "context"))
@@ -176,7 +187,7 @@ class _Columns:
         for name in names:
             _check_column(row, name)
         if len(names) > 1:
-            choices = [tables.get_text(row, name) for name in names]
+            choices = [tables.get_text(row, name, or_blank=True) for name in names]
         else:
             choices = tables.get_list(row, names[0])
         return dataset.Choice(self._text(row, "prompt"), tuple(choices))
@@ -207,135 +218,49 @@ def _parse(read: Callable[[tables.Row], Any], row: _Row) -> Any:
 # Files to rows.
 
 
-def _ending(path: str) -> str:
-    return Path(path.removesuffix(".gz")).suffix
-
-
 def _given(texts: Iterable[str]) -> Iterator[_Row]:
     for number, text in enumerate(texts, 1):
         yield _Row(f"--text {number}", {"text": text})
 
 
-def _read(source: str) -> Iterator[_Row]:
+def _read(source: str, options: Mapping[str, Any]) -> Iterator[_Row]:
     """Yields the rows of a file or of stdin.
 
     Raises:
         UserError: it cannot be read, or a line of it.
     """
     if source == "-":
-        return _parse_unnamed(
-            _Lines(
-                "stdin",
-                _decode("stdin", lambda: contextlib.nullcontext(sys.stdin.buffer)),
-            )
-        )
-    ending = _ending(source)
-    if ending not in INPUTS:
-        raise errors.UserError(
-            f"--input={source}: want a name that ends in {' '.join(INPUTS)}, or -"
-        )
-    opened = gzip.open if source.endswith(".gz") else open
-    return _PARSERS[ending](
-        _Lines(source, _decode(source, lambda: opened(source, "rb")))
-    )
+        name, table = "stdin", _stdin()
+    else:
+        name = source
+        given = (value for key, value in options.items() if key.endswith("_column"))
+        names = [part.strip() for value in given for part in str(value).split(",")]
+        table = tables.read(Path(source), [*_NAMES, *names], options.get("quoted"))
+    if table.note:
+        _warn(f"note: {table.note}")
+    for number, row in table.rows:
+        where = f"{name}, {table.unit} {number}"
+        if isinstance(row, str):
+            raise errors.UserError(f"{where}: {row}")
+        yield _Row(where, row)
 
 
-class _Lines(NamedTuple):
-    """A file's name, and its lines with their ends."""
-
-    name: str
-    lines: Iterator[str]
-
-
-def _decode(name: str, opened: Callable[[], Any]) -> Iterator[str]:
-    number = 0
-    try:
-        with opened() as stream:
-            for number, line in enumerate(stream, 1):
-                text = line.decode("utf-8")
-                yield text.removeprefix("\ufeff") if number == 1 else text
-    except UnicodeDecodeError as error:
-        raise errors.UserError(
-            f"{name}, line {number} is not UTF-8 (byte {error.start} of it); convert "
-            "the file, for example with iconv"
-        ) from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise errors.UserError(f"{name} is damaged: {error}") from None
-    except OSError as error:
-        raise errors.UserError(f"cannot read {name}: {error.strerror}") from None
-
-
-def _parse_text(file: _Lines) -> Iterator[_Row]:
-    for number, line in enumerate(file.lines, 1):
-        text = line.removesuffix("\n").removesuffix("\r")
-        yield _Row(f"{file.name}, line {number}", {"text": text})
-
-
-def _parse_jsonl(file: _Lines) -> Iterator[_Row]:
-    for number, line in enumerate(file.lines, 1):
-        where = f"{file.name}, line {number}"
-        if not line.strip():
-            continue
-        cells = files.parse_json(line, where)
-        if not isinstance(cells, dict):
-            raise errors.UserError(f"{where}: {line.strip()!r:.60}, want an object")
-        yield _Row(where, cells)
-
-
-def _parse_unnamed(file: _Lines) -> Iterator[_Row]:
+def _stdin() -> tables.Table:
     """Reads JSON lines where the first is an object; else texts."""
-    first = next(file.lines, None)
+    lines = files.decode_lines(
+        "stdin", lambda: contextlib.nullcontext(sys.stdin.buffer)
+    )
+    first = next(lines, None)
     if first is None:
-        return iter(())
-    again = _Lines(file.name, itertools.chain([first], file.lines))
+        return tables.Table("line", iter(()))
+    lines = itertools.chain([first], lines)
     try:
         is_object = isinstance(json.loads(first), dict)
     except (ValueError, RecursionError):
         is_object = False
-    return _parse_jsonl(again) if is_object else _parse_text(again)
-
-
-def _parse_tsv(file: _Lines) -> Iterator[_Row]:
-    rows = (
-        (number, line.removesuffix("\n").removesuffix("\r").split("\t"))
-        for number, line in enumerate(file.lines, 1)
-        if line.strip()
-    )
-    return _with_header(file.name, rows)
-
-
-def _parse_csv(file: _Lines) -> Iterator[_Row]:
-    reader = csv.reader(file.lines, strict=True)
-    csv.field_size_limit(_MAX_CELL_CHARACTERS)
-
-    def rows() -> Iterator[tuple[int, list[str]]]:
-        try:
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield reader.line_num, cells
-        except csv.Error as error:
-            raise errors.UserError(
-                f"{file.name}, line {reader.line_num} is not CSV: {error}"
-            ) from None
-
-    return _with_header(file.name, rows())
-
-
-def _with_header(name: str, rows: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
-    header = [cell.strip() for cell in next(rows, (0, []))[1]]
-    for line, cells in rows:
-        where = f"{name}, line {line}"
-        if len(cells) != len(header):
-            raise errors.UserError(f"{where}: {len(cells)} columns, want {len(header)}")
-        yield _Row(where, dict(zip(header, cells, strict=True)))
-
-
-_PARSERS: dict[str, Callable[[_Lines], Iterator[_Row]]] = {
-    ".txt": _parse_text,
-    ".tsv": _parse_tsv,
-    ".csv": _parse_csv,
-    ".jsonl": _parse_jsonl,
-}
+    if is_object:
+        return tables.Table("line", tables.parse_json_lines(lines, "stdin", _NAMES))
+    return tables.Table("line", tables.parse_text(lines))
 
 
 # Answers to files.
@@ -354,16 +279,15 @@ def _writer(output: str | None) -> Iterator[Callable[[client.Answer], None]]:
             stream = stack.enter_context(
                 io.TextIOWrapper(raw, "utf-8", errors="replace", newline="\n")
             )
-        as_table = output is not None and _ending(output) == ".tsv"
-        has_header = False
+        as_table = output is not None and tables.ending_of(output) == ".tsv"
+        header: list[str] = []
 
         def write(answer: client.Answer) -> None:
-            nonlocal has_header
             if as_table:
-                if not has_header:
-                    stream.write("\t".join(answer) + "\n")
-                    has_header = True
-                line = "\t".join(map(_cell, answer.values()))
+                if not header:
+                    header.extend(answer)
+                    stream.write("\t".join(header) + "\n")
+                line = "\t".join(_cells(answer, header, str(output)))
             else:
                 line = files.to_json(answer)
             stream.write(line + "\n")
@@ -372,7 +296,20 @@ def _writer(output: str | None) -> Iterator[Callable[[client.Answer], None]]:
         yield write
 
 
-def _cell(value: Any) -> str:
-    """Returns a value as a cell of a table that has no quotes."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return " ".join(text.splitlines()).replace("\t", " ")
+def _cells(answer: client.Answer, header: Sequence[str], output: str) -> Iterator[str]:
+    """Yields an answer as cells of a table that has no quotes, by its header.
+
+    Raises:
+        UserError: it has a field that the header has not: an id, a second text.
+    """
+    if more := [name for name in answer if name not in header]:
+        raise errors.UserError(
+            f"{output} has no column {more[0]!r}, which the first row had not; name "
+            "an --output that ends in .jsonl"
+        )
+    for name in header:
+        value = answer.get(name, "")
+        text = (
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        )
+        yield " ".join(text.splitlines()).replace("\t", " ")

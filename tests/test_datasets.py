@@ -96,14 +96,15 @@ def test_two_files_for_a_split_are_a_question(tmp_path):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "train.tsv is empty"),
-        (b" \n\n", "train.tsv is empty"),
+        (b"", "train.tsv holds no examples"),
+        (b" \n\n", "train.tsv holds no examples"),
         (b"text\tlabel\n", "train.tsv holds no examples"),
         (
             b"text\tlabel\nfine\t1\ncaf\xe9\t1\n",
             r"line 3 is not UTF-8 \(byte 21 is 0xe9",
         ),
-        ("text\tlabel\n".encode("utf-16"), r"line 1 is not UTF-8 \(byte 0 is 0xff\)"),
+        ("text\tlabel\n".encode("utf-16-le"), "line 1 holds bytes of 0.*UTF-16"),
+        (b"\xff\xfe\0\xdct\0", "begins as UTF-16 and is not .*; save it as UTF-8"),
     ],
 )
 def test_files_that_hold_no_text_say_so(tmp_path, content, complaint):

@@ -135,6 +135,36 @@ def test_an_impossible_question_has_no_answer_whatever_it_lists(tmp_path):
     assert read(tmp_path).split("train").labels == [[]]
 
 
+@pytest.mark.parametrize(
+    ("value", "is_impossible"),
+    [("false", False), ("False", False), (0, False), ("True", True), ("1", True)],
+)
+def test_is_impossible_may_be_text(tmp_path, value, is_impossible):
+    write(tmp_path / "train.json", qa("a", ("red", 10), is_impossible=value))
+    found = read(tmp_path).split("train").labels
+    assert found == ([[]] if is_impossible else [[("red", 10)]])
+
+
+def test_an_is_impossible_that_says_nothing_is_a_bad_row(tmp_path):
+    write(tmp_path / "train.json", qa("a", ("red", 10), is_impossible="perhaps"))
+    with pytest.raises(errors.UserError, match="is_impossible is 'perhaps'"):
+        read(tmp_path)
+
+
+def test_answers_to_dev_that_the_context_lacks_are_told(tmp_path):
+    write(tmp_path / "dev.json", qa("a", ("red", 10)), qa("b", ("violet", 3)))
+    dev = read(tmp_path).split("dev")
+    assert (len(dev.inputs), dev.skipped) == (2, 0)
+    assert "1 kept, to be scored, whose context lacks the answer" in dev.remark
+
+
+def test_a_test_file_without_any_answer_hides_them(tmp_path):
+    write(tmp_path / "test.json", qa("a"), qa("b"))
+    assert read(tmp_path).split("test").labels is None
+    write(tmp_path / "test.json", qa("a"), impossible("b"))
+    assert read(tmp_path).split("test").labels == [[], []]
+
+
 def test_a_perfect_prediction_scores_one_by_the_rules_of_one(tmp_path):
     write(tmp_path / "dev.json", qa("a", ("red", 10)), qa("b", ("blue car", 29)))
     found = read(tmp_path)

@@ -132,6 +132,168 @@ def test_another_kind_of_file_is_refused(tmp_path):
     assert "mine.xlsx: want a name that ends in .tsv .csv .jsonl" in message
 
 
+@pytest.mark.parametrize(
+    ("texts", "quoting", "is_quoted"),
+    [
+        (['He said "hi"', "plain"], csv.QUOTE_MINIMAL, True),
+        (["a\tb", "plain"], csv.QUOTE_MINIMAL, True),
+        (["a\nb", "plain"], csv.QUOTE_MINIMAL, True),
+        (["a", "plain"], csv.QUOTE_ALL, True),
+        (["a, b", "plain"], csv.QUOTE_ALL, True),
+        (['"whole"', "plain"], csv.QUOTE_NONE, False),
+        (['"whole, of it"', "no, none"], csv.QUOTE_NONE, False),
+        (['"open', "plain"], csv.QUOTE_NONE, False),
+        (['5" long', '6" long'], csv.QUOTE_NONE, False),
+        (['"a" and "b"', "x"], csv.QUOTE_NONE, False),
+    ],
+)
+def test_the_quoting_of_tsv_is_looked_up(tmp_path, texts, quoting, is_quoted):
+    with (tmp_path / "train.tsv").open("w", newline="") as stream:
+        mark = None if quoting == csv.QUOTE_NONE else '"'
+        writer = csv.writer(stream, "excel-tab", quoting=quoting, quotechar=mark)
+        writer.writerows([["text", "label"], [texts[0], "x"], [texts[1], "y"]])
+    split = read("text_classification", tmp_path).split("train")
+    assert split.inputs == texts
+    assert ("quotes are around cells" in split.remark) == is_quoted
+
+
+def test_quotes_around_cells_that_need_none_are_text_and_said(tmp_path):
+    (tmp_path / "train.tsv").write_text('text\tlabel\n"whole"\tx\nplain\ty\n')
+    split = read("text_classification", tmp_path).split("train")
+    assert split.inputs[0] == '"whole"'
+    assert "1 cells begin and end with quotes, which are text here" in split.remark
+    split = read("text_classification", tmp_path, quoted=True).split("train")
+    assert split.inputs[0] == "whole"
+    (tmp_path / "train.tsv").write_text('text\tlabel\n"a ""b"""\tx\nplain\ty\n')
+    split = read("text_classification", tmp_path, quoted=False).split("train")
+    assert split.inputs[0] == '"a ""b"""'
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("text;label\na, b;1\nc;0\n", "its cells end at ';'"),
+        ("text\tlabel\na, b\t1\nc\t0\n", r"its cells end at '\t'"),
+        ("sep=;\ntext;label\na, b;1\nc;0\n", "its cells end at ';'"),
+        (' Text , "LABEL"\n"a, b",1\nc,0\n', ""),
+        ('text,label,,\n"a, b",1,,\nc,0,,\n', ""),
+        (',text,label\n0,"a, b",1\n1,c,0\n', ""),
+    ],
+)
+def test_csv_is_read_as_spreadsheets_write_it(tmp_path, text, note):
+    text = text.replace(', "', ',"')
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "train.csv").write_text(text, encoding, newline="\r\n")
+        split = read("text_classification", tmp_path).split("train")
+        assert (split.inputs, split.labels) == (["a, b", "c"], ["1", "0"])
+        assert note in split.remark
+        assert bool(note) == bool(split.remark)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"text": "a", "label": 1},\n {"text": "b", "label": 0}]',
+        '{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n',
+        '{"data": [{"text": "a", "label": 1}, {"text": "b", "label": 0}]}',
+        '{"text": {"0": "a", "1": "b"}, "label": {"0": 1, "1": 0}}',
+    ],
+)
+def test_json_is_read_however_pandas_wrote_it(tmp_path, text):
+    (tmp_path / "train.json").write_text(text)
+    split = read("text_classification", tmp_path).split("train")
+    assert (split.inputs, split.labels) == (["a", "b"], ["1", "0"])
+    (tmp_path / "train.json").write_text("[" + text)
+    assert "train.json is not JSON" in complaint("text_classification", tmp_path)
+
+
+def test_rows_of_parquet_hold_lists(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table({"words": [WORDS], "tags": [TAGS]})
+    parquet.write_table(table, tmp_path / "train.parquet")
+    split = read("tagging", tmp_path).split("train")
+    assert (split.inputs, split.labels) == ([WORDS], [TAGS])
+
+
+@pytest.mark.parametrize(
+    ("labels", "learned", "found"),
+    [
+        (["-1", "-1"], "01", None),
+        (["", ""], "01", None),
+        (["-1", ""], "01", None),
+        (["-1.0", "-1.0"], "01", None),
+        (["-1", "-1"], ["-1", "1"], ["-1", "-1"]),
+        (["1", "0"], "01", ["1", "0"]),
+    ],
+)
+def test_labels_of_a_test_file_may_be_hidden(tmp_path, labels, learned, found):
+    write_tsv(tmp_path / "train.tsv", [{"text": "x", "label": one} for one in learned])
+    write_tsv(tmp_path / "test.tsv", [{"text": "y", "label": one} for one in labels])
+    test = read("text_classification", tmp_path).split("test")
+    assert test.labels == found
+    assert ("no label says anything" in test.remark) == (found is None)
+
+
+def test_a_test_file_has_all_labels_or_none(tmp_path):
+    write_tsv(tmp_path / "train.tsv", ROWS)
+    rows = [{"text": "y", "label": one} for one in ("2", "", "10", "")]
+    write_tsv(tmp_path / "test.tsv", rows)
+    message = complaint("text_classification", tmp_path)
+    assert "test.tsv, line 3 has no label (2 of 4 rows)" in message
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "hidden"),
+    [
+        ("text_regression", {"text": "x", "label": 0.5}, {"label": -1}),
+        ("text_regression", {"text": "x", "label": 0.5}, {"label": None}),
+        ("tagging", {"words": ["a"], "tags": ["O"]}, {"tags": None}),
+        ("tagging", {"words": ["a"], "tags": ["O"]}, {"tags": []}),
+        ("tagging", {"words": ["a"], "tags": ["O"]}, {"tags": [-1]}),
+        (
+            "multiple_choice",
+            {"prompt": "x", "choices": ["a", "b"], "label": 1},
+            {"label": -1},
+        ),
+        (
+            "question_answering",
+            {"question": "q", "context": "x", "answer": "x"},
+            {"answer": {"text": [], "answer_start": []}},
+        ),
+    ],
+)
+def test_hidden_labels_are_known_in_every_task(tmp_path, task, row, hidden):
+    write_jsonl(tmp_path / "train.jsonl", [row])
+    write_jsonl(tmp_path / "test.jsonl", [row | hidden] * 2)
+    found = read(task, tmp_path)
+    assert found.split("test").labels is None
+    assert found.split("test").inputs == found.split("train").inputs * 2
+
+
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ("text_classification", {"text": ""}),
+        ("text_regression", {"text": None}),
+        ("tagging", {"words": []}),
+        ("tagging", {"words": ""}),
+        ("multiple_choice", {"prompt": "", "choices": '["a", "b"]'}),
+        ("question_answering", {"question": "", "context": "x"}),
+    ],
+)
+def test_a_row_to_predict_may_be_empty(tmp_path, task, row):
+    write_jsonl(tmp_path / "test.jsonl", [row] * 3)
+    assert len(read(task, tmp_path).split("test").inputs) == 3
+
+
+def test_a_blank_line_is_a_row_where_there_is_one_column(tmp_path):
+    for name, text in (("a.csv", 'text\ngood\n""\nbad\n'), ("a.tsv", "text\ng\n\nb")):
+        (tmp_path / name).write_text(text)
+        test = read("text_classification", tmp_path, test=name).split("test")
+        assert (len(test.inputs), test.inputs[1]) == (3, "")
+
+
 def test_a_test_file_may_lack_labels_and_no_other(tmp_path):
     rows = [{"text": row["text"]} for row in ROWS]
     write_tsv(tmp_path / "test.tsv", rows)
@@ -220,6 +382,31 @@ def test_a_label_that_training_never_saw_is_refused(tmp_path):
     assert "train.tsv, which has '10', '2'" in message
 
 
+def test_whole_numbers_are_spelled_alike(tmp_path):
+    write_csv(tmp_path / "train.csv", ROWS)
+    rows = [{"text": "x", "label": one} for one in ("2.0", "10.0", "2")]
+    write_csv(tmp_path / "dev.csv", rows)
+    found = read("text_classification", tmp_path)
+    assert found.split("dev").labels == ["2", "10", "2"]
+    assert "label '10.0' is read as '10'" in found.split("dev").remark
+    write_csv(tmp_path / "train.csv", [*rows, *ROWS])
+    assert read("text_classification", tmp_path).labels == ("2", "10")
+    rows = [{"text": "x", "label": one} for one in ("02", "2.10")]
+    write_csv(tmp_path / "train.csv", rows)
+    assert read("text_classification", tmp_path, dev="train.csv").labels == (
+        "02",
+        "2.10",
+    )
+
+
+def test_a_file_to_evaluate_on_may_be_of_one_class(tmp_path):
+    write_tsv(tmp_path / "dev.tsv", [{"text": "x", "label": "2"}])
+    write_tsv(tmp_path / "test.tsv", [{"text": "x", "label": "1"}])
+    found = read("text_classification", tmp_path)
+    assert found.labels == ("1", "2")
+    assert found.score(["2"], found.split("dev"))["accuracy"] == 1
+
+
 def test_labels_that_are_no_classes_are_refused(tmp_path):
     write_tsv(tmp_path / "train.tsv", [{"text": "x", "label": "2"}] * 3)
     message = complaint("text_classification", tmp_path)
@@ -291,6 +478,29 @@ def test_lists_may_be_words_apart_by_blanks(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "spell",
+    [
+        repr,
+        lambda items: f"[{' '.join(map(repr, items))}]",
+        lambda items: f"array({items!r}, dtype=object)",
+        lambda items: f"[{', '.join(f'np.str_({one!r})' for one in items)}]",
+    ],
+)
+def test_lists_may_be_as_pandas_writes_them(tmp_path, spell):
+    words, tags = ["EU", "New York's"], ["B-ORG", "O"]
+    rows = [{"words": spell(words), "tags": spell(tags)}]
+    write_csv(tmp_path / "train.csv", rows)
+    split = read("tagging", tmp_path).split("train")
+    assert (split.inputs, split.labels) == ([words], [tags])
+
+
+@pytest.mark.parametrize("cell", ["[EU, rejects]", "['a' 'b' ... 'z']", "['a', None]"])
+def test_what_looks_like_a_list_and_is_none_is_a_bad_row(tmp_path, cell):
+    write_csv(tmp_path / "train.csv", [{"words": cell, "tags": "O O"}])
+    assert "line 2: column 'words'" in complaint("tagging", tmp_path)
+
+
+@pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"words": ["a", "b"], "tags": ["O"]}, "1 tags for 2 words"),
@@ -353,6 +563,11 @@ CONTEXT = "Ann has a red car."
         ({"answer": []}, []),
         ({"answer": {"text": ["a"], "answer_start": [8]}}, [("a", 8)]),
         ({"answer": {"text": [], "answer_start": []}}, []),
+        ({"answer": "{'text': array(['a']), 'answer_start': [8]}"}, [("a", 8)]),
+        ({"answer": '{"text": ["a"], "answer_start": [8]}'}, [("a", 8)]),
+        ({"answer": "['red' 'red car']"}, [("red", 10), ("red car", 10)]),
+        ({"answer": "[x]", "context": "as in [x]"}, [("[x]", 6)]),
+        ({"answer": "[]"}, []),
     ],
 )
 def test_answers_are_found_in_the_context(tmp_path, cells, answers):
@@ -360,7 +575,7 @@ def test_answers_are_found_in_the_context(tmp_path, cells, answers):
     write_jsonl(tmp_path / "train.jsonl", [row])
     found = read("question_answering", tmp_path)
     split = found.split("train")
-    assert split.inputs == [dataset.Question("What?", CONTEXT)]
+    assert split.inputs == [dataset.Question("What?", row["context"])]
     assert split.labels == [answers]
     assert found.metric == ("f1" if answers else "best_f1")
 

@@ -6,6 +6,7 @@ files      finding and reading files; rows that cannot be read
 glue       the GLUE tasks in their own TSV files, and their submissions
 squad      SQuAD 1.1 and 2.0 JSON, MRQA JSON lines
 conll      a word and its tag a line
-tables     TSV, CSV and JSON lines -> rows and cells
-tabular    your own TSV, CSV and JSON lines, by the names of their columns
+literals   a list as Python, numpy or pandas print it -> the list
+tables     TSV, CSV, JSON and Parquet -> rows and cells
+tabular    your own tables, by the names of their columns
 """

@@ -5,7 +5,9 @@ classification a class each, regression a number, tagging a list of tags, multip
 choice an index. Question answering: {id: metrics.QaPrediction}.
 """
 
-from collections.abc import Callable
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -84,6 +86,32 @@ class Dataset:
             there = ", ".join(f"{key} ({s.source})" for key, s in self.splits.items())
             raise errors.UserError(f"{self.name} has no {name} split; it has {there}")
         return self.splits[name]
+
+
+def respell(split: Split, classes: Iterable[str]) -> Split:
+    """Gives whole numbers among labels the spelling that the classes have.
+
+    pandas writes a column of 0 and 1 as 0.0 and 1.0 where one of its cells is empty.
+    """
+    names: dict[str, str] = {}
+    for name in sorted(classes, key=len):
+        names.setdefault(_whole(name), name)
+    if split.labels is None:
+        return split
+    labels = [names.get(_whole(label), label) for label in split.labels]
+    merged = sorted({*split.labels} - {*labels})
+    if not merged:
+        return split
+    note = (
+        f"{split.source}: label {merged[0]!r} is read as {names[_whole(merged[0])]!r}"
+    )
+    remark = "; ".join(filter(None, [split.remark, note]))
+    return dataclasses.replace(split, labels=labels, remark=remark)
+
+
+def _whole(label: str) -> str:
+    found = re.fullmatch(r"([+-]?\d+)\.0+", label)
+    return found[1] if found else label
 
 
 def show_input(value: Any) -> dict[str, Any]:

@@ -3,17 +3,21 @@ r"""Finds the files of a data set and reads their text.
 In:   a folder, the names that a split's file may have.
 Out:  paths; text without byte order mark, or its lines; a count of unusable rows.
 
-Only "\n" and "\r\n" end a line. A name that ends in .gz is unpacked.
+Text is UTF-8, or UTF-16 where it begins with a byte order mark, as Excel's "Unicode
+text" does. Only "\n" and "\r\n" end a line. A name that ends in .gz is unpacked.
 """
 
+import codecs
+import contextlib
 import gzip
+import io
 import itertools
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from electra_tf import errors
 
@@ -94,25 +98,81 @@ def read_text(path: Path) -> str:
     Raises:
         UserError: it is not there, damaged, empty, or not UTF-8.
     """
-    try:
-        data = path.read_bytes()
-        if path.name.endswith(".gz"):
-            data = gzip.decompress(data)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise errors.UserError(f"{path} is damaged: {error}") from None
-    except OSError as error:
-        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
-    try:
-        text = data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise errors.UserError(
-            f"{path}, line {line} is not UTF-8 (byte {error.start} is "
-            f"0x{data[error.start]:02x}); convert the file, for example with iconv"
-        ) from None
+    text = "".join(decode_lines(str(path), lambda: unpacked(path)))
     if not text.strip():
         raise errors.UserError(f"{path} is empty")
     return text
+
+
+def unpacked(path: Path) -> BinaryIO:
+    """Opens a file to read its bytes, those in a .gz."""
+    if path.name.endswith(".gz"):
+        return cast(BinaryIO, gzip.open(path))
+    return path.open("rb")
+
+
+def decode_lines(
+    name: str, opened: Callable[[], contextlib.AbstractContextManager[Any]]
+) -> Iterator[str]:
+    """Yields the lines of text with their ends, as they come.
+
+    Args:
+        name: of the file, for messages.
+        opened: gives a stream of bytes.
+
+    Raises:
+        UserError: it is not there, damaged, or not UTF-8.
+    """
+    with explained(name), opened() as raw:
+        stream = raw if hasattr(raw, "peek") else io.BufferedReader(raw)
+        if stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            wrapper = io.TextIOWrapper(stream, "utf-16", newline="\n")
+            try:
+                yield from wrapper
+            except UnicodeError as error:
+                raise errors.UserError(
+                    f"{name} begins as UTF-16 and is not ({error}); save it as UTF-8"
+                ) from None
+            finally:
+                wrapper.detach()
+            return
+        offset = 0
+        for number, line in enumerate(stream, 1):
+            if number == 1:
+                _refuse_zeros(name, line)
+            text = _decode(line, f"{name}, line {number}", offset)
+            yield text.removeprefix("\ufeff") if number == 1 else text
+            offset += len(line)
+
+
+def _decode(line: bytes, where: str, offset: int) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise errors.UserError(
+            f"{where} is not UTF-8 (byte {offset + error.start} is "
+            f"0x{line[error.start]:02x}); convert the file, for example with iconv, "
+            'or save it from Excel as "CSV UTF-8"'
+        ) from None
+
+
+def _refuse_zeros(name: str, line: bytes) -> None:
+    if line.count(b"\0") * 3 > len(line):
+        raise errors.UserError(
+            f"{name}, line 1 holds bytes of 0, as binary files do, and UTF-16 without "
+            "a byte order mark; save it as UTF-8"
+        )
+
+
+@contextlib.contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Says of a file that cannot be read why, in one line."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise errors.UserError(f"{name} is damaged: {error}") from None
+    except OSError as error:
+        raise errors.UserError(f"cannot read {name}: {error.strerror}") from None
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -166,6 +226,7 @@ class BadRows:
     """Rows of a file that cannot be used: few are skipped, many are refused."""
 
     def __init__(self, path: Path) -> None:
+        self.remark = ""  # what else is to be said of the file
         self._path = path
         self._reasons: list[str] = []
 
@@ -174,7 +235,7 @@ class BadRows:
         self._reasons.append(f"{where}: {reason}")
 
     def check(self, num_good: int, labelled: bool) -> tuple[int, str]:
-        """Returns how many there are, and a line that says so.
+        """Returns how many there are, and a line of what is to be said.
 
         Args:
             num_good: the other rows.
@@ -192,9 +253,10 @@ class BadRows:
         if not num_good:
             raise errors.UserError(f"{self._path} holds no examples")
         if not num_bad:
-            return 0, ""
+            return 0, self.remark
         named = "; ".join(self._reasons[:3]) + ("; ..." if num_bad > 3 else "")
-        return num_bad, f"{self._path}: {num_bad} of {total} rows skipped: {named}"
+        skipped = f"{self._path}: {num_bad} of {total} rows skipped: {named}"
+        return num_bad, "; ".join(filter(None, [self.remark, skipped]))
 
 
 def to_json(value: Any) -> str:

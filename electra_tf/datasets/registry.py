@@ -6,6 +6,7 @@ here.
 
 import difflib
 import inspect
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -63,4 +64,6 @@ def _nearest(name: str, known: list[str]) -> str:
 def _is_a(value: Any, wanted: Any) -> bool:
     if wanted is float and isinstance(value, int):
         return not isinstance(value, bool)
-    return isinstance(value, wanted) and not isinstance(value, bool)
+    if isinstance(value, bool):  # Python takes it for an int.
+        return bool in (wanted, *typing.get_args(wanted))
+    return isinstance(value, wanted)

@@ -101,7 +101,9 @@ class Questions:
     """Collects the questions of a split: answers are found in the context.
 
     In training a question whose answers are not in its context is dropped and counted;
-    elsewhere it stays, for official scores are over all questions.
+    elsewhere it stays, for official scores are over all questions, and is counted, too.
+    A test file in which no question has an answer, or is said to have none, is one
+    whose answers are hidden.
     """
 
     def __init__(self, path: Path, split: str) -> None:
@@ -113,7 +115,8 @@ class Questions:
         self._labels: list[list[dataset.Answer]] = []
         self._unlabelled: list[str] = []
         self._num_moved = 0
-        self._num_dropped = 0
+        self._num_lacking = 0  # whose answers are not in their context
+        self._says_impossible = False
 
     def add(
         self,
@@ -122,18 +125,21 @@ class Questions:
         question: Any,
         context: Any,
         raw_answers: Sequence[RawAnswer] | None,
+        is_impossible: bool = False,
     ) -> None:
         """Takes a question, or counts it as bad.
 
         Args:
             where: its place in the file.
             key: its id.
-            question: not blank.
-            context: not blank.
+            question: not blank but in test; nor the context.
+            context: text.
             raw_answers: none = unanswerable; None = unknown.
+            is_impossible: the file says so, beside having no answers.
         """
         for name, text in (("question", question), ("context", context)):
-            if not isinstance(text, str) or not text.strip():
+            is_blank = self._split != "test" and not str(text).strip()
+            if not isinstance(text, str) or is_blank:
                 self.bad.add(where, f"{name} is {text!r:.40}, want text")
                 return
         if not isinstance(key, str | int):
@@ -145,10 +151,10 @@ class Questions:
             return
         if raw_answers is None:
             self._unlabelled.append(where)
+        self._says_impossible = self._says_impossible or is_impossible
         context = files.clean(context)
         answers = self._place(context, raw_answers or [])
         if answers is None:
-            self._num_dropped += 1
             return
         self._keys[key] = None
         self._inputs.append(dataset.Question(files.clean(question), context))
@@ -160,24 +166,30 @@ class Questions:
         Raises:
             UserError: no question is left, too many are bad, or answers are missing.
         """
-        labelled = len(self._unlabelled) < len(self._inputs)
+        is_hidden = (
+            self._split == "test"
+            and not any(self._labels)
+            and not self._says_impossible
+        )
+        labelled = len(self._unlabelled) < len(self._inputs) and not is_hidden
         if self._unlabelled and (labelled or self._split in ("train", "dev")):
             raise errors.UserError(
                 f"{self._path}, {self._unlabelled[0]} has no answers "
                 f"({len(self._unlabelled)} of {len(self._inputs)} questions)"
             )
-        if self._num_dropped and not self._inputs:
+        if self._num_lacking and not self._inputs:
             raise errors.UserError(
                 f"{self._path}: no context holds its answer "
-                f"({self._num_dropped} questions)"
+                f"({self._num_lacking} questions)"
             )
+        num_dropped = self._num_lacking if self._split == "train" else 0
         num_bad, remark = self.bad.check(len(self._inputs), labelled)
         return dataset.Split(
             ids=list(self._keys),
             inputs=self._inputs,
             labels=self._labels if labelled else None,
             source=str(self._path),
-            skipped=num_bad + self._num_dropped,
+            skipped=num_bad + num_dropped,
             remark="; ".join(filter(None, [remark, self._remark()])),
         )
 
@@ -191,15 +203,20 @@ class Questions:
             start is not None and 0 <= answer.start != start
             for answer, (_, start) in zip(answers, raw_answers, strict=True)
         )
+        found = [answer for answer in answers if answer.start >= 0]
+        lacks = bool(answers) and not found
+        self._num_lacking += lacks
         if self._split != "train":
             return answers
-        found = [answer for answer in answers if answer.start >= 0]
-        return found if found or not answers else None
+        return None if lacks else found
 
     def _remark(self) -> str:
         found = []
-        if self._num_dropped:
-            found.append(f"{self._num_dropped} dropped, whose context lacks the answer")
+        if self._num_lacking:
+            became = "dropped" if self._split == "train" else "kept, to be scored"
+            found.append(
+                f"{self._num_lacking} {became}, whose context lacks the answer"
+            )
         if self._num_moved:
             found.append(f"{self._num_moved} with an answer found at another place")
         return f"{self._path}: questions: {'; '.join(found)}" if found else ""
@@ -259,9 +276,20 @@ def _read_squad(path: Path, split: str) -> dataset.Split:
         try:
             answers = _squad_answers(qa)
         except _MALFORMED:
-            questions.bad.add(where, f"answers are {qa.get('answers')!r:.60}")
+            questions.bad.add(
+                where,
+                f"answers are {qa.get('answers')!r:.60}, "
+                f"is_impossible is {qa.get('is_impossible', False)!r:.20}",
+            )
             continue
-        questions.add(where, qa.get("id"), qa.get("question"), context, answers)
+        questions.add(
+            where,
+            qa.get("id"),
+            qa.get("question"),
+            context,
+            answers,
+            "is_impossible" in qa and answers == [],
+        )
     return questions.finish()
 
 
@@ -290,11 +318,21 @@ def _items(
 
 
 def _squad_answers(qa: dict[str, Any]) -> list[RawAnswer] | None:
-    if qa.get("is_impossible"):
+    if _is_true(qa.get("is_impossible", False)):
         return []
     if "answers" not in qa:
         return None
     return [_raw_answer(a["text"], a["answer_start"]) for a in qa["answers"]]
+
+
+def _is_true(value: Any) -> bool:
+    """Reads a truth value, also where a table made text or a number of it.
+
+    Raises:
+        KeyError: it is none.
+    """
+    spelled = {"true": True, "1": True, "false": False, "0": False}
+    return spelled[str(value).strip().lower()]
 
 
 def _raw_answer(text: Any, start: Any) -> RawAnswer:

@@ -1,43 +1,366 @@
 """Tables in files become rows: a cell for each named column.
 
-In:   .tsv (not quoted), .csv (quoted where need be), .jsonl, or these with .gz; the
+In:   .tsv, .csv, .jsonl, .json, .parquet, .txt (a text a line), or these with .gz; the
       first line of .tsv and .csv names the columns.
-Out:  rows, and what their cells mean.
+Out:  rows in the order of the file, none left out, and what their cells mean.
 
-A list in a cell of .tsv or .csv is JSON, or words apart by blanks.
+What .csv and .tsv leave open is told by the file and said in a note: whether semicolons
+or tabs part the cells of .csv; whether cells of .tsv are quoted, as pandas and Excel do
+where a cell holds a quote, a tab or the end of a line.
 """
 
 import collections
 import csv
+import io
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from electra_tf import errors
-from electra_tf.datasets import files
+from electra_tf.datasets import files, literals
 
-Row = dict[str, Any]  # A cell by column: text, of .jsonl any JSON value.
+Row = dict[str, Any]  # A cell by column: text, of JSON and Parquet any value.
 
 _MAX_CELL_CHARACTERS = (1 << 31) - 1
+
+# Of one quoted cell; beyond, a quote at the start of a cell is but text.
+_MAX_CELL_LINES = 10_000
+
+_QUOTED, _PLAIN = r'"[^"]*(?:""[^"]*)*"', r'[^"\t\n]*'
+_QUOTED_ROW = re.compile(rf"(?:{_QUOTED}|{_PLAIN})(?:\t(?:{_QUOTED}|{_PLAIN}))*")
+_CELLS = re.compile(rf"(?:^|\t)({_QUOTED}|{_PLAIN})")
 
 
 class BadCellError(ValueError):
     """Says what is wrong with a cell."""
 
 
-def read_rows(path: Path, bad: files.BadRows) -> Iterator[tuple[int, Row]]:
-    """Yields (line, row), but for rows that have no columns, which go to `bad`.
+class Table(NamedTuple):
+    """A file that is read as its rows are asked for."""
+
+    unit: str  # what its numbers count, from 1: "line" or "row"
+    rows: Iterator[tuple[int, Row | str]]  # a row, or why it is none
+    note: str = ""  # how it is read, where its name does not say
+
+
+def read(path: Path, names: Iterable[str] = (), quoted: bool | None = None) -> Table:
+    """Opens a table.
+
+    Args:
+        path: of the file.
+        names: columns that will be asked for: where the file has one but for its
+            capitals, it gets this name.
+        quoted: whether quotes are around cells of .tsv and .csv; None = as the file
+            tells: .csv always, .tsv where all quotes fit.
 
     Raises:
-        UserError: the file cannot be read, or is not what its name says.
+        UserError: the file cannot be read, or is not what its name says; also later,
+            where its end is not.
     """
-    ending = Path(path.name.removesuffix(".gz")).suffix
+    ending = ending_of(path.name)
     if ending not in ENDINGS:
-        raise errors.UserError(f"{path}: want a name that ends in {' '.join(ENDINGS)}")
-    return ENDINGS[ending](path, bad)
+        hint = "; save it as .csv" if ending in (".xlsx", ".xls", ".ods") else ""
+        raise errors.UserError(
+            f"{path}: want a name that ends in {' '.join(ENDINGS)}{hint}"
+        )
+    return ENDINGS[ending](path, _Renaming(names), quoted)
+
+
+def ending_of(name: str) -> str:
+    """Returns what tells the format, of a.csv.gz ".csv"."""
+    return Path(name.removesuffix(".gz")).suffix.lower()
+
+
+# Lines of text, of JSON.
+
+
+def parse_text(lines: Iterable[str]) -> Iterator[tuple[int, Row | str]]:
+    """Reads a text a line, blank ones too."""
+    for number, line in enumerate(lines, 1):
+        yield number, {"text": line.removesuffix("\n").removesuffix("\r")}
+
+
+def parse_json_lines(
+    lines: Iterable[str], name: str, names: Iterable[str] = ()
+) -> Iterator[tuple[int, Row | str]]:
+    """Reads an object a line; lines without any are no rows.
+
+    Raises:
+        UserError: a line of the file `name` is not JSON.
+    """
+    rename = _Renaming(names)
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            value = files.parse_json(line, f"{name}, line {number}")
+            yield number, _as_row(value, rename)
+
+
+def _as_row(value: Any, rename: "_Renaming") -> Row | str:
+    return (
+        rename(value) if isinstance(value, dict) else f"{value!r:.40}, want an object"
+    )
+
+
+def _lines(path: Path) -> Iterator[str]:
+    return files.decode_lines(str(path), lambda: files.unpacked(path))
+
+
+def _read_text(path: Path, _: "_Renaming", __: bool | None) -> Table:
+    return Table("line", parse_text(_lines(path)))
+
+
+def _read_json_lines(path: Path, rename: "_Renaming", _: bool | None) -> Table:
+    return Table("line", parse_json_lines(_lines(path), str(path), rename.names))
+
+
+def _read_json(path: Path, rename: "_Renaming", _: bool | None) -> Table:
+    """Reads a list of objects, what `DataFrame.to_json` writes, or JSON lines."""
+    text = files.read_text(path)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        if text.lstrip().startswith("[") or "\n" not in text.strip():
+            files.parse_json(text, str(path))  # It says what is wrong.
+        return Table(
+            "line", parse_json_lines(io.StringIO(text), str(path), rename.names)
+        )
+    rows = _rows_of(value, path)
+    return Table(
+        "row", ((place, _as_row(row, rename)) for place, row in enumerate(rows, 1))
+    )
+
+
+def _rows_of(value: Any, path: Path) -> list[Any]:
+    if isinstance(value, dict) and isinstance(value.get("data"), list):
+        value = value["data"]
+    if isinstance(value, dict) and all(isinstance(v, dict) for v in value.values()):
+        columns = list(value.values())
+        keys = list(columns[0]) if columns else []
+        if any(list(column) != keys for column in columns):
+            raise errors.UserError(
+                f"{path}: its columns have not the same rows; want a list of objects, "
+                "as DataFrame.to_json(orient='records') writes"
+            )
+        return [{name: value[name][key] for name in value} for key in keys]
+    return value if isinstance(value, list) else [value]
+
+
+def _read_parquet(path: Path, rename: "_Renaming", _: bool | None) -> Table:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise errors.UserError(
+            f"{path}: reading Parquet needs pyarrow; pip install pyarrow"
+        ) from None
+
+    def rows() -> Iterator[tuple[int, Row | str]]:
+        try:
+            with files.explained(str(path)), files.unpacked(path) as raw:
+                batches = parquet.ParquetFile(raw).iter_batches(batch_size=1000)
+                found = (row for batch in batches for row in batch.to_pylist())
+                for number, row in enumerate(found, 1):
+                    yield number, rename(row)
+        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise errors.UserError(f"{path} is not Parquet: {reason:.200}") from None
+
+    return Table("row", rows())
+
+
+# Cells apart by a mark.
+
+
+def _read_tsv(path: Path, rename: "_Renaming", quoted: bool | None) -> Table:
+    note = ""
+    if quoted is None:
+        quoted, note = _look_for_quotes(path)
+    return _read_cells(path, _lines(path), "\t", rename, quoted, note)
+
+
+def _read_csv(path: Path, rename: "_Renaming", quoted: bool | None) -> Table:
+    lines = _lines(path)
+    first = next(lines, "")
+    mark = _mark_of(first)
+    note = "" if mark == "," else f"its cells end at {mark!r}"
+    if first.startswith("sep="):  # Excel says so, and takes it for no row.
+        first = "\n"
+    lines = itertools.chain([first], lines)
+    return _read_cells(path, lines, mark, rename, quoted is not False, note)
+
+
+def _read_cells(
+    path: Path,
+    lines: Iterable[str],
+    mark: str,
+    rename: "_Renaming",
+    quoted: bool,
+    note: str,
+) -> Table:
+    rows = _parse_csv(lines, mark, path) if quoted else _split_lines(lines, mark)
+    header = rename.header(next((cells for _, cells in rows if cells), []))
+    _check_header(path, header)
+    return Table("line", _under(header, rows), f"{path}: {note}" if note else "")
+
+
+def _mark_of(first: str) -> str:
+    """Returns what parts the cells of a .csv, by its header."""
+    if found := re.fullmatch(r"sep=(.)\r?\n?", first):
+        return found[1]
+    bare = re.sub(_QUOTED, "", first)
+    return max(",;\t", key=bare.count) if "," not in bare else ","
+
+
+def _split_lines(lines: Iterable[str], mark: str) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(lines, 1):
+        text = line.removesuffix("\n").removesuffix("\r")
+        yield number, text.split(mark) if text.strip(" ") else []
+
+
+def _parse_csv(
+    lines: Iterable[str], mark: str, path: Path
+) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(lines, delimiter=mark, strict=True)
+    limit = csv.field_size_limit(_MAX_CELL_CHARACTERS)  # Of the whole process.
+    try:
+        for cells in reader:
+            is_blank = len(cells) == 1 and not cells[0].strip()
+            yield reader.line_num, [] if is_blank else cells
+    except csv.Error as error:
+        raise errors.UserError(
+            f"{path}, line {reader.line_num} is not CSV: {error}"
+        ) from None
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    for name, count in collections.Counter(header).items():
+        if count > 1 and name:  # Programs that keep no names leave these empty.
+            raise errors.UserError(f"{path} has {count} columns {name!r:.40}")
+
+
+def _under(
+    header: list[str], rows: Iterable[tuple[int, list[str]]]
+) -> Iterator[tuple[int, Row | str]]:
+    """Puts cells under their names; a blank line is a row where there is one column."""
+    for line, cells in rows:
+        if not cells and len(header) == 1:
+            cells = [""]
+        if len(cells) == len(header):
+            yield line, dict(zip(header, cells, strict=True))
+        elif cells:
+            yield line, f"{len(cells)} columns, want {len(header)}"
+
+
+class _Renaming:
+    """Gives columns the names they are asked for by, whatever their capitals."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+        self._by_fold = {name.casefold(): name for name in self.names}
+
+    def header(self, cells: Sequence[str]) -> list[str]:
+        stripped = [cell.strip() for cell in cells]
+        return [self._new(name, stripped) for name in stripped]
+
+    def __call__(self, row: Row) -> Row:
+        if all(name in row for name in self.names):
+            return row
+        return {self._new(name, row): value for name, value in row.items()}
+
+    def _new(self, name: str, there: Container[str]) -> str:
+        wanted = self._by_fold.get(name.strip().casefold(), name)
+        return name if wanted in there else wanted
+
+
+# Are the cells of a .tsv quoted?
+
+
+def _look_for_quotes(path: Path) -> tuple[bool, str]:
+    """Tells whether quotes are around cells, and what to say of it.
+
+    They are if each quote of the file belongs to a cell that is quoted as a whole, with
+    its own quotes doubled, and such cells had to be: for a quote, a tab, the end of a
+    line, or as those of the header are; or for a comma, as Excel does, where none
+    stands in other cells. The files of GLUE have quotes, and are none of this.
+    """
+    if not path.is_file():
+        return False, ""  # A pipe is read once.
+    seen = _Quotes()
+    fits = all(map(seen.add, _whole_rows(_lines(path)))) and seen.has_columns()
+    if not fits or not seen.num_quoted:
+        return False, ""
+    for_commas = seen.num_with_comma == seen.num_quoted and not seen.plain_comma
+    if seen.num_needed or seen.in_header or for_commas:
+        return True, (
+            "quotes are around cells, as pandas and Excel write them (the option "
+            "quoted=false takes them for text)"
+        )
+    return False, (
+        f"{seen.num_quoted} cells begin and end with quotes, which are text here (the "
+        "option quoted=true takes them off)"
+    )
+
+
+class _Quotes:
+    """What the quotes of a .tsv look like."""
+
+    def __init__(self) -> None:
+        self.num_quoted = self.num_needed = self.num_with_comma = 0
+        self.plain_comma = self.in_header = False
+        self._width = self._num_rows = self._num_misfits = 0
+
+    def add(self, row: str | None) -> bool:
+        """Takes a row; tells whether all its quotes are around cells."""
+        if row is None:
+            return False
+        if '"' not in row:
+            self.plain_comma = self.plain_comma or "," in row
+            self._width = self._width or row.count("\t") + 1
+            return True
+        if not _QUOTED_ROW.fullmatch(row):
+            return False
+        cells = _CELLS.findall(row)
+        quoted = [cell[1:-1] for cell in cells if cell.startswith('"')]
+        self.in_header = self.in_header or not self._width
+        self._width = self._width or len(cells)
+        self._num_rows += 1
+        self._num_misfits += len(cells) != self._width
+        self.num_quoted += len(quoted)
+        self.num_needed += any(re.search(r'["\t\n]', inner) for inner in quoted)
+        self.num_with_comma += sum("," in inner for inner in quoted)
+        self.plain_comma = self.plain_comma or any(
+            "," in cell for cell in cells if not cell.startswith('"')
+        )
+        return True
+
+    def has_columns(self) -> bool:
+        """Tells whether the rows are as wide as the header, but for a few."""
+        return self._num_misfits <= files.MAX_BAD_RATE * self._num_rows
+
+
+def _whole_rows(lines: Iterable[str]) -> Iterator[str | None]:
+    """Joins lines while a quote is open; None where it is for too long."""
+    waiting: list[str] = []
+    is_open = 0
+    for line in lines:
+        waiting.append(line)
+        is_open ^= line.count('"') % 2
+        if len(waiting) > _MAX_CELL_LINES:
+            yield None
+        if not is_open:
+            yield "".join(waiting).removesuffix("\n").removesuffix("\r")
+            waiting = []
+    if waiting:
+        yield None
+
+
+# What cells mean.
 
 
 def get_text(row: Row, column: str, or_blank: bool = False) -> str:
@@ -72,68 +395,37 @@ def get_number(row: Row, column: str) -> float:
     return number
 
 
-def get_list(row: Row, column: str) -> list[str]:
-    """Returns the items of a list as text."""
+def get_list(row: Row, column: str, or_empty: bool = False) -> list[str]:
+    """Returns the items of a list as text; of text that is none, its words."""
     value = row[column]
     if isinstance(value, str):
-        try:
-            parsed = json.loads(value) if value.lstrip().startswith("[") else None
-        except (ValueError, RecursionError):
-            parsed = None
-        value = parsed if isinstance(parsed, list) else value.split()
-    if not isinstance(value, list) or not value:
+        value = parse_list(value, column)
+    value = [] if value is None and or_empty else value
+    if not isinstance(value, list | tuple) or not (value or or_empty):
         raise BadCellError(f"column {column!r} is {row[column]!r:.40}, want a list")
     return [get_name({column: item}, column) for item in value]
 
 
-def _parse_tsv(path: Path, bad: files.BadRows) -> Iterator[tuple[int, Row]]:
-    rows = ((line, text.split("\t")) for line, text in files.read_lines(path) if text)
-    return _with_header(path, rows, bad)
+def parse_list(text: str, column: str) -> Any:
+    """Returns the list that a text prints (`literals.parse`), else its words.
+
+    A text from [ to ] is never words: it would be cut at the blanks in its items.
+    """
+    text = text.strip()
+    is_list = text.startswith("[") and text.endswith("]")
+    if not is_list and not re.match(r"(np\.|numpy\.)?array\(|\(\s*['\"].*\)$", text):
+        return text.split()
+    try:
+        return literals.parse(text)
+    except ValueError as error:
+        raise BadCellError(f"column {column!r}: {error}") from None
 
 
-def _parse_csv(path: Path, bad: files.BadRows) -> Iterator[tuple[int, Row]]:
-    lines = re.findall(r"[^\n]*\n|[^\n]+", files.read_text(path))
-    reader = csv.reader(lines, strict=True)
-
-    def read_rows() -> Iterator[tuple[int, list[str]]]:
-        limit = csv.field_size_limit(_MAX_CELL_CHARACTERS)  # Of the whole process.
-        try:
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield reader.line_num, cells
-        except csv.Error as error:
-            raise errors.UserError(
-                f"{path}, line {reader.line_num} is not CSV: {error}"
-            ) from None
-        finally:
-            csv.field_size_limit(limit)
-
-    return _with_header(path, read_rows(), bad)
-
-
-def _with_header(
-    path: Path, rows: Iterator[tuple[int, list[str]]], bad: files.BadRows
-) -> Iterator[tuple[int, Row]]:
-    header = [cell.strip() for cell in next(rows, (0, []))[1]]
-    for name, count in collections.Counter(header).items():
-        if count > 1:
-            raise errors.UserError(f"{path} has {count} columns {name!r:.40}")
-    for line, cells in rows:
-        if len(cells) == len(header):
-            yield line, dict(zip(header, cells, strict=True))
-        else:
-            bad.add(f"line {line}", f"{len(cells)} columns, want {len(header)}")
-
-
-def _parse_jsonl(path: Path, bad: files.BadRows) -> Iterator[tuple[int, Row]]:
-    for line, text in files.read_lines(path):
-        if not text:
-            continue
-        row = files.parse_json(text, f"{path}, line {line}")
-        if isinstance(row, dict):
-            yield line, row
-        else:
-            bad.add(f"line {line}", f"{row!r:.40}, want an object")
-
-
-ENDINGS = {".tsv": _parse_tsv, ".csv": _parse_csv, ".jsonl": _parse_jsonl}
+ENDINGS: dict[str, Callable[[Path, _Renaming, bool | None], Table]] = {
+    ".tsv": _read_tsv,
+    ".csv": _read_csv,
+    ".jsonl": _read_json_lines,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+    ".txt": _read_text,
+}

@@ -1,10 +1,12 @@
 """Your own tables become data sets, by the names of their columns.
 
-In:   .tsv (not quoted), .csv (quoted where need be), .jsonl, or these with .gz; the
-      first line of .tsv and .csv names the columns.
-Out:  a Dataset.
+In:   .tsv, .csv, .jsonl, .json, .parquet, or these with .gz (`tables`).
+Out:  a Dataset; of a test file whose labels are hidden (-1, empty or null in each row)
+      a split without labels.
 
-A list in a cell of .tsv or .csv is JSON, or words apart by blanks.
+A list in a cell of .tsv or .csv is JSON, what Python or numpy print of it, or words
+apart by blanks. Rows of train that lack a text are skipped and counted; elsewhere each
+row is an example, empty ones too.
 """
 
 import collections
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from electra_tf import errors, metrics
-from electra_tf.datasets import conll, dataset, files, squad, tables
+from electra_tf.datasets import conll, dataset, files, literals, squad, tables
 
 
 class _Columns(NamedTuple):
@@ -22,17 +24,29 @@ class _Columns(NamedTuple):
 
     inputs: tuple[str, ...]
     labels: tuple[str, ...]  # A test file may lack them.
-    read_input: Callable[[tables.Row], Any]  # Both raise tables.BadCellError.
+    # Both raise tables.BadCellError. An input may be told not to mind being empty.
+    read_input: Callable[[tables.Row, bool], Any]
     read_label: Callable[[tables.Row], Any]
     key: str | None  # of the id; None: line numbers
 
 
 class _Given(NamedTuple):
-    """The files that the user named, if any."""
+    """The files that the user named, if any, and how they are quoted."""
 
     train: str | None
     dev: str | None
     test: str | None
+    quoted: bool | None
+
+
+class _Example(NamedTuple):
+    """What a row means."""
+
+    where: str
+    key: str
+    content: Any
+    label: Any  # None: hidden
+    hidden: bool = False  # Its label says nothing, or just -1.
 
 
 def read_classification(
@@ -45,6 +59,7 @@ def read_classification(
     train: str | None = None,
     dev: str | None = None,
     test: str | None = None,
+    quoted: bool | None = None,
 ) -> dataset.Dataset:
     """Reads texts, or pairs of them, and the class of each.
 
@@ -55,7 +70,7 @@ def read_classification(
     columns = columns._replace(
         read_label=lambda row: tables.get_name(row, label_column)
     )
-    splits = _read_splits(folder, _Given(train, dev, test), columns)
+    splits = _read_splits(folder, _Given(train, dev, test, quoted), columns)
     return dataset.Dataset(
         name="text_classification",
         kind="classification",
@@ -76,6 +91,7 @@ def read_regression(
     train: str | None = None,
     dev: str | None = None,
     test: str | None = None,
+    quoted: bool | None = None,
 ) -> dataset.Dataset:
     """Reads texts, or pairs of them, and a number for each.
 
@@ -90,7 +106,7 @@ def read_regression(
         name="text_regression",
         kind="regression",
         labels=(),
-        splits=_read_splits(folder, _Given(train, dev, test), columns),
+        splits=_read_splits(folder, _Given(train, dev, test, quoted), columns),
         metric="pearson",
         score=_score_numbers,
     )
@@ -105,6 +121,7 @@ def read_tagging(
     train: str | None = None,
     dev: str | None = None,
     test: str | None = None,
+    quoted: bool | None = None,
 ) -> dataset.Dataset:
     """Reads lists of words, and of as many tags.
 
@@ -114,8 +131,8 @@ def read_tagging(
 
     def read_tags(row: tables.Row) -> list[str]:
         words, tags = (
-            tables.get_list(row, words_column),
-            tables.get_list(row, tags_column),
+            tables.get_list(row, words_column, or_empty=True),
+            tables.get_list(row, tags_column, or_empty=True),
         )
         if len(words) != len(tags):
             raise tables.BadCellError(f"{len(tags)} tags for {len(words)} words")
@@ -124,11 +141,11 @@ def read_tagging(
     columns = _Columns(
         (words_column,),
         (tags_column,),
-        lambda row: tables.get_list(row, words_column),
+        lambda row, or_empty: tables.get_list(row, words_column, or_empty),
         read_tags,
         id_column,
     )
-    splits = _read_splits(folder, _Given(train, dev, test), columns)
+    splits = _read_splits(folder, _Given(train, dev, test, quoted), columns)
     return conll.build("tagging", splits)
 
 
@@ -142,6 +159,7 @@ def read_multiple_choice(
     train: str | None = None,
     dev: str | None = None,
     test: str | None = None,
+    quoted: bool | None = None,
 ) -> dataset.Dataset:
     """Reads prompts, what may follow each, and the number from 0 of what does.
 
@@ -154,15 +172,16 @@ def read_multiple_choice(
         train: a file of any name; dev and test the same.
         dev: see train.
         test: see train.
+        quoted: whether quotes are around cells of .tsv and .csv; None = look.
 
     Raises:
         UserError: files or columns are missing, or are not what they should be.
     """
     names = tuple(name.strip() for name in choices_column.split(","))
 
-    def read_choices(row: tables.Row) -> tuple[str, ...]:
+    def read_choices(row: tables.Row, or_empty: bool = True) -> tuple[str, ...]:
         if len(names) > 1:
-            return tuple(tables.get_text(row, name) for name in names)
+            return tuple(tables.get_text(row, name, or_empty) for name in names)
         choices = tuple(tables.get_list(row, names[0]))
         if len(choices) < 2:
             raise tables.BadCellError(
@@ -182,8 +201,8 @@ def read_multiple_choice(
     columns = _Columns(
         (prompt_column, *names),
         (label_column,),
-        lambda row: dataset.Choice(
-            tables.get_text(row, prompt_column), read_choices(row)
+        lambda row, or_empty: dataset.Choice(
+            tables.get_text(row, prompt_column, or_empty), read_choices(row, or_empty)
         ),
         read_label,
         id_column,
@@ -192,7 +211,7 @@ def read_multiple_choice(
         name="multiple_choice",
         kind="multiple_choice",
         labels=(),
-        splits=_read_splits(folder, _Given(train, dev, test), columns),
+        splits=_read_splits(folder, _Given(train, dev, test, quoted), columns),
         metric="accuracy",
         score=_score_choices,
     )
@@ -209,6 +228,7 @@ def read_question_answering(
     train: str | None = None,
     dev: str | None = None,
     test: str | None = None,
+    quoted: bool | None = None,
     null_threshold: float = 0.0,
 ) -> dataset.Dataset:
     """Reads questions, the texts that may hold their answers, and the answers.
@@ -217,13 +237,15 @@ def read_question_answering(
         folder: of train.tsv and the like.
         question_column: the question.
         context_column: the text.
-        answer_column: a text of the context, or in .jsonl a list of them; none is an
-            unanswerable question. Also {"text": [...], "answer_start": [...]}.
+        answer_column: a text of the context, or a list of them; none is an
+            unanswerable question. Also {"text": [...], "answer_start": [...]}. A cell
+            that prints one of these is one, unless the context holds its very text.
         start_column: where the answer starts, in characters; None = search for it.
         id_column: None = the numbers of the lines.
         train: a file of any name; dev and test the same.
         dev: see train.
         test: see train.
+        quoted: whether quotes are around cells of .tsv and .csv; None = look.
         null_threshold: a null_score above it says that there is no answer.
 
     Raises:
@@ -233,16 +255,17 @@ def read_question_answering(
     columns = _Columns(
         (question_column, context_column),
         labels,
-        lambda row: (row[question_column], row[context_column]),
-        lambda row: _answers(row, answer_column, start_column),
+        lambda row, _: (row[question_column], row[context_column]),
+        lambda row: _answers(
+            row, answer_column, start_column, str(row[context_column])
+        ),
         id_column,
     )
     splits = {}
-    for split, path in _locate(folder, _Given(train, dev, test)).items():
+    for split, path in _locate(folder, _Given(train, dev, test, quoted)).items():
         questions = squad.Questions(path, split)
-        for where, key, content, answers in _examples(
-            path, split, columns, questions.bad
-        ):
+        found = _examples(path, split, columns, quoted, questions.bad)
+        for where, key, content, answers, _ in found:
             question, context = content
             questions.add(where, key, question, context, answers)
         splits[split] = questions.finish()
@@ -262,54 +285,120 @@ READERS: dict[str, Callable[..., dataset.Dataset]] = {
 
 
 def _locate(folder: str, given: _Given) -> dict[str, Path]:
-    return files.locate(folder, files.STEMS, tables.ENDINGS, given._asdict())
+    named = given._asdict()
+    del named["quoted"]
+    # A .txt is read where it is named: folders of tables have others, too.
+    endings = [ending for ending in tables.ENDINGS if ending != ".txt"]
+    return files.locate(folder, files.STEMS, endings, named)
 
 
 def _read_splits(
     folder: str, given: _Given, columns: _Columns
 ) -> dict[str, dataset.Split]:
-    splits = {}
+    splits: dict[str, dataset.Split] = {}
     for split, path in _locate(folder, given).items():
         bad = files.BadRows(path)
-        rows = list(_examples(path, split, columns, bad))
-        labels = [label for *_, label in rows]
-        labelled = not rows or labels[0] is not None
+        rows = list(_examples(path, split, columns, given.quoted, bad))
+        train = splits["train"].labels if "train" in splits else None
+        labelled = _check_hidden(path, rows, train or [])
         skipped, remark = bad.check(len(rows), labelled)
+        hidden = "" if labelled or not rows[0].hidden else _HIDDEN.format(path)
         splits[split] = dataset.Split(
-            ids=[key for _, key, _, _ in rows],
-            inputs=[content for _, _, content, _ in rows],
-            labels=labels if labelled else None,
+            ids=[row.key for row in rows],
+            inputs=[row.content for row in rows],
+            labels=[row.label for row in rows] if labelled else None,
             source=str(path),
             skipped=skipped,
-            remark=remark,
+            remark="; ".join(filter(None, [remark, hidden])),
         )
     return splits
 
 
+_HIDDEN = "{}: no label says anything (-1, empty, null): taken as without labels"
+
+
+def _check_hidden(path: Path, rows: Sequence[_Example], train: Sequence[Any]) -> bool:
+    """Tells whether rows have labels.
+
+    Args:
+        path: of their file.
+        rows: where they are of a test file, hidden where the label says nothing.
+        train: labels that were learned: a -1 among them is a label.
+
+    Raises:
+        UserError: some have, some have not.
+    """
+    if not rows:
+        return True
+    learned = any(label in ("-1", "-1.0", -1.0) for label in train)
+    if all(row.label is None or (row.hidden and not learned) for row in rows):
+        return False
+    if lacking := [row for row in rows if row.label is None]:
+        raise errors.UserError(
+            f"{path}, {lacking[0].where} has no label ({len(lacking)} of {len(rows)} "
+            "rows); give all rows of a test file their labels, or none"
+        )
+    return True
+
+
 def _examples(
-    path: Path, split: str, columns: _Columns, bad: files.BadRows
-) -> Iterator[tuple[str, str, Any, Any]]:
-    """Yields (place, id, input, label) of the good rows; no labels, None."""
+    path: Path,
+    split: str,
+    columns: _Columns,
+    quoted: bool | None,
+    bad: files.BadRows,
+) -> Iterator[_Example]:
+    """Yields the good rows."""
+    names = [*columns.inputs, *columns.labels, *([columns.key] if columns.key else [])]
+    table = tables.read(path, names, quoted)
+    bad.remark = table.note
     has_labels, wanted = True, list[str]()
-    for line, row in tables.read_rows(path, bad):
+    for number, row in table.rows:
+        where = f"{table.unit} {number}"
+        if isinstance(row, str):
+            bad.add(where, row)
+            continue
         if not wanted:
             has_labels = split != "test" or set(columns.labels) <= row.keys()
-            wanted += columns.inputs
-            wanted += columns.labels if has_labels else ()
-            wanted += [columns.key] if columns.key else []
+            wanted = [n for n in names if has_labels or n not in columns.labels]
             files.check_columns(path, row, wanted)
         lacking = [name for name in wanted if name not in row]
         if lacking:
-            bad.add(f"line {line}", f"no column {lacking[0]!r}")
+            bad.add(where, f"no column {lacking[0]!r}")
             continue
+        hidden = split == "test" and has_labels and _is_hidden(row, columns.labels)
         try:
-            content = columns.read_input(row)
-            label = columns.read_label(row) if has_labels else None
-            key = tables.get_name(row, columns.key) if columns.key else str(line)
+            content = columns.read_input(row, split != "train")
+            label = _read_label(row, columns, hidden) if has_labels else None
+            key = tables.get_name(row, columns.key) if columns.key else str(number)
         except tables.BadCellError as error:
-            bad.add(f"line {line}", str(error))
+            bad.add(where, str(error))
             continue
-        yield f"line {line}", key, content, label
+        yield _Example(where, key, content, label, hidden)
+
+
+def _is_hidden(row: tables.Row, labels: Sequence[str]) -> bool:
+    """Tells whether labels stand for none: empty, null, or -1 (GLUE's test sets)."""
+    return all(_says_nothing(row[name]) for name in labels)
+
+
+def _says_nothing(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() in ("", "-1", "-1.0")
+    if isinstance(value, list | tuple):
+        return all(map(_says_nothing, value))
+    if isinstance(value, dict):
+        return all(not part for part in value.values())
+    return value is None or value in (-1, -1.0) or value != value
+
+
+def _read_label(row: tables.Row, columns: _Columns, hidden: bool) -> Any:
+    try:
+        return columns.read_label(row)
+    except tables.BadCellError:
+        if hidden:
+            return None
+        raise
 
 
 # Cells.
@@ -318,33 +407,35 @@ def _examples(
 def _text_columns(
     text: str, text_pair: str | None, label: str, key: str | None
 ) -> _Columns:
-    def read_pair(row: tables.Row) -> tuple[str, str]:
+    def read_pair(row: tables.Row, or_empty: bool) -> tuple[str, str]:
         assert text_pair
         pair = (
             tables.get_text(row, text, or_blank=True),
             tables.get_text(row, text_pair, or_blank=True),
         )
-        if not any(part.strip() for part in pair):
+        if not (or_empty or any(part.strip() for part in pair)):
             raise tables.BadCellError(f"columns {text!r} and {text_pair!r} are empty")
         return pair
 
     return _Columns(
         inputs=(text, text_pair) if text_pair else (text,),
         labels=(label,),
-        read_input=read_pair if text_pair else lambda row: tables.get_text(row, text),
+        read_input=read_pair
+        if text_pair
+        else lambda row, or_empty: tables.get_text(row, text, or_empty),
         read_label=lambda row: row[label],
         key=key,
     )
 
 
 def _answers(
-    row: tables.Row, column: str, start_column: str | None
+    row: tables.Row, column: str, start_column: str | None, context: str
 ) -> list[squad.RawAnswer]:
-    value: Any = row[column]
-    starts: Any = row[start_column] if start_column else None
+    value: Any = _printed(row[column], column, context)
+    starts = _printed(row[start_column], start_column, "") if start_column else None
     if isinstance(value, dict):
         value, starts = value.get("text"), value.get("answer_start")
-    texts = value if isinstance(value, list) else [] if value in (None, "") else [value]
+    texts = _as_list(value)
     places = starts if isinstance(starts, list) else [starts] * len(texts)
     if len(places) != len(texts):
         raise tables.BadCellError(f"{len(places)} starts for {len(texts)} answers")
@@ -352,6 +443,24 @@ def _answers(
         (tables.get_text({column: text}, column, or_blank=True), _start(place))
         for text, place in zip(texts, places, strict=True)
     ]
+
+
+def _printed(value: Any, column: str, context: str) -> Any:
+    """Returns the answers that a cell of text prints, as in {'text': ['a'], ...}."""
+    if not isinstance(value, str) or (value.strip() and value in context):
+        return value
+    if re.match(r"\s*(\{\s*['\"].*\}|\[.*\])\s*$", value, re.DOTALL):
+        try:
+            return literals.parse(value)
+        except ValueError as error:
+            raise tables.BadCellError(f"column {column!r}: {error}") from None
+    return value
+
+
+def _as_list(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    return [] if value in (None, "") else [value]
 
 
 def _start(value: Any) -> int | None:
@@ -368,37 +477,46 @@ def _start(value: Any) -> int | None:
 # Classes and scores.
 
 
-def _classes(splits: Mapping[str, dataset.Split], column: str) -> tuple[str, ...]:
-    """Returns the classes of the first split, numbers by value.
+def _classes(splits: dict[str, dataset.Split], column: str) -> tuple[str, ...]:
+    """Returns the classes of train, without it of all splits; numbers by value.
 
     Raises:
-        UserError: it has one alone, or too many for classes; or another split has more.
+        UserError: train has one alone, or too many for classes; or another split has
+            more.
     """
-    source, counts = "", collections.Counter[str]()
-    for split in splits.values():
-        if split.labels is None:
-            continue
-        if not counts:
-            source, counts = split.source, collections.Counter(split.labels)
-        for label in split.labels:
-            if label not in counts:
-                raise errors.UserError(
-                    f"{split.source}: label {label!r:.40} is not in {source}, "
-                    f"which has {files.name_some(sorted(counts))}"
-                )
-    if len(counts) == 1:
+    labelled = {name: split for name, split in splits.items() if split.labels}
+    if not labelled:
+        return ()
+    first = next(iter(labelled.values()))
+    for name, split in labelled.items():
+        splits[name] = labelled[name] = dataset.respell(split, _labels(first))
+    counts = collections.Counter(_labels(splits[next(iter(labelled))]))
+    for split in labelled.values():
+        if "train" in labelled:
+            _refuse_unseen(split, labelled["train"].source, counts)
+        else:
+            counts.update(_labels(split))
+    if len(counts) == 1 and "train" in labelled:
         raise errors.UserError(
-            f"{source}: column {column!r} is {min(counts)!r:.40} always"
+            f"{first.source}: column {column!r} is {min(counts)!r:.40} always"
         )
     numeric = all(re.fullmatch(r"[+-]?\d+(\.\d+)?", label) for label in counts)
     if numeric and len(counts) > max(50, counts.total() // 2):
         raise errors.UserError(
-            f"{source}: column {column!r} has {len(counts)} different values in "
+            f"{first.source}: column {column!r} has {len(counts)} different values in "
             f"{counts.total()} rows; for numbers take the task text_regression"
         )
     if numeric:
         return tuple(sorted(counts, key=lambda label: (float(label), label)))
     return tuple(sorted(counts))
+
+
+def _refuse_unseen(split: dataset.Split, train: str, known: Mapping[str, int]) -> None:
+    if unseen := [label for label in _labels(split) if label not in known]:
+        raise errors.UserError(
+            f"{split.source}: label {unseen[0]!r:.40} is not in {train}, "
+            f"which has {files.name_some(sorted(known))}"
+        )
 
 
 def _labels(split: dataset.Split) -> list[Any]:
