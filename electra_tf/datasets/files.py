@@ -128,7 +128,8 @@ def decode_lines(
         if stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             wrapper = io.TextIOWrapper(stream, "utf-16", newline="\n")
             try:
-                yield from wrapper
+                for line in wrapper:  # Not `yield from`, which would close it.
+                    yield line
             except UnicodeError as error:
                 raise errors.UserError(
                     f"{name} begins as UTF-16 and is not ({error}); save it as UTF-8"
