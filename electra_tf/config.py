@@ -25,6 +25,12 @@ from electra_tf import errors
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+def _holds_number(annotation: Any) -> bool:
+    return annotation in (int, float) or any(
+        _holds_number(part) for part in typing.get_args(annotation)
+    )
+
+
 class Settings(pydantic.BaseModel):
     """The base of every section: frozen, no unknown field, no NaN, no bool as int."""
 
@@ -50,11 +56,19 @@ class TokenizerConfig(Settings):
         True, description="Lower-case before splitting (uncased models)."
     )
     strip_accents: bool = Field(
-        True, description="Drop combining marks after NFD. BERT ties this to lowercase."
+        None,
+        validate_default=True,
+        description="Drop combining marks after NFD; null is as lowercase (BERT's).",
     )
     split_cjk: bool = Field(
         True, description="Each CJK ideograph is a word of its own."
     )
+
+    @pydantic.field_validator("strip_accents", mode="before")
+    @classmethod
+    def _follow_lowercase(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """What is stored states it, so that it means the same to every reader."""
+        return info.data.get("lowercase", True) if value is None else value
 
 
 class ModelConfig(Settings):
@@ -633,12 +647,6 @@ def differences(
         elif a != b:
             found[f"{prefix}{name}"] = (a, b)
     return found
-
-
-def _holds_number(annotation: Any) -> bool:
-    return annotation in (int, float) or any(
-        _holds_number(part) for part in typing.get_args(annotation)
-    )
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from electra_tf import (
     model_card,
     preset,
     pretrained,
+    tokenizer,
     weight_map,
 )
 from electra_tf.tasks import catalog, task
@@ -60,6 +61,8 @@ def convert(
     source = open_source(origin, stated)
     for note in getattr(source, "notes", []):
         say(f"note: {note}")
+    if doubt := tokenizer.doubt_casing(source.vocab, source.tokenizer):
+        say(f"note: {origin}: {doubt}")
     what = ", ".join(source.networks)
     tuned = _fine_tuned(source)
     if tuned:

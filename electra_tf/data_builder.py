@@ -126,6 +126,8 @@ def _write(
     config: configs.BuildDataConfig,
 ) -> records.Manifest:
     tokens = _train_vocab(text, config) if given is None else given
+    if given and (doubt := tokenizer.doubt_casing(given, config.tokenizer)):
+        _say(f"WARNING: the vocabulary given: {doubt} See tokenizer.lowercase")
     folder.write_vocab(tokens)
     num_unk = 0
     writer = _SplitWriter(folder, tokens, config)

@@ -10,7 +10,6 @@ fine-tuned heads are passed over; of any other array it must be known whose it i
 
 import os
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -39,7 +38,6 @@ _TOWERS = ("generator_ltr/", "generator_rtl/", "cloze_predictions/")
 
 _FILE_ENDING = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 _LATEST = re.compile(r'^model_checkpoint_path: "(.*)"', re.MULTILINE)
-_SPECIAL_TOKEN = re.compile(r"\[.*\]|<.*>")
 
 _LISTED = 8  # names in an error
 
@@ -113,9 +111,7 @@ def open_checkpoint(
     shorter is refused, although some tables were padded: nothing tells padding from
     a file that lost its end, and a line such as [unused1] a row mends it.
 
-    Casing is guessed from the vocabulary: one with upper-case letters is of a cased
-    model; a letter with an accent says that accents were kept. Without a vocabulary,
-    as in the 2020 code: lower-cased, accents dropped.
+    Casing is guessed from the vocabulary (`tokenizer.guess_casing`).
 
     Args:
         path: prefix of the checkpoint, one of its files, or its folder.
@@ -148,7 +144,7 @@ def open_checkpoint(
         origin[_STEP] = arrays.read(_STEP, np.int64).tolist()
     if towers:
         origin["left_out"] = sorted({name.partition("/")[0] for name in towers})
-    casing = guess_casing(vocab) if vocab else config.TokenizerConfig()
+    casing = tokenizer.guess_casing(vocab or ())
     return GoogleCheckpoint(
         prefix, networks, casing, vocab, origin, notes, scopes, arrays
     )
@@ -495,21 +491,6 @@ def _read_vocab(
                 "too, such as [unused1]"
             )
     return vocab
-
-
-def guess_casing(vocab: Collection[str]) -> config.TokenizerConfig:
-    """Asks what text the tokens can have come from; special tokens say nothing."""
-    words = [token for token in vocab if not _SPECIAL_TOKEN.fullmatch(token)]
-    lowercase = all(word == word.lower() for word in words)
-    stripped = all(word == _strip_accents(word) for word in words)
-    return config.TokenizerConfig(
-        lowercase=lowercase, strip_accents=lowercase and stripped
-    )
-
-
-def _strip_accents(word: str) -> str:
-    letters = unicodedata.normalize("NFD", word)
-    return "".join(c for c in letters if unicodedata.category(c) != "Mn")
 
 
 def _list(names: Iterable[str]) -> str:

@@ -97,9 +97,8 @@ _FOREIGN_WEIGHTS = {
     "tf_model": ", from_tf=True",
     "flax_model": ", from_flax=True",
 }
-_TOKENIZERS = re.compile(
-    "(Bert|Electra)Tokenizer(Fast)?|PreTrainedTokenizerFast|TokenizersBackend"
-)
+_TOKENIZERS = re.compile("(Bert|Electra)Tokenizer(Fast)?")
+_GENERAL_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 _LISTED = 8  # names that an error lists
 
 
@@ -140,6 +139,7 @@ class _WordPiece(config.Settings):
     type: Literal["WordPiece"] = "WordPiece"  # Early files leave it out.
     unk_token: Literal["[UNK]"] = "[UNK]"
     continuing_subword_prefix: Literal["##"] = "##"
+    max_input_chars_per_word: NonNegativeInt = tokenizer.MAX_WORD_CHARACTERS
     vocab: dict[str, NonNegativeInt]
 
 
@@ -742,33 +742,48 @@ def _origin(folder: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_tokenizer(folder: str) -> tuple[list[str] | None, config.TokenizerConfig]:
-    """Reads vocabulary and rules; what tokenizer_config.json states goes first."""
+    """Reads vocabulary and rules as transformers 4 and 5 do.
+
+    BERT's classes, which stand for none named too, ask tokenizer_config.json alone,
+    whose defaults lower-case; the general classes ask tokenizer.json alone.
+    """
     path = os.path.join(folder, TOKENIZER_CONFIG)
     settings = _TokenizerSettings()
     if os.path.exists(path):
         settings = config.check(_TokenizerSettings, preset.read_json(path), path)
-    if not _TOKENIZERS.fullmatch(settings.tokenizer_class or "BertTokenizer"):
+    name = settings.tokenizer_class or "BertTokenizer"
+    if not (_TOKENIZERS.fullmatch(name) or name in _GENERAL_TOKENIZERS):
         raise errors.UserError(
             f"{path}: tokenizer_class is {settings.tokenizer_class!r:.60}; only BERT's "
             "WordPiece is known: to have the weights alone, move the tokenizer's files "
             "away"
         )
     fast = _read_fast_tokenizer(os.path.join(folder, FAST_TOKENIZER))
-    rules = {} if fast is None else fast.normalizer.model_dump()
-    for name, ours in {
-        "do_lower_case": "lowercase",
-        "strip_accents": "strip_accents",
-        "tokenize_chinese_chars": "handle_chinese_chars",
-    }.items():
-        if name in settings.model_fields_set or ours not in rules:
-            rules[ours] = getattr(settings, name)
-    if rules["strip_accents"] is None:
-        rules["strip_accents"] = rules["lowercase"]
-    return _read_vocab(folder, fast), config.TokenizerConfig(
-        lowercase=rules["lowercase"],
-        strip_accents=rules["strip_accents"],
-        split_cjk=rules["handle_chinese_chars"],
-    )
+    if fast is not None and settings.tokenizer_class in _GENERAL_TOKENIZERS:
+        rules = config.TokenizerConfig(
+            lowercase=fast.normalizer.lowercase,
+            strip_accents=fast.normalizer.strip_accents,
+            split_cjk=fast.normalizer.handle_chinese_chars,
+        )
+        _refuse_word_limit(fast, os.path.join(folder, FAST_TOKENIZER))
+    else:
+        rules = config.TokenizerConfig(
+            lowercase=settings.do_lower_case,
+            strip_accents=settings.strip_accents,
+            split_cjk=settings.tokenize_chinese_chars,
+        )
+    return _read_vocab(folder, fast), rules
+
+
+def _refuse_word_limit(fast: _FastTokenizer, path: str) -> None:
+    """Refuses longer words; BERT's classes have one limit, whatever the file says."""
+    found = fast.model.max_input_chars_per_word
+    if found != tokenizer.MAX_WORD_CHARACTERS:
+        raise errors.UserError(
+            f"{path}: max_input_chars_per_word is {found}; only BERT's "
+            f"{tokenizer.MAX_WORD_CHARACTERS} is known: write that if longer words may "
+            f"be {tokenizer.UNK}"
+        )
 
 
 def _read_fast_tokenizer(path: str) -> _FastTokenizer | None:

@@ -98,7 +98,7 @@ def with_stated(source: Any, stated: Stated) -> preset.Pretrained:
             )
     casing = source.tokenizer
     if source.vocab is None and casing == config.TokenizerConfig():
-        casing = google_checkpoint.guess_casing(vocab)  # Nothing states another.
+        casing = tokenizer.guess_casing(vocab)  # Nothing states another.
     changed = source._replace(vocab=vocab, tokenizer=casing)
     return typing.cast(preset.Pretrained, changed)
 

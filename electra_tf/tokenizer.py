@@ -35,6 +35,12 @@ _MAX_REMEMBERED = 500_000
 # Share of the running text whose characters must be in a trained vocabulary.
 _ALPHABET_COVERAGE = 0.9999
 
+# Tokens that say nothing of the text: [unused1], <S>.
+_IN_BRACKETS = re.compile(r"\[.*\]|<.*>", re.DOTALL)
+
+# With as many tokens of letters, a cased vocabulary has capitals.
+_CASED_ALPHABET = 100
+
 # A word of its own under any setting, so a space around it changes nothing.
 _APART = [(mark, f" {mark} ") for mark in string.punctuation]
 
@@ -113,6 +119,61 @@ def write_vocab(file: str | Path, tokens: Sequence[str]) -> None:
 def vocab_hash(tokens: Sequence[str]) -> str:
     """Returns the SHA-256 of the tokens as vocab.txt holds them, in hex."""
     return hashlib.sha256("\n".join(tokens).encode()).hexdigest()
+
+
+def guess_casing(vocab: Sequence[str]) -> configs.TokenizerConfig:
+    """Asks what text the tokens of a 2020 vocabulary can have come from.
+
+    As in the 2020 code, text is lower-cased and loses its accents, unless at least one
+    in a hundred tokens says otherwise: of those with letters that have two cases, by a
+    capital; of all, by an accent.
+    """
+    words = [word for token in vocab if (word := _word(token))]
+    cased = [word for word in words if word.lower() != word.upper()]
+    capitals = sum(word != word.lower() for word in cased)
+    strip = normalizers.BertNormalizer(False, False, True, False).normalize_str
+    accents = sum(word != strip(word) for word in words)
+    lowercase = capitals < max(1, len(cased) / 100)
+    return configs.TokenizerConfig(
+        lowercase=lowercase,
+        strip_accents=lowercase and accents < max(1, len(words) / 100),
+    )
+
+
+def doubt_casing(
+    vocab: Sequence[str] | None, config: configs.TokenizerConfig
+) -> str | None:
+    """Returns what of a vocabulary contradicts the casing, a sentence; None if nothing.
+
+    Special tokens, in brackets, say nothing; few words without any capital neither.
+    """
+    words = [word for token in vocab or () if (word := _word(token))]
+    clean, cast = (
+        normalizers.BertNormalizer(True, False, strip, lower).normalize_str
+        for strip, lower in ((False, False), (config.strip_accents, config.lowercase))
+    )
+    lost = [word for word in words if cast(word) != clean(word)]
+    if lost:
+        done = ["lower-cased"] * config.lowercase
+        done += ["stripped of its accents"] * config.strip_accents
+        return (
+            f"{len(lost)} of {len(words)} tokens, such as "
+            f"{', '.join(map(repr, lost[:3]))}, can never occur in text that is "
+            f"{' and '.join(done)}: is the vocabulary of this casing?"
+        )
+    cased = [word for word in words if word.lower() != word.upper()]
+    small = all(word == word.lower() for word in cased)
+    if small and not config.lowercase and len(cased) >= _CASED_ALPHABET:
+        return (
+            "no token has a capital, though text is not lower-cased, so every word "
+            f"with one is {UNK}: is the vocabulary of this casing?"
+        )
+    return None
+
+
+def _word(token: str) -> str:
+    """Returns the letters of a token; none of one in brackets, which is no word."""
+    return "" if _IN_BRACKETS.fullmatch(token) else token.removeprefix("##")
 
 
 def train_vocab(

@@ -99,6 +99,16 @@ def test_to_hugging_face_and_back_changes_no_bit(ours, networks, tmp_path):
     assert_equal(tmp_path / "back", networks)
 
 
+def test_a_vocabulary_that_contradicts_the_casing_is_told_once(networks, tmp_path):
+    folder = str(tmp_path / "ours")
+    vocab, words = [*VOCAB[:-1], "G"], config.TokenizerConfig()
+    preset.save(folder, networks, CONFIGS, vocab, words, {})
+    said = convert(folder, tmp_path / "to")
+    assert sum("'G', can never occur" in line for line in said) == 1
+    with pytest.warns(UserWarning, match="'G', can never occur"):
+        electra_tf.ElectraTextEmbedder.from_preset(folder, load_weights=False)
+
+
 def test_to_keras_hub_and_back_changes_no_bit(ours, networks, tmp_path):
     convert(ours, tmp_path / "hub", "keras_hub")
     for name, network in networks.items():

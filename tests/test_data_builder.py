@@ -288,6 +288,14 @@ def test_a_vocabulary_is_trained_on_a_sample_of_a_large_corpus(texts):
     assert 60 < seen < 180
 
 
+def test_a_given_vocabulary_of_another_casing_is_told(texts, capsys):
+    tokenizer.write_vocab(texts.parent / "cased.txt", [*VOCAB, "Berlin"])
+    build(texts, vocab="cased.txt")
+    assert "WARNING: the vocabulary given: 1 of" in capsys.readouterr().out
+    build(texts, output="cased", vocab="cased.txt", tokenizer={"lowercase": False})
+    assert "WARNING" not in capsys.readouterr().out
+
+
 def test_many_unknown_tokens_are_warned_of(texts, capsys):
     (texts / "c.txt").write_text("\u4f60 " * 50)
     manifest = build(texts)

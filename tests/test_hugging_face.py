@@ -401,24 +401,61 @@ def test_what_comes_in_a_folder_each_is_opened_as_both(copy, tmp_path):
         ),
     ],
 )
-@pytest.mark.parametrize("without", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("without", ["tokenizer.json", "vocab.txt"])
 def test_vocabulary_and_rules_are_found_in_either_file(copy, model, rules, without):
     folder = copy(model)
     want = tokenizer.read_vocab(GOLDEN / "vocab.txt")
-    assert hugging_face.open_directory(str(folder)).vocab == want
+    shutil.copy(GOLDEN / "vocab.txt", folder)
     os.remove(folder / without)
-    if without == "tokenizer.json":
-        shutil.copy(GOLDEN / "vocab.txt", folder)
     found = hugging_face.open_directory(str(folder))
     assert (found.vocab, found.tokenizer) == (want, rules)
 
 
-def test_what_tokenizer_config_states_goes_before_tokenizer_json(copy):
+CASED_FILE = {"lowercase": False, "strip_accents": True, "handle_chinese_chars": False}
+
+
+@pytest.mark.parametrize(
+    ("stated", "rules"),
+    [
+        # As AutoTokenizer of transformers 4 and 5: the class says which file counts.
+        (None, config.TokenizerConfig()),
+        ({}, config.TokenizerConfig()),
+        ({"tokenizer_class": "ElectraTokenizerFast"}, config.TokenizerConfig()),
+        ({"do_lower_case": False}, config.TokenizerConfig(lowercase=False)),
+        (
+            {"do_lower_case": False, "strip_accents": True},
+            config.TokenizerConfig(lowercase=False, strip_accents=True),
+        ),
+        ({"strip_accents": False}, config.TokenizerConfig(strip_accents=False)),
+        (
+            {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": True},
+            config.TokenizerConfig(
+                lowercase=False, strip_accents=True, split_cjk=False
+            ),
+        ),
+    ],
+)
+def test_the_tokenizers_class_says_which_file_has_the_casing(copy, stated, rules):
     folder = copy("generator")
-    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}')
-    assert hugging_face.open_directory(str(folder)).tokenizer == config.TokenizerConfig(
-        lowercase=True, strip_accents=True, split_cjk=False
-    )
+    fast = json.loads((folder / "tokenizer.json").read_text())
+    fast["normalizer"] |= CASED_FILE
+    (folder / "tokenizer.json").write_text(json.dumps(fast))
+    os.remove(folder / "tokenizer_config.json")
+    if stated is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(stated))
+    assert hugging_face.open_directory(str(folder)).tokenizer == rules
+
+
+def test_a_word_limit_that_counts_must_be_berts(copy):
+    folder = copy("generator")
+    fast = json.loads((folder / "tokenizer.json").read_text())
+    fast["model"]["max_input_chars_per_word"] = 200
+    (folder / "tokenizer.json").write_text(json.dumps(fast))
+    hugging_face.open_directory(str(folder))  # BERT's class has one limit.
+    stated = {"tokenizer_class": "TokenizersBackend"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated))
+    with pytest.raises(errors.UserError, match="max_input_chars_per_word is 200"):
+        hugging_face.open_directory(str(folder))
 
 
 def test_without_a_vocabulary_there_is_none(copy):

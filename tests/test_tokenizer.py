@@ -1,13 +1,14 @@
 """The tokenizer against Hugging Face's BERT tokenizer, and the vocabulary's rules."""
 
 import random
+import string
 import subprocess
 import sys
 
 import pytest
 import wordpiece
 
-from electra_tf import errors, tokenizer
+from electra_tf import config, errors, tokenizer
 
 UNCASED, CASED = wordpiece.UNCASED, wordpiece.CASED
 
@@ -77,6 +78,59 @@ def test_neither_tensorflow_nor_its_text_ops_load_with_the_encoder():
         "sys.exit(any(m.startswith('tensorflow') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("stated", [{}, {"strip_accents": None}])
+def test_accents_follow_lowercase_unless_they_are_stated(stated):
+    for lowercase in (True, False):
+        settings = config.TokenizerConfig(lowercase=lowercase, **stated)
+        normal = tokenizer.normalizer(settings).normalize_str("M\u00dc")
+        assert normal == ("mu" if lowercase else "M\u00dc")
+        assert settings.model_dump()["strip_accents"] == lowercase  # Both are stored.
+    both = config.TokenizerConfig(lowercase=False, strip_accents=True)
+    assert tokenizer.normalizer(both).normalize_str("M\u00dc") == "MU"
+
+
+LETTERS = [*string.ascii_lowercase, *(f"##{c}" for c in string.ascii_lowercase)]
+SPECIAL = [*tokenizer.SPECIAL_TOKENS, "[UNUSED1]", "<S>"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokens", "message"),
+    [
+        (UNCASED, [*LETTERS, "film"], None),
+        (
+            UNCASED,
+            [*LETTERS, "Film"],
+            "1 of 53 tokens, such as 'Film', can ",
+        ),
+        (UNCASED, [*LETTERS, "##\u00e9"], "lower-cased and stripped of its accents"),
+        (wordpiece.UNCASED_WITH_ACCENTS, [*LETTERS, "##\u00e9"], None),
+        (
+            wordpiece.CASED_WITHOUT_ACCENTS,
+            ["\u00e9"],
+            "that is stripped of its accents",
+        ),
+        (CASED, [*LETTERS, "Film"], None),
+        (CASED, LETTERS, None),  # Few words; no capital may have come.
+        (CASED, [*LETTERS, *(c + c for c in LETTERS)], "no token has a capital"),
+        (CASED, ["\u4f60", "\ud55c", "film\u0301"], None),
+    ],
+)
+def test_a_vocabulary_that_contradicts_the_casing_is_told(settings, tokens, message):
+    found = tokenizer.doubt_casing([*SPECIAL, *tokens], settings)
+    assert message in found if message else found is None
+
+
+def test_a_few_strangers_do_not_change_the_casing_that_is_guessed():
+    many = [f"w{c}{d}" for c in string.ascii_lowercase for d in range(20)]
+    assert tokenizer.guess_casing([*SPECIAL, *many, "GmbH", "caf\u00e9"]) == UNCASED
+    capitals = list(string.ascii_uppercase)
+    assert tokenizer.guess_casing([*SPECIAL, *many, *capitals]) == CASED
+    umlauts = [f"w\u00fc{c}" for c in string.ascii_lowercase]
+    german = tokenizer.guess_casing([*SPECIAL, *many, *umlauts])
+    assert german == wordpiece.UNCASED_WITH_ACCENTS
+    assert tokenizer.guess_casing([]) == UNCASED
 
 
 TEXTS = [

@@ -12,8 +12,8 @@ from tokenizers import models, normalizers, pre_tokenizers
 from electra_tf import config, tokenizer
 
 UNCASED = config.TokenizerConfig()
-CASED = config.TokenizerConfig(lowercase=False, strip_accents=False)
-CASED_WITHOUT_ACCENTS = config.TokenizerConfig(lowercase=False)
+CASED = config.TokenizerConfig(lowercase=False)
+CASED_WITHOUT_ACCENTS = config.TokenizerConfig(lowercase=False, strip_accents=True)
 UNCASED_WITH_ACCENTS = config.TokenizerConfig(strip_accents=False)
 WITHOUT_CJK = config.TokenizerConfig(split_cjk=False)
 ALL_CONFIGS = [

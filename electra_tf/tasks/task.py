@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -32,6 +33,7 @@ from electra_tf import (
     pretrained,
     saved_model,
     stored_weights,
+    tokenizer,
 )
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import inputs, preprocessor
@@ -149,6 +151,8 @@ class ElectraTask(_OtherHalf):
                 if keras_hub_presets.is_preset(folder)
                 else pretrained.open_pretrained(folder)
             )
+            if doubt := tokenizer.doubt_casing(source.vocab, source.tokenizer):
+                warnings.warn(f"{folder}: {doubt}", stacklevel=2)
             return cls.from_pretrained(source, load_weights, **kwargs)
         stated = {name: kwargs.pop(name) for name in PREPROCESSING if name in kwargs}
         if kwargs.get("dtype") is None and keras_hub_presets.is_mixed(folder):
