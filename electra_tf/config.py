@@ -49,6 +49,10 @@ class Settings(pydantic.BaseModel):
         return value
 
 
+# No machine holds more: a configuration that asks for it is damaged.
+MAX_WEIGHTS = 10**12
+
+
 class TokenizerConfig(Settings):
     """How text becomes WordPiece tokens; stored with the data and the preset."""
 
@@ -117,6 +121,14 @@ class ModelConfig(Settings):
             raise ValueError(
                 f"num_heads ({self.num_heads}) must divide "
                 f"hidden_size ({self.hidden_size})"
+            )
+        width, inner = self.hidden_size, self.intermediate_size
+        rows = self.vocab_size + self.max_positions + self.num_segments
+        count = self.num_layers * width * (4 * width + 2 * inner)
+        if count + rows * self.embedding_size > MAX_WEIGHTS:
+            raise ValueError(
+                f"{self.num_layers:,} layers {width:,} wide, and tables of {rows:,} "
+                f"rows, are more than {MAX_WEIGHTS:.0e} weights"
             )
         for name in ("hidden_dropout_rate", "attention_dropout_rate"):
             if getattr(self, name) >= 1.0:

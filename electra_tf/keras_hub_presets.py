@@ -9,8 +9,7 @@ layer stands on [CLS]. What is lost on the way is said in notes, a sentence each
 
 import json
 import os
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -94,7 +93,7 @@ class KerasHubPreset(NamedTuple):
         model = self.networks[name]
         if self.origin["backbone"] in THEIRS:
             theirs = _their_backbone(model)
-            _load(theirs.load_weights, _weights_file(self.folder))
+            preset.load_file(theirs.load_weights, _weights_file(self.folder))
             weight_map.fill(
                 weight_map.variables(network),
                 weight_map.rows(name, model),
@@ -104,12 +103,12 @@ class KerasHubPreset(NamedTuple):
             )
             return
         ours = backbone.ElectraBackbone.from_model_config(model)
-        _load(ours.load_weights, _weights_file(self.folder))
+        preset.load_file(ours.load_weights, _weights_file(self.folder))
         found = ours
         if name != "encoder":
             kind = _task_class(self.origin["task"], self.folder)
             found = kind(backbone=ours, preprocessor=None)
-            _load(found.load_task_weights, os.path.join(self.folder, TASK_WEIGHTS))
+            found.load_task_weights(os.path.join(self.folder, TASK_WEIGHTS))
         _copy(weight_map.variables(found), weight_map.variables(network))
 
 
@@ -159,6 +158,11 @@ def open_preset(folder: str) -> KerasHubPreset:
             f"{folder}: {len(vocab)} tokens in {VOCABULARY}, but {model.vocab_size} "
             "rows in the word table; put the right vocabulary there"
         )
+    count = model_card.count_parameters("encoder", model)
+    if registered in THEIRS:
+        count += model.hidden_size * (model.hidden_size + 1)  # the pooler
+    if files := _weight_files(folder):
+        preset.check_size(files, count, os.path.join(folder, CONFIG))
     if registered in THEIRS:
         notes = [APPROXIMATE, POOLER_LEFT_OUT, *notes]
     task = task_name(folder)
@@ -342,15 +346,16 @@ def _weights_file(folder: str) -> str:
     return shards if os.path.exists(shards) else os.path.join(folder, WEIGHTS)
 
 
-def _load(load: Callable[[str], None], path: str) -> None:
-    try:
-        with warnings.catch_warnings():
-            # Keras warns where it leaves weights as they were drawn.
-            warnings.simplefilter("error", UserWarning)
-            load(path)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
-        reason = errors.one_line(error, 200)
-        raise errors.UserError(f"cannot load {path}: {reason}") from None
+def _weight_files(folder: str) -> list[str]:
+    """Returns the files that hold the weights; none where there are none yet."""
+    listed = _weights_file(folder)
+    if not listed.endswith(".json"):
+        return [listed] if os.path.exists(listed) else []
+    places = preset.read_json(listed).get("weight_map")
+    names = set[str]()
+    for files in places.values() if isinstance(places, dict) else ():
+        names.update(map(str, files if isinstance(files, list) else [files]))
+    return [os.path.join(folder, os.path.basename(name)) for name in sorted(names)]
 
 
 def _task_class(name: str, folder: str) -> Any:

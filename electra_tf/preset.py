@@ -7,11 +7,13 @@ Out:  config.json, vocab.txt, <network>.weights.h5.
 """
 
 import json
+import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
+import h5py
 import keras
 
 from electra_tf import config, durable, errors, model_card, models, tokenizer
@@ -79,15 +81,7 @@ class Preset(NamedTuple):
 
     def load_weights(self, name: str, network: keras.Model) -> None:
         """Loads the weights of its network `name` into a network of that shape."""
-        path = os.path.join(self.folder, f"{name}.weights.h5")
-        try:
-            with warnings.catch_warnings():
-                # Keras warns where it leaves weights as they were drawn.
-                warnings.simplefilter("error", UserWarning)
-                network.load_weights(path)
-        except (OSError, ValueError, KeyError, UserWarning) as error:
-            reason = errors.one_line(error, 200)
-            raise errors.UserError(f"cannot load {path}: {reason}") from None
+        load_file(network.load_weights, os.path.join(self.folder, _weights(name)))
 
 
 def save(
@@ -114,7 +108,7 @@ def save(
         model_card.keep_edited(folder, building)
         tokenizer.write_vocab(os.path.join(building, "vocab.txt"), vocab)
         for name, network in networks.items():
-            network.save_weights(os.path.join(building, f"{name}.weights.h5"))
+            network.save_weights(os.path.join(building, _weights(name)))
         about = _About(
             format=FORMAT,
             networks={name: configs[name] for name in networks},
@@ -188,7 +182,90 @@ def load(folder: str) -> Preset:
             f"{folder}/vocab.txt is not the vocabulary this preset was trained with; "
             "put the right one back"
         )
+    for name, model in about.networks.items():
+        weights = os.path.join(folder, _weights(name))
+        if os.path.exists(weights):
+            check_size([weights], model_card.count_parameters(name, model), path)
     return Preset(folder, about.networks, about.tokenizer, vocab, about.origin)
+
+
+# Keras' files of weights.
+
+
+def load_file(load: Callable[[str], None], path: str) -> None:
+    """Has Keras load a file of weights, all of a network's.
+
+    Raises:
+        UserError: it is damaged, lacks some, or has some of another shape.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Keras warns where it leaves weights as they were drawn.
+            warnings.simplefilter("error", UserWarning)
+            load(path)
+    except errors.UserError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, UserWarning) as error:
+        raise _cannot_load(path, error) from None
+
+
+def check_size(files: Iterable[str], count: int, path: str) -> None:
+    """Refuses files of weights that are not of the network that a file describes.
+
+    Keras takes what it finds and leaves the rest; and a network of absurd size would
+    take all memory before it looked. Files that are damaged are named when they are
+    loaded: another network may not need them.
+
+    Args:
+        files: the weights, in one or several.
+        count: how many the network has.
+        path: the file that describes it.
+
+    Raises:
+        UserError: there are more or fewer.
+    """
+    files = list(files)
+    try:
+        shapes = [shape for file in files for shape in stored_arrays(file).values()]
+    except errors.UserError:
+        return
+    found = sum(map(math.prod, shapes))
+    if found != count:
+        raise errors.UserError(
+            f"{files[0]} holds {found:,} weights, and the network that {path} "
+            f"describes has {count:,}; they are not of the same model: put the "
+            "file back that was written with the weights"
+        )
+
+
+def stored_arrays(path: str) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the weights in a file of Keras, by their names there.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    shapes = {}
+
+    def visit(name: str, entry: Any) -> None:
+        is_weight = isinstance(entry, h5py.Dataset) and entry.dtype.kind not in "iub"
+        if is_weight and not name.startswith("optimizer/"):  # Seeds are no weights.
+            shapes[name] = tuple(entry.shape)
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _cannot_load(path, error) from None
+    return shapes
+
+
+def _cannot_load(path: str, error: Exception) -> errors.UserError:
+    reason = errors.one_line(error, 200)
+    return errors.UserError(f"cannot load {path}: {reason}; copy or write it again")
+
+
+def _weights(name: str) -> str:
+    return f"{name}.weights.h5"
 
 
 def build(source: Pretrained, name: str) -> keras.Model:

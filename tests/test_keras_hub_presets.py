@@ -437,16 +437,31 @@ def cut_short(file):
 @pytest.mark.parametrize("damage", [cut_short, os.remove])
 def test_damaged_weights_are_named(saved, damage):
     damage(saved / "model.weights.h5")
-    found = keras_hub_presets.open_preset(str(saved))
     with pytest.raises(errors.UserError, match=r"cannot load .*model.weights.h5: "):
-        preset.build(found, "encoder")
+        preset.build(keras_hub_presets.open_preset(str(saved)), "encoder")
 
 
-def test_weights_of_another_shape_are_refused(saved):
-    change_config("config.json", num_layers=3)(saved)
-    found = keras_hub_presets.open_preset(str(saved))
-    with pytest.raises(errors.UserError, match=r"cannot load .*model.weights.h5: "):
-        preset.build(found, "encoder")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"num_layers": 1},
+        {"num_layers": 3},
+        {"intermediate_dim": 8},
+        {"num_layers": 10**8},
+    ],
+)
+def test_a_configuration_of_another_size_is_refused(saved, changed):
+    change_config("config.json", **changed)(saved)
+    with pytest.raises(errors.UserError, match=r"config.json describes has .*; they a"):
+        keras_hub_presets.open_preset(str(saved))
+
+
+def test_kerashub_itself_refuses_weights_that_are_left_over(saved_ours, tmp_path):
+    folder = tmp_path / "preset"
+    shutil.copytree(saved_ours, folder)
+    change_config("config.json", num_layers=1)(folder)
+    with pytest.raises(errors.UserError, match=r"arrays, and the model has .* its con"):
+        keras_hub.models.Backbone.from_preset(str(folder))
 
 
 def test_without_a_tokenizer_nothing_is_known_of_the_words(saved):

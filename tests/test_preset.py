@@ -195,6 +195,37 @@ def flip_a_byte_of_the_head(file):
     file.write_bytes(data)
 
 
+def architecture(**changed):
+    """Changes what the configuration says of the discriminator."""
+
+    def change(folder):
+        values = json.loads((folder / "config.json").read_text())
+        values["networks"]["discriminator"] |= changed
+        (folder / "config.json").write_text(json.dumps(values))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"num_layers": 1}, "not of the same model: put the file back that was writ"),
+        ({"num_layers": 3}, "discriminator.weights.h5 holds .* weights, and the netw"),
+        ({"intermediate_size": 21}, "config.json describes has .*; they are not of"),
+        ({"num_layers": 10**8}, "config.json describes has"),
+        ({"num_layers": 10**12}, r"are more than 1e\+12 weights"),
+        ({"hidden_size": 3 * 10**7}, r"30,000,000 wide, .* more than 1e\+12 weights"),
+    ],
+)
+def test_a_configuration_of_another_size_is_refused_before_memory_is_taken(
+    saved, changed, message
+):
+    architecture(**changed)(saved)
+    with pytest.raises(errors.UserError, match=message) as error:
+        preset.load(str(saved))
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("damage", [cut_short, flip_a_byte_of_the_head, os.remove])
 def test_damaged_weights_are_named(saved, damage):
     damage(saved / "generator.weights.h5")

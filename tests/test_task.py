@@ -1,5 +1,6 @@
 """What all tasks do alike, shown on the classifier."""
 
+import json
 import os
 import shutil
 import threading
@@ -718,3 +719,34 @@ def test_two_batches_are_predicted_at_once_and_come_in_their_order():
 def test_an_error_in_a_batch_is_the_callers():
     with pytest.raises(ZeroDivisionError):
         list(task._side_by_side(lambda number: 1 // number, [1, 0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncate", r"cannot load .*task\.weights\.h5: .*copy or write it again"),
+        ("other head", r"cannot load .*task\.weights\.h5: "),
+        ("fewer layers", r"model\.weights\.h5 holds .* arrays, and the model has"),
+        ("no config", r"cannot open .*preset: "),
+    ],
+)
+def test_a_damaged_preset_of_a_task_is_named_in_one_line(
+    tiny_tuned, tmp_path, damage, message
+):
+    folder = tmp_path / "preset"
+    shutil.copytree(tiny_tuned[0] / "preset", folder)
+    file = folder / "task.json"
+    values = json.loads(file.read_text())
+    if damage == "truncate":
+        weights = folder / "task.weights.h5"
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif damage == "other head":
+        values["config"] |= {"num_classes": 3, "class_names": None}
+    elif damage == "fewer layers":
+        values["config"]["backbone"]["config"]["num_layers"] = 1
+    else:
+        del values["config"]
+    file.write_text(json.dumps(values))
+    with pytest.raises(errors.UserError, match=message) as error:
+        Classifier.from_preset(str(folder))
+    assert "\n" not in str(error.value)

@@ -8,13 +8,16 @@ Out:  sequence_output [B, L, D]; pooled_output [B, D], the state of [CLS].
 The layers, and so the names of the weights, are those of `models.build_encoder`.
 """
 
+import functools
+import os
+from collections.abc import Collection
 from typing import Any
 
 import keras
 import keras_hub
 import tensorflow as tf
 
-from electra_tf import config, errors, models
+from electra_tf import config, errors, models, preset
 
 # KerasHub's word where it differs from that of `config.ModelConfig`.
 _THEIR_NAMES = {
@@ -115,6 +118,23 @@ class ElectraBackbone(keras_hub.models.Backbone):
         """Builds the backbone of an architecture, with random weights."""
         return cls(**_arguments(model), **kwargs)
 
+    def load_weights(
+        self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any
+    ) -> None:
+        """Loads weights, all of them, and refuses a file that has more.
+
+        Keras leaves what it has no place for, such as the blocks of a deeper encoder.
+        """
+        load = functools.partial(
+            super().load_weights, skip_mismatch=skip_mismatch, **kwargs
+        )
+        if skip_mismatch:
+            load(filepath)
+            return
+        preset.load_file(load, os.fspath(filepath))
+        if str(filepath).endswith(".h5"):
+            refuse_leftovers(os.fspath(filepath), self.weights)
+
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same backbone."""
         return {**super().get_config(), **_arguments(self.model_config)}
@@ -159,6 +179,21 @@ class Positions(keras.layers.Layer):
     def compute_output_spec(self, token_ids: keras.KerasTensor) -> keras.KerasTensor:
         """Returns the same shape; positions are int32 whatever the policy."""
         return keras.KerasTensor(token_ids.shape, dtype="int32")
+
+
+def refuse_leftovers(path: str, variables: Collection[keras.Variable]) -> None:
+    """Refuses a file that holds more weights than were loaded.
+
+    Raises:
+        UserError: it does.
+    """
+    found = preset.stored_arrays(path)
+    if len(found) > len(variables):
+        raise errors.UserError(
+            f"{path} holds {len(found)} arrays, and the model has "
+            f"{len(variables)}; its configuration is not that of the weights: put the "
+            "one back that was written with them"
+        )
 
 
 def model_config(arguments: dict[str, Any], where: str) -> config.ModelConfig:

@@ -157,7 +157,13 @@ class ElectraTask(_OtherHalf):
         stated = {name: kwargs.pop(name) for name in PREPROCESSING if name in kwargs}
         if kwargs.get("dtype") is None and keras_hub_presets.is_mixed(folder):
             kwargs["dtype"] = keras.config.dtype_policy()
-        task: Self = super().from_preset(folder, load_weights, **kwargs)
+        try:
+            task: Self = super().from_preset(folder, load_weights, **kwargs)
+        except (OSError, LookupError, AttributeError, RecursionError) as error:
+            raise errors.UserError(
+                f"cannot open {folder}: {errors.one_line(error, 200)}; copy or write "
+                "it again"
+            ) from None
         if stated:
             task.preprocessor.change(**stated)
         task.check_length()
@@ -300,9 +306,17 @@ class ElectraTask(_OtherHalf):
             super().save_task_weights(filepath)
 
     def load_task_weights(self, filepath: Any) -> None:
-        """Loads the head; Keras would warn that there is no optimizer."""
+        """Loads the head, all of it; Keras would warn that there is no optimizer.
+
+        Raises:
+            UserError: the file is damaged, or of another head.
+        """
+        path = os.fspath(filepath)
         with self._without_optimizer():
-            super().load_task_weights(filepath)
+            preset.load_file(super().load_task_weights, path)
+        encoder = {id(variable) for variable in self.backbone.weights}
+        head = [variable for variable in self.weights if id(variable) not in encoder]
+        backbones.refuse_leftovers(path, head)
 
     @contextlib.contextmanager
     def _without_optimizer(self) -> Iterator[None]:
