@@ -18,8 +18,9 @@ files -> examples; metrics     metrics, datasets/dataset, datasets/files,
                                datasets/registry
 served models                  stored_weights, saved_model
 presets -> tasks               tasks/backbone, graph_tokenizer, tasks/tokenizer,
-                               keras_hub_presets, tasks/inputs, tasks/preprocessor,
-                               tasks/graph, tasks/graph_spans, tasks/heads,
+                               keras_hub_presets, tasks/columns, tasks/labels,
+                               tasks/inputs, tasks/preprocessor, tasks/graph,
+                               tasks/graph_spans, tasks/heads,
                                tasks/task, tasks/text_classifier, tasks/text_regressor,
                                tasks/text_embedder, tasks/token_classifier,
                                tasks/replaced_token_detector, tasks/masked_lm,

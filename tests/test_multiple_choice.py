@@ -155,6 +155,8 @@ def test_examples_may_have_many_forms(build):
         [{"prompt": prompt, "choices": np.array(choices)}],
         [dataset.Choice(prompt, tuple(choices))],
         dataset.Choice(prompt, tuple(choices)),
+        ([prompt], np.array([choices])),
+        ((prompt, choices),),
         [(prompt.encode(), [choice.encode() for choice in choices])],
     ):
         for row, wanted in zip(task.rows(x).token_ids, expected, strict=True):

@@ -61,6 +61,7 @@ def test_texts_come_in_any_form(x):
 
 def test_one_text_one_pair_and_none_are_inputs_too():
     assert preprocessor.split_pairs("the cat") == (["the cat"], None)
+    assert preprocessor.split_pairs(np.array("the cat")) == (["the cat"], None)
     assert preprocessor.split_pairs(b"\xff") == (["\ufffd"], None)
     assert preprocessor.split_pairs(("the cat", "ran")) == (["the cat"], ["ran"])
     assert preprocessor.split_pairs([]) == ([], None)
@@ -70,10 +71,10 @@ def test_one_text_one_pair_and_none_are_inputs_too():
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (None, "the inputs are None; want a list of strings"),
+        (None, "the inputs are None; want a list"),
         (7, "the inputs are 7; want"),
-        (np.array("the cat"), "want a list"),
-        ({"text": ["the cat"]}, "want a list"),
+        (np.array(7), "the inputs are 7; want a list"),
+        ({"text": ["the cat"]}, "a dict with columns text; give one of them"),
         (["the cat", 7], "input 1 is 7, a int; want a string"),
         (["the cat", None], "input 1 is None, a NoneType"),
         (["the cat", ("the", "dog")], "input 1 is .*, a tuple; want a string"),

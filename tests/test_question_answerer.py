@@ -172,6 +172,9 @@ def test_a_window_without_the_whole_answer_trains_on_no_answer(build, head):
         {"text": "the Mat", "start": 15},
         [{"text": "the Mat", "answer_start": 15}],
         {"text": ["the Mat"], "answer_start": np.array([15])},
+        {"text": np.array(["the Mat"], object), "answer_start": np.int32([15])},
+        {"text": np.array(["the Mat", "cat"]), "answer_start": np.int64([15, 4])},
+        np.array([("not there", 4), ("the Mat", 15)], object),
         [dataset.Answer("not there", -1), dataset.Answer("the Mat", 15)],
         ("the mat", None),
         "the Mat",
@@ -186,7 +189,23 @@ def test_answers_may_have_many_forms(build, answer):
     assert (targets["start"], targets["end"]) == (9, 10)
 
 
-@pytest.mark.parametrize("answer", [None, [], "", {"text": [], "answer_start": []}])
+def test_an_answer_at_the_first_character_may_stand_in_arrays(build):
+    task = build(length=32)
+    answer = {"text": np.array(["The cat"], object), "answer_start": np.int32([0])}
+    targets = task.targets([answer], task.rows(QUESTIONS[:1]))
+    assert (targets["start"], targets["end"]) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [],
+        "",
+        {"text": [], "answer_start": []},
+        {"text": np.array([], object), "answer_start": np.array([], np.int32)},
+    ],
+)
 def test_no_answer_may_have_many_forms(build, answer):
     task = build()
     targets = task.targets([answer], task.rows(QUESTIONS[:1]))
@@ -204,6 +223,8 @@ def test_questions_may_have_many_forms(build):
         {"question": question, "context": context},
         [dataset.Question(question, context)],
         np.array([[question, context]]),
+        {"question": [question], "context": np.array([context])},
+        ([question], tf.constant([context])),
         [(question.encode(), context.encode())],
     ):
         for row, wanted in zip(task.rows(x).token_ids, expected, strict=True):
@@ -429,6 +450,12 @@ def test_it_trains_with_lora_in_bfloat16_on_batches_of_token_ids(build):
     assert task.predict(QUESTIONS)[0].text
 
 
+class Table:
+    """A table as libraries have it."""
+
+    columns = ("question", "context")
+
+
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
@@ -439,6 +466,7 @@ def test_it_trains_with_lora_in_bfloat16_on_batches_of_token_ids(build):
         ([("who", "cat")], [7], "label 0 is 7; want None"),
         ([("who", "cat")], [{"start": 3}], "label 0 is"),
         ([], [], "x is empty"),
+        (Table(), [None], "the inputs are a Table with columns question, context"),
     ],
 )
 def test_wrong_input_is_one_clear_line(build, x, y, message):

@@ -269,8 +269,19 @@ def test_a_split_holds_out_the_end_with_its_labels_and_weights(build, monkeypatc
     assert train_rest[0] + held_out_rest[0] == LABELS
     np.testing.assert_array_equal(train_rest[1], weights[:8])
     np.testing.assert_array_equal(held_out_rest[1], weights[8:])
-    with pytest.raises(errors.UserError, match="validation_split needs lists"):
-        classifier.fit((TEXTS, TEXTS), LABELS, validation_split=0.3)
+    data = tf.data.Dataset.from_tensor_slices((TEXTS, LABELS)).batch(4)
+    with pytest.raises(errors.UserError, match=r"cannot cut a .*; give"):
+        classifier.fit(data, validation_split=0.3)
+    for rate in (0.04, 0.96, 1.5):
+        with pytest.raises(errors.UserError, match=f"={rate} of 11 .* another share"):
+            classifier.fit(TEXTS, LABELS, validation_split=rate)
+    # Pairs in two columns, and token ids, are cut too.
+    *_, (pairs, held_out, _) = classifier._split((TEXTS, TEXTS), LABELS, None, 0.3)
+    assert (pairs, held_out) == ([(text, text) for text in TEXTS[8:]], LABELS[8:])
+    ids = arrays_of(classifier, TEXTS)
+    train, *_, (held_out, *_) = classifier._split(ids, np.array(LABELS), None, 0.3)
+    assert {*train} == {*ids}
+    np.testing.assert_array_equal(held_out["token_ids"], ids["token_ids"][8:])
 
 
 def test_weights_of_samples_scale_their_losses(build):
@@ -284,7 +295,7 @@ def test_weights_of_samples_scale_their_losses(build):
         TEXTS[:3], LABELS[:3], sample_weight=weights, verbose=0
     )
     assert loss == pytest.approx(np.dot(each, weights) / 3, abs=1e-5)
-    with pytest.raises(errors.UserError, match=r"sample_weight of shape \(2,\) for 3"):
+    with pytest.raises(errors.UserError, match="2 sample weights for 3 inputs"):
         classifier.fit(TEXTS[:3], LABELS[:3], sample_weight=[1, 2])
 
 
@@ -750,3 +761,23 @@ def test_a_damaged_preset_of_a_task_is_named_in_one_line(
     with pytest.raises(errors.UserError, match=message) as error:
         Classifier.from_preset(str(folder))
     assert "\n" not in str(error.value)
+
+
+# Inputs and labels of any kind.
+
+
+def endless():
+    raise AssertionError("was read")
+    yield
+
+
+@pytest.mark.parametrize("y", [None, LABELS])
+def test_what_may_have_no_end_is_refused_at_once(y, build):
+    for act in (
+        lambda x: build().fit(x, y, steps_per_epoch=2, verbose=0),
+        lambda x: build().fit(x, y, validation_split=0.5, verbose=0),
+        lambda x: build().evaluate(x, y, verbose=0),
+        lambda x: build().fit(TEXTS, LABELS, validation_data=x, verbose=0),
+    ):
+        with pytest.raises(errors.UserError, match=r"a generator, which .*from_gen"):
+            act(endless())

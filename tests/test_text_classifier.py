@@ -139,6 +139,39 @@ def test_labels_in_a_dataset_are_names_or_numbers(build):
         build(2).evaluate(data.map(lambda x, y: (x, tf.as_string(y))))
 
 
+def test_a_label_that_was_trained_comes_back_where_names_are_numbers(build):
+    classifier = build(class_names=np.array([1, 0]))
+    classifier.compile(learning_rate=3e-3)
+    numbers = [int(name == "yes") for name in NAMES]
+    classifier.fit(TEXTS, numbers, batch_size=8, epochs=15, verbose=0)
+    found = classifier.predict_classes(TEXTS)
+    assert [answer["label"] for answer in found] == numbers
+    assert classifier.get_config()["class_names"] == [1, 0]
+    data = tf.data.Dataset.from_tensor_slices((TEXTS, numbers)).batch(16)
+    assert classifier.evaluate(data, verbose=0)[1] == 1.0
+
+
+def test_one_hot_labels_are_numbers_for_the_tasks_loss_and_vectors_for_yours(build):
+    classifier = build(2)
+    numbers = [int(name == "yes") for name in NAMES]
+    hot = np.eye(2)[numbers]
+    data = tf.data.Dataset.from_tensor_slices((TEXTS, hot)).batch(16)
+    want = classifier.evaluate(TEXTS, numbers, verbose=0)
+    for x, y in ((TEXTS, hot), (TEXTS, hot.tolist()), (data, None)):
+        np.testing.assert_allclose(classifier.evaluate(x, y, verbose=0), want, 1e-5)
+    for kind in (
+        keras.losses.CategoricalCrossentropy,
+        keras.losses.BinaryCrossentropy,
+    ):
+        classifier.compile(loss=kind(from_logits=True))
+        logits = classifier.predict(TEXTS)
+        want = float(kind(from_logits=True)(hot, logits))
+        for x, y in ((TEXTS, hot), (data, None)):
+            loss, accuracy = classifier.evaluate(x, y, verbose=0)
+            assert loss == pytest.approx(want, abs=1e-5)
+            assert accuracy == np.mean(np.argmax(logits, axis=1) == numbers)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
@@ -161,7 +194,8 @@ def test_arguments_that_make_no_sense_are_refused(kwargs, message, build):
         ([0, 1, 0.5], "label 0.5 is none"),
         ([0, 1, None], "label None is none"),
         ([0, "yes", "no"], "label 0 is a int, others are strings"),
-        ([[0, 1], [1, 0], [0, 1]], r"label \[0, 1\] is none"),
+        ([[0, 1], [1, 1], [0, 1]], r"label 1 is \[1.0, 1.0\], and the loss takes one"),
+        ([[0, 1], 0, 1], "label 1 is 0, others are vectors; want 2 numbers"),
         ([0, 1], "2 labels for 3 inputs"),
         (None, "the labels are None; want a list"),
     ],

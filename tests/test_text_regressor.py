@@ -87,7 +87,7 @@ def test_equal_labels_have_a_scale_of_one(build):
         ([1, None, 2], "no finite number"),
         ([1, float("nan"), 2], "no finite number"),
         ([1, float("inf"), 2], "no finite number"),
-        ([[1], [2], [3]], "no finite number"),
+        ([[1, 2], [2, 3], [3, 4]], "no finite number"),
         ([1, 2], "2 labels for 3 inputs"),
         (None, "the labels are None"),
     ],

@@ -265,6 +265,8 @@ def test_every_array_of_hugging_faces_head_has_its_place(golden):
         ([["the", 7]], [["B", "O"]], "input 0 has 7, a int"),
         (["the", 7], [["B"], ["O"]], "input 1 has 7, a int"),
         ([], [], "x is empty"),
+        ({"words": [["the"]]}, [["B"]], "the inputs are a dict with columns words"),
+        (["the"], {"tags": [["B"]]}, "the labels are a dict with columns tags"),
     ],
 )
 def test_wrong_words_or_tags_are_refused_in_a_line(build, texts, tags, message):

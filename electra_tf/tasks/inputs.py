@@ -10,7 +10,7 @@ rows, its windows.
 
 import functools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -130,98 +130,6 @@ def cut(texts: Sequence[Ids], room: int, truncate: str) -> list[Ids]:
     least = room // 2 if truncate == "round_robin" else 0
     kept = min(len(second), max(least, room - len(first)))
     return [first[: room - kept], second[:kept]]
-
-
-def check_labels(y: Any, rows: Rows, what: str = "labels") -> None:
-    """Refuses labels that are not one an input."""
-    if isinstance(y, str | bytes) or not hasattr(y, "__len__"):
-        raise errors.UserError(f"the {what} are {y!r:.60}; want a list, one an input")
-    if len(y) != rows.num_inputs:
-        raise errors.UserError(
-            f"{len(y)} {what} for {rows.num_inputs} inputs; want one each"
-        )
-
-
-def count_classes(num_classes: int | None, class_names: Sequence[str] | None) -> int:
-    """Returns how many classes there are by what is stated of them.
-
-    Raises:
-        UserError: nothing is stated, or two things that do not agree.
-    """
-    names = None if class_names is None else list(class_names)
-    count = num_classes if names is None else len(names)
-    if count is None or count < 1:
-        raise errors.UserError(
-            f"num_classes={num_classes}: say how many classes there are, 1 or more"
-        )
-    if num_classes not in (None, count):
-        raise errors.UserError(f"{count} class_names for num_classes={num_classes}")
-    if names and len(set(names)) < count:
-        raise errors.UserError(f"class_names={names!r:.60}: want different names")
-    return count
-
-
-def learn_class_names(labels: Iterable[Any], num_classes: int) -> list[str]:
-    """Returns the different labels, sorted.
-
-    Raises:
-        UserError: there are not `num_classes` of them, or some are no strings.
-    """
-    found = list(labels)
-    for label in found:
-        if not isinstance(label, str | bytes):
-            raise errors.UserError(
-                f"label {label!r:.60} is a {type(label).__name__}, others are "
-                "strings; want either"
-            )
-    names = sorted({_name(label) for label in found})
-    if len(names) != num_classes:
-        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-        raise errors.UserError(
-            f"the labels have {len(names)} values ({shown}), "
-            f"num_classes={num_classes}; make them agree, or give class_names"
-        )
-    return names
-
-
-def class_number(label: Any, num_classes: int, names: list[str] | None) -> int:
-    """Turns a label, a name or a number, into its class.
-
-    Raises:
-        UserError: it is none of them.
-    """
-    if isinstance(label, str | bytes):
-        name = _name(label)
-        if names and name in names:
-            return names.index(name)
-        raise errors.UserError(
-            f"label {name!r:.60} is none of the classes: "
-            f"{', '.join(map(repr, names or []))}"
-        )
-    if not _is_whole(label) or not 0 <= label < num_classes:
-        raise errors.UserError(
-            f"label {label!r:.60} is none of the classes 0 to {num_classes - 1}"
-        )
-    return int(label)
-
-
-def number_in_graph(names: tf.Tensor, known: list[str]) -> tf.Tensor:
-    """Turns class names, strings of any shape, into class numbers int32."""
-    found = tf.equal(names[..., None], tf.constant(known))
-    every = tf.reduce_all(tf.reduce_any(found, axis=-1))
-    with tf.control_dependencies(
-        [tf.Assert(every, ["a label is none of the classes:", names, "; want", known])]
-    ):
-        return tf.argmax(found, axis=-1, output_type=tf.int32)
-
-
-def _name(label: Any) -> str:
-    return label.decode(errors="replace") if isinstance(label, bytes) else str(label)
-
-
-def _is_whole(label: Any) -> bool:
-    number = int | float | np.number | np.bool_
-    return isinstance(label, number) and float(label).is_integer()
 
 
 def warn_of_truncation(rows: Rows, length: int, way_out: str) -> None:

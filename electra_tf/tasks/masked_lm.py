@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from electra_tf import errors, layers, masking, saved_model, tokenizer
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import graph, inputs, preprocessor, task
+from electra_tf.tasks import columns, graph, inputs, preprocessor, task
 
 # Blanks of a row that are filled in at once, for each takes V numbers.
 _BLANKS = 32
@@ -142,6 +142,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
                 return x
             batches = x.map(self.preprocess_samples, tf.data.AUTOTUNE)
         else:
+            columns.refuse_streams(x, "inputs")
             # Windows side by side.
             rows = self._rows(x, stride=self.preprocessor.sequence_length)
             if not rows.token_ids:

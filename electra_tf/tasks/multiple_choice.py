@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from electra_tf import errors, preset, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import graph, heads, inputs, task
+from electra_tf.tasks import columns, graph, heads, inputs, labels, task
 
 # The logit of a choice that is not there, where a batch has prompts with more of them.
 NO_CHOICE = -1e9
@@ -89,6 +89,10 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
         is_choice = tf.reduce_any(tf.cast(inputs["padding_mask"], tf.bool), axis=-1)
         return tf.where(is_choice, tf.reshape(logits, shape[:2]), NO_CHOICE)
 
+    def examples(self, x: Any) -> list[Any]:
+        """Returns (prompt, choices) each."""
+        return _examples(x)
+
     def rows(self, x: Any) -> inputs.Rows:
         """Turns each (prompt, choice) into a row."""
         self._refuse_windows()
@@ -118,14 +122,14 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
 
     def targets(self, y: Any, rows: inputs.Rows) -> npt.NDArray[np.int32]:
         """Checks that labels are indices, int32 [inputs]."""
-        inputs.check_labels(y, rows)
-        for number, (label, texts) in enumerate(zip(y, rows.notes, strict=True)):
+        found = labels.of_inputs(y, rows.num_inputs)
+        for number, (label, texts) in enumerate(zip(found, rows.notes, strict=True)):
             if not _is_index(label, len(texts)):
                 raise errors.UserError(
                     f"label {number} is {label!r:.60}; want the index of one of its "
                     f"{len(texts)} choices, from 0"
                 )
-        return np.array([int(label) for label in y], np.int32)
+        return np.array([*map(int, found)], np.int32)
 
     def dataset(
         self,
@@ -157,8 +161,7 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
         """Returns the weights of the prompts, as their rows are together."""
         if sample_weight is None:
             return None
-        inputs.check_labels(sample_weight, rows, "sample weights")
-        return np.asarray(sample_weight, np.float32)
+        return labels.weights(sample_weight, rows.num_inputs)
 
     def answers(
         self, x: Any, rows: inputs.Rows, outputs: list[Any]
@@ -253,10 +256,27 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
 
 def _examples(x: Any) -> list[tuple[str, list[str]]]:
     """Reads one example, or several, in any of the forms that `fit` takes."""
-    is_one = isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], str | bytes)
-    if is_one or isinstance(x, Mapping):
+    is_pair = isinstance(x, tuple) and len(x) == 2
+    if (is_pair and isinstance(x[0], str | bytes)) or isinstance(x, dict):
         x = [x]
-    return [_example(value, number) for number, value in enumerate(x)]
+    elif is_pair:
+        x = _zipped(*(columns.values(part, "inputs") for part in x))
+    return [
+        _example(value, number)
+        for number, value in enumerate(columns.values(x, "inputs"))
+    ]
+
+
+def _zipped(prompts: list[Any], choices: list[Any]) -> Any:
+    """Makes examples of two columns; of two examples, themselves."""
+    if not all(isinstance(prompt, str | bytes) for prompt in prompts):
+        return prompts, choices
+    if len(prompts) != len(choices):
+        raise errors.UserError(
+            f"{len(prompts)} prompts and {len(choices)} lists of choices; want as many "
+            "of both"
+        )
+    return list(zip(prompts, choices, strict=True))
 
 
 def _example(value: Any, number: int) -> tuple[str, list[str]]:
@@ -264,8 +284,6 @@ def _example(value: Any, number: int) -> tuple[str, list[str]]:
         value = value.get("prompt"), value.get("choices")
     is_pair = isinstance(value, list | tuple) and len(value) == 2
     prompt, choices = value if is_pair else (None, None)
-    if isinstance(choices, np.ndarray):
-        choices = choices.tolist()
     texts = [prompt, *choices] if isinstance(choices, list | tuple) else []
     if len(texts) < 2 or not all(isinstance(text, str | bytes) for text in texts):
         raise errors.UserError(

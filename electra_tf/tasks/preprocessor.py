@@ -9,12 +9,10 @@ from typing import Any
 
 import keras
 import keras_hub
-import numpy as np
-import tensorflow as tf
 
 from electra_tf import errors
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import inputs
+from electra_tf.tasks import columns, inputs
 from electra_tf.tasks import tokenizer as tokenizers
 
 SEQUENCE_LENGTH = 512  # tokens; KerasHub's default
@@ -121,19 +119,23 @@ def split_pairs(x: Any) -> tuple[list[str], list[str] | None]:
     Raises:
         UserError: neither strings nor pairs, or some of each.
     """
+    if getattr(x, "shape", None) == ():
+        x = columns.plain(x)
+    if hasattr(x, "__next__"):
+        x = list(x)  # To its end: what trains refuses those that may have none.
     if isinstance(x, str | bytes):
         return [_text(x, 0)], None
     if isinstance(x, tuple) and len(x) == 2:
         if all(isinstance(part, str | bytes) for part in x):
             return [_text(x[0], 0)], [_text(x[1], 0)]
-        firsts, seconds = map(_listed, x)
+        firsts, seconds = (columns.values(part, "inputs") for part in x)
         if len(firsts) != len(seconds):
             raise errors.UserError(
                 f"{len(firsts)} first texts and {len(seconds)} second ones; want as "
                 "many of both"
             )
         return _texts(firsts), _texts(seconds)
-    values = _listed(x)
+    values = columns.values(x, "inputs")
     if values and all(_is_pair(value) for value in values):
         return _texts([a for a, _ in values]), _texts([b for _, b in values])
     return _texts(values), None
@@ -151,19 +153,8 @@ def single_texts(x: Any) -> list[str]:
     return texts
 
 
-def _listed(x: Any) -> list[Any]:
-    """Returns the values of a list, an array, a tensor, a column of a table."""
-    if tf.is_tensor(x):
-        x = x.numpy()
-    if isinstance(x, str | bytes | dict) or not np.iterable(x):
-        raise errors.UserError(
-            f"the inputs are {x!r:.60}; want a list of strings, or of pairs of strings"
-        )
-    return list(x)
-
-
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, list | tuple | np.ndarray) and len(value) == 2
+    return isinstance(value, list | tuple) and len(value) == 2
 
 
 def _texts(values: Sequence[Any]) -> list[str]:
@@ -177,5 +168,5 @@ def _text(value: Any, index: int) -> str:
         return str(value)
     raise errors.UserError(
         f"input {index} is {value!r:.60}, a {type(value).__name__}; want a string, or "
-        "a pair of strings"
+        "a pair of strings (of two columns: a tuple, (first, second))"
     )

@@ -20,7 +20,15 @@ import tensorflow as tf
 from electra_tf import errors, layers, preset, saved_model
 from electra_tf.datasets import squad
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import graph, graph_spans, inputs, preprocessor, task
+from electra_tf.tasks import (
+    columns,
+    graph,
+    graph_spans,
+    inputs,
+    labels,
+    preprocessor,
+    task,
+)
 from electra_tf.tasks import tokenizer as tokenizers
 
 STRIDE = 128  # tokens from one window to the next (2020 code)
@@ -171,6 +179,10 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
 
     # Inputs.
 
+    def examples(self, x: Any) -> list[Any]:
+        """Returns (question, context) each."""
+        return list(zip(*_pairs(x), strict=True))
+
     def rows(self, x: Any) -> inputs.Rows:
         """Turns each question, with each window of its context, into a row."""
         questions, contexts = _pairs(x)
@@ -214,12 +226,12 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
         0 where a row has no answer; -1 where its context has not the answer given.
         With the joint head also "null", float32 [rows, 1]: whether it has no answer.
         """
-        inputs.check_labels(y, rows)
+        given = labels.each(y, rows.num_inputs)
         notes: _Notes = rows.notes
         spans = [
             _token_span(context, _raw_answers(value, number))
             for number, (context, value) in enumerate(
-                zip(notes.contexts, y, strict=True)
+                zip(notes.contexts, given, strict=True)
             )
         ]
         num_lost = sum(span == _LOST for span in spans)
@@ -278,8 +290,7 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
         """Gives each window the weight of its question (2020 code)."""
         if sample_weight is None:
             return None
-        inputs.check_labels(sample_weight, rows, "sample weights")
-        return np.asarray(sample_weight, np.float32)[rows.source]
+        return labels.weights(sample_weight, rows.num_inputs)[rows.source]
 
     # Outputs.
 
@@ -745,14 +756,14 @@ def _token_span(
 
 def _pairs(x: Any) -> tuple[list[str], list[str]]:
     """Splits inputs into questions and contexts."""
-    if isinstance(x, Mapping):
-        x = [x]
+    if isinstance(x, dict):
+        x = x.get("question"), x.get("context")
     if not isinstance(x, tuple | str | bytes):
         x = [
             (value.get("question"), value.get("context"))
             if isinstance(value, Mapping)
             else value
-            for value in x
+            for value in columns.values(x, "inputs")
         ]
     questions, contexts = preprocessor.split_pairs(x)
     if contexts is None and questions:
@@ -765,7 +776,8 @@ def _pairs(x: Any) -> tuple[list[str], list[str]]:
 def _raw_answers(value: Any, number: int) -> list[tuple[str, int | None]]:
     """Reads the answers to a question: text, and first character or None."""
     try:
-        return [(text, start) for text, start in _flat(value) if text.strip()]
+        found = _flat(columns.plain(value))
+        return [(text, start) for text, start in found if text.strip()]
     except (TypeError, ValueError, AttributeError):
         raise errors.UserError(
             f"label {number} is {value!r:.80}; want None, (text, start), or a list of "

@@ -15,7 +15,13 @@ import tensorflow as tf
 
 from electra_tf import errors, layers, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import graph, inputs, preprocessor, token_classifier
+from electra_tf.tasks import (
+    graph,
+    inputs,
+    labels,
+    preprocessor,
+    token_classifier,
+)
 
 
 class Suspicion(NamedTuple):
@@ -74,15 +80,21 @@ class ElectraReplacedTokenDetector(token_classifier.TokenTask, keras_hub.models.
 
     def targets(self, y: Any, rows: inputs.Rows) -> list[inputs.Ids]:
         """Turns 0 and 1, one a token of each text, into targets."""
-        inputs.check_labels(y, rows)
+        given = labels.each(y, rows.num_inputs)
         tokens = [np.arange(len(places)) for places in inputs.best_places(rows)]
-        for index, (labels, chosen) in enumerate(zip(y, tokens, strict=True)):
-            if np.shape(labels) != chosen.shape or not np.isin(labels, (0, 1)).all():
+        for index, (one, chosen) in enumerate(zip(given, tokens, strict=True)):
+            is_list = isinstance(one, list | tuple) and len(one) == len(chosen)
+            if not is_list or any(value not in (0, 1) for value in one):
                 raise errors.UserError(
-                    f"the labels of text {index} are {labels!r:.60}; want 0 or 1 for "
+                    f"the labels of text {index} are {one!r:.60}; want 0 or 1 for "
                     f"each of its {len(chosen)} tokens, as predict lists them"
                 )
-        return inputs.spread(rows, tokens, [np.asarray(one, np.int32) for one in y])
+        return inputs.spread(rows, tokens, [np.array(one, np.int32) for one in given])
+
+    @property
+    def classes(self) -> labels.Classes:
+        """What labels may be."""
+        return labels.Classes(2, None)
 
     def answers(
         self, x: Any, rows: inputs.Rows, outputs: list[Any]

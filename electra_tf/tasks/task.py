@@ -36,7 +36,7 @@ from electra_tf import (
     tokenizer,
 )
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import inputs, preprocessor
+from electra_tf.tasks import columns, inputs, labels, preprocessor
 from electra_tf.tasks import tokenizer as tokenizers
 
 # Width up to which, peak learning rate and layer-wise decay (paper, Table 7).
@@ -92,6 +92,11 @@ class ElectraTask(_OtherHalf):
     of_lists: str | None = None
 
     # What a task says.
+
+    def examples(self, x: Any) -> list[Any]:
+        """Returns inputs of any form as a list, one each: what `rows` takes too."""
+        firsts, seconds = preprocessor.split_pairs(x)
+        return firsts if seconds is None else list(zip(firsts, seconds, strict=True))
 
     def rows(self, x: Any) -> inputs.Rows:
         """Turns inputs into rows of token ids."""
@@ -269,7 +274,7 @@ class ElectraTask(_OtherHalf):
         if not hasattr(self, "num_classes"):
             return None
         names = getattr(self, "class_names", None)
-        return list(names or [f"LABEL_{i}" for i in range(self.num_classes)])
+        return [*map(str, names or [f"LABEL_{i}" for i in range(self.num_classes)])]
 
     def problem_type(self) -> str | None:
         """Returns transformers' word for what a head of texts learned."""
@@ -502,7 +507,7 @@ class ElectraTask(_OtherHalf):
         """
         size = batch_size or BATCH_SIZE
         if validation_split and validation_data is None:
-            x, y, sample_weight, validation_data = _split(
+            x, y, sample_weight, validation_data = self._split(
                 x, y, sample_weight, validation_split
             )
         train = self._batches(x, y, sample_weight, size, seed)
@@ -603,6 +608,7 @@ class ElectraTask(_OtherHalf):
     def labelled_rows(self, x: Any, y: Any) -> tuple[inputs.Rows, Any]:
         """Turns inputs into rows and labels into targets; says what was cut."""
         self.check_length()
+        columns.refuse_streams(x, "inputs")
         rows = self.rows(x)
         if not rows.token_ids:
             raise errors.UserError("no inputs to train or evaluate on: x is empty")
@@ -770,6 +776,37 @@ class ElectraTask(_OtherHalf):
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)
 
+    def _split(self, x: Any, y: Any, weight: Any, rate: float) -> tuple[Any, ...]:
+        """Holds out the end: x, y and weights of what is left; and those held out."""
+        if isinstance(x, tf.data.Dataset):
+            raise errors.UserError(
+                "validation_split cannot cut a tf.data.Dataset; give validation_data"
+            )
+        columns.refuse_streams(x, "inputs")
+        x = {**x} if self._is_prepared(x) else self.examples(x)
+        count = len(next(iter(x.values()))) if isinstance(x, dict) else len(x)
+        held_out = round(rate * count)
+        if not 0 < held_out < count:
+            raise errors.UserError(
+                f"validation_split={rate} of {count:,} inputs leaves "
+                f"{count - held_out:,} to train on and {held_out:,} to validate on; "
+                "take another share, or give validation_data"
+            )
+
+        def part(cut: slice) -> tuple[Any, ...]:
+            fields = (
+                {name: field[cut] for name, field in x.items()}
+                if isinstance(x, dict)
+                else x[cut]
+            )
+            return (fields, *(None if one is None else one[cut] for one in others))
+
+        others = [
+            None if one is None else columns.values(one, what)
+            for one, what in ((y, "labels"), (weight, "sample weights"))
+        ]
+        return (*part(slice(count - held_out)), part(slice(count - held_out, None)))
+
     def _is_prepared(self, x: Any) -> bool:
         """Tells whether inputs are token ids already."""
         return self.preprocessor is None or (isinstance(x, dict) and "token_ids" in x)
@@ -868,27 +905,15 @@ def _weights(rows: inputs.Rows, sample_weight: Any) -> npt.NDArray[np.float32] |
     counts = np.bincount(rows.source, minlength=rows.num_inputs)
     if sample_weight is None and counts.max(initial=0) <= 1:
         return None
-    given = np.ones(rows.num_inputs) if sample_weight is None else sample_weight
-    given = np.asarray(given, np.float32)
-    if given.shape != (rows.num_inputs,):
-        raise errors.UserError(
-            f"sample_weight of shape {given.shape} for {rows.num_inputs} inputs; want "
-            "a number each"
-        )
+    if sample_weight is None:
+        given = np.ones(rows.num_inputs, np.float32)
+    else:
+        given = labels.weights(sample_weight, rows.num_inputs)
     shares = given / np.maximum(counts, 1)
     return shares[rows.source].astype(np.float32)
 
 
-def _split(x: Any, y: Any, weight: Any, rate: float) -> tuple[Any, Any, Any, Any]:
-    if isinstance(x, tf.data.Dataset | tuple | dict):
-        raise errors.UserError(
-            "validation_split needs lists; give validation_data instead"
-        )
-    kept = len(x) - round(rate * len(x))
-
-    def part(values: Any, cut: slice) -> Any:
-        return None if values is None else values[cut]
-
-    before, after = slice(kept), slice(kept, None)
-    held_out = part(x, after), part(y, after), part(weight, after)
-    return part(x, before), part(y, before), part(weight, before), held_out
+def is_sparse(loss: Any) -> bool:
+    """Tells whether a loss takes class numbers; None is the task's, which does."""
+    name = loss if isinstance(loss, str) else getattr(loss, "name", loss)
+    return loss is None or "sparse" in str(name)

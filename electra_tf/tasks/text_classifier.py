@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from electra_tf import errors, preset, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import graph, heads, inputs, task
+from electra_tf.tasks import graph, heads, inputs, labels, task
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
@@ -32,8 +32,8 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         dropout: before each dense layer of the head.
         head: "dense" has a hidden layer, as in Hugging Face's; "linear" has none, as
             in the 2020 code.
-        class_names: of the classes, in order; by default those of the labels that
-            `fit` was given, sorted, if they are strings.
+        class_names: of the classes, in order, strings or numbers; by default those of
+            the labels that `fit` was given, sorted, if they are strings.
     """
 
     hugging_face_head = heads.HUGGING_FACE_CLASSIFIER
@@ -51,7 +51,7 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         class_names: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        num_classes = inputs.count_classes(num_classes, class_names)
+        num_classes = labels.count_classes(num_classes, class_names)
         self.backbone = backbone
         self.preprocessor = preprocessor
         self.activation = keras.activations.get(activation)
@@ -60,7 +60,9 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         )
         outputs = self.activation(self.classification_head(backbone.first_state))
         self.num_classes, self.dropout, self.head = num_classes, dropout, head
-        self.class_names = list(class_names) if class_names is not None else None
+        self.class_names = (
+            None if class_names is None else labels.read_names(class_names)
+        )
         super().__init__(inputs=backbone.input, outputs=outputs, **kwargs)
 
     @classmethod
@@ -73,27 +75,41 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
             kwargs.setdefault("class_names", None)
         return super().from_preset(preset, load_weights, **kwargs)
 
-    def targets(self, y: Any, rows: inputs.Rows) -> npt.NDArray[np.int32]:
-        """Turns labels into class numbers [rows]; learns the names, the first time."""
-        inputs.check_labels(y, rows)
-        if self.class_names is None and any(isinstance(v, str | bytes) for v in y):
-            self.class_names = inputs.learn_class_names(y, self.num_classes)
-        numbers = [
-            inputs.class_number(value, self.num_classes, self.class_names)
-            for value in y
-        ]
+    @property
+    def classes(self) -> labels.Classes:
+        """What labels may be."""
+        return labels.Classes(self.num_classes, self.class_names)
+
+    def targets(self, y: Any, rows: inputs.Rows) -> npt.NDArray[Any]:
+        """Turns labels into class numbers [rows]; learns the names, the first time.
+
+        One-hot labels are class numbers too; for a loss that is not the task's they
+        stay vectors, float32 [rows, classes], as multi-hot ones do.
+        """
+        found = labels.of_inputs(y, rows.num_inputs)
+        if labels.are_vectors(found):
+            hot = labels.vectors(found, self.num_classes)
+            return (labels.hot_places(hot) if self._is_sparse() else hot)[rows.source]
+        if self.class_names is None and any(isinstance(v, str | bytes) for v in found):
+            self.class_names = labels.learn_names(found, self.num_classes)
+        numbers = [*map(self.classes.number, found)]
         return np.array(numbers, np.int32)[rows.source]
 
     def graph_targets(self, y: tf.Tensor) -> tf.Tensor:
-        """Turns a batch of class names into class numbers."""
-        if y.dtype != tf.string:
-            return y
-        if self.class_names is None:
+        """Does the same to a batch; class names must be known."""
+        if y.dtype == tf.string and self.class_names is None:
             raise errors.UserError(
                 "labels in a tf.data.Dataset are strings: say which there are, "
                 "class_names=[...]"
             )
-        return inputs.number_in_graph(y, self.class_names)
+        if y.shape.rank == 2 and y.shape[1] == self.num_classes > 1:
+            hot = tf.cast(y, tf.float32)
+            return labels.hot_places_in_graph(hot) if self._is_sparse() else hot
+        return self.classes.in_graph(y)
+
+    def _is_sparse(self) -> bool:
+        """Tells whether the loss takes class numbers, as the task's does."""
+        return task.is_sparse(getattr(self, "loss", None))
 
     def predict_classes(
         self, x: Any, batch_size: int | None = None
@@ -147,9 +163,9 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         from_logits = self.activation is keras.activations.linear
         return keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
 
-    def default_metrics(self) -> list[keras.metrics.Metric]:
-        """Returns accuracy."""
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    def default_metrics(self) -> list[Any]:
+        """Returns accuracy, of class numbers or of vectors."""
+        return ["accuracy"]
 
     @classmethod
     def found_in(cls, source: preset.Pretrained) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from electra_tf import errors, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import graph, inputs, task
+from electra_tf.tasks import graph, inputs, labels, task
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
@@ -60,8 +60,10 @@ class ElectraTextEmbedder(task.ElectraTask, keras_hub.models.TextEmbedder):
             raise errors.UserError(
                 "an embedder has no loss of its own; compile it with one"
             )
-        inputs.check_labels(y, rows)
-        return np.asarray(y)[rows.source]
+        found = np.asarray(labels.of_inputs(y, rows.num_inputs))
+        return found.astype(np.float32 if found.dtype.kind == "f" else found.dtype)[
+            rows.source
+        ]
 
     def answers(
         self, x: Any, rows: inputs.Rows, outputs: list[Any]

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from electra_tf import errors, preset, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import graph, heads, inputs, task
+from electra_tf.tasks import graph, heads, inputs, labels, task
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
@@ -65,9 +65,9 @@ class ElectraTextRegressor(task.ElectraTask, keras_hub.models.Task):
 
     def targets(self, y: Any, rows: inputs.Rows) -> npt.NDArray[np.float32]:
         """Turns numbers into what the network learns, float32 [rows, 1]."""
-        inputs.check_labels(y, rows)
+        found = labels.of_inputs(y, rows.num_inputs)
         try:
-            values = np.asarray(y, np.float64)
+            values = np.asarray(found, np.float64)
         except (TypeError, ValueError):
             raise errors.UserError("the labels are not all numbers") from None
         if values.ndim != 1 or not np.isfinite(values).all():

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from electra_tf import errors, preset, saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import graph, heads, inputs, task
+from electra_tf.tasks import columns, graph, heads, inputs, labels, task
 
 OUTSIDE = "O"  # the tag of a word that is part of nothing
 
@@ -37,8 +37,7 @@ class TokenTask(task.ElectraTask):
         """
         if sample_weight is None:
             return None
-        inputs.check_labels(sample_weight, rows)
-        return np.asarray(sample_weight, np.float32)[rows.source, None]
+        return labels.weights(sample_weight, rows.num_inputs)[rows.source, None]
 
     def default_metrics(self) -> list[keras.metrics.Metric]:
         """Returns accuracy over the tokens that have a label."""
@@ -60,8 +59,8 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
             most context; with "truncate", words that do not fit are tagged OUTSIDE,
             or with the first class.
         dropout: before the dense layer of the head.
-        class_names: the tags, in order; by default those that `fit` was given, sorted,
-            if they are strings.
+        class_names: the tags, in order, strings or numbers; by default those that
+            `fit` was given, sorted, if they are strings.
     """
 
     hugging_face_head: ClassVar = {
@@ -80,7 +79,7 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
         class_names: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        num_classes = inputs.count_classes(num_classes, class_names)
+        num_classes = labels.count_classes(num_classes, class_names)
         self.backbone = backbone
         self.preprocessor = preprocessor
         self.token_classification_head = heads.TokenHead(
@@ -91,7 +90,9 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
         )
         hidden = backbone(backbone.input)["sequence_output"]
         self.num_classes, self.dropout = num_classes, dropout
-        self.class_names = list(class_names) if class_names is not None else None
+        self.class_names = (
+            None if class_names is None else labels.read_names(class_names)
+        )
         super().__init__(
             inputs=backbone.input,
             outputs=self.token_classification_head(hidden),
@@ -118,6 +119,10 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
             "dropout": source.dropout,  # type: ignore[attr-defined]
         }
 
+    def examples(self, x: Any) -> list[Any]:
+        """Returns a list of words each."""
+        return split_words(x)
+
     def rows(self, x: Any) -> inputs.Rows:
         """Turns texts into rows; notes the token that each word begins with."""
         before = self.preprocessor
@@ -138,10 +143,15 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
         )
         return rows._replace(notes=starts)
 
+    @property
+    def classes(self) -> labels.Classes:
+        """What tags may be."""
+        return labels.Classes(self.num_classes, self.class_names)
+
     def targets(self, y: Any, rows: inputs.Rows) -> list[inputs.Ids]:
         """Turns tags into class numbers; learns the tags, the first time."""
-        inputs.check_labels(y, rows)
-        tags = [_tags_of(text, index) for index, text in enumerate(y)]
+        found = labels.each(y, rows.num_inputs)
+        tags = [_tags_of(text, index) for index, text in enumerate(found)]
         starts: list[npt.NDArray[np.int64]] = rows.notes
         for index, (text, words) in enumerate(zip(tags, starts, strict=True)):
             if len(text) != len(words):
@@ -151,11 +161,8 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
                 )
         given = [tag for text in tags for tag in text]
         if self.class_names is None and any(isinstance(t, str | bytes) for t in given):
-            self.class_names = inputs.learn_class_names(given, self.num_classes)
-        numbers = [
-            [inputs.class_number(t, self.num_classes, self.class_names) for t in text]
-            for text in tags
-        ]
+            self.class_names = labels.learn_names(given, self.num_classes)
+        numbers = [[*map(self.classes.number, text)] for text in tags]
         return inputs.spread(rows, starts, [np.array(n, np.int32) for n in numbers])
 
     def answers(
@@ -308,14 +315,16 @@ def split_words(x: Any) -> list[list[str]]:
     Raises:
         UserError: something in it is neither.
     """
+    if getattr(x, "shape", None) == ():
+        x = columns.plain(x)
     if isinstance(x, str | bytes):
         x = [x]
     texts = []
-    for index, text in enumerate(x):
+    for index, text in enumerate(columns.values(x, "inputs")):
         if isinstance(text, str | bytes):
             texts.append(_text(text).split())
             continue
-        words = list(text) if isinstance(text, list | tuple | np.ndarray) else [text]
+        words = list(text) if isinstance(text, list | tuple) else [text]
         if not all(isinstance(word, str | bytes) for word in words):
             wrong = next(word for word in words if not isinstance(word, str | bytes))
             raise errors.UserError(
@@ -329,7 +338,7 @@ def split_words(x: Any) -> list[list[str]]:
 def _tags_of(text: Any, index: int) -> list[Any]:
     if isinstance(text, str | bytes):
         return list(_text(text).split())
-    if isinstance(text, list | tuple | np.ndarray):
+    if isinstance(text, list | tuple):
         return list(text)
     raise errors.UserError(
         f"the labels of text {index} are {text!r:.60}; want a list of tags, one a word"
