@@ -173,6 +173,34 @@ def test_a_vocabulary_knows_nearly_all_of_the_text_it_was_trained_on():
     assert ids.count(tokens.index("[UNK]")) / len(ids) < 0.001
 
 
+def test_characters_that_stand_alone_take_one_place_each():
+    rng = random.Random(4)
+    # 900 ideographs, of which split_cjk makes words, and hardly anything else.
+    texts = [
+        "".join(chr(rng.randrange(0x4E00, 0x5184)) for _ in range(90)) + " film x1"
+        for _ in range(300)
+    ]
+    tokens = tokenizer.train_vocab(texts, 600, UNCASED)
+    assert len(tokens) == 600
+    assert sum("\u4e00" <= token <= "\u9fff" for token in tokens) > 560
+    assert not any(token.startswith("##") for token in tokens if token[-1] > "z")
+    tokens = tokenizer.train_vocab(texts, 997, UNCASED)
+    ids = [i for text in texts for i in tokenizer.Encoder(tokens, UNCASED).encode(text)]
+    assert ids.count(tokens.index("[UNK]")) == 0
+    inside = tokenizer.train_vocab(texts, 997, wordpiece.WITHOUT_CJK)
+    assert any(token.startswith("##") for token in inside if token[-1] > "z")
+
+
+def test_places_that_nothing_recurring_takes_go_to_the_rarest_characters():
+    texts = ["the film " * 50_000, *(f"x{chr(c)}" for c in range(0x400, 0x410))]
+    settings = wordpiece.UNCASED_WITH_ACCENTS
+    tokens = tokenizer.train_vocab(texts, 200, settings)
+    ids = tokenizer.Encoder(tokens, settings).encode(" ".join(texts[1:]))
+    assert tokens.index("[UNK]") not in ids
+    few = tokenizer.train_vocab(texts, 31, settings)  # Two for each
+    assert len(few) == 31
+
+
 def test_a_vocabulary_is_read_as_it_was_written(tmp_path):
     tokens = [*tokenizer.SPECIAL_TOKENS, "caf\u00e9", "\u2028", "##\u4f60"]
     tokens.remove("\u2028")  # A blank token is none.
