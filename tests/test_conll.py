@@ -101,6 +101,44 @@ def test_a_test_file_may_lack_the_tags(tmp_path):
         read(tmp_path)
 
 
+CONLLU = """# newdoc id = n01
+# sent_id = 1
+# text = vamonos al mar , e2 de x y
+1-2\tvamonos\t_\t_\t_\t_\t_\t_\t_\t_
+1\tvamos\tir\tVERB\t_\t_\t0\troot\t_\t_
+2\tnos\tnosotros\tPRON\t_\t_\t1\tobj\t_\t_
+3-4\tal\t_\t_\t_\t_\t_\t_\t_\t_
+3\ta\ta\tADP\t_\t_\t5\tcase\t_\t_
+4\tel\tel\tDET\t_\t_\t5\tdet\t_\t_
+4.1\tquiero\tquerer\tVERB\t_\t_\t_\t_\t1:x\t_
+5\tmar azul\tmar\tNOUN\t_\t_\t1\tobl\t_\t_
+
+# sent_id = 2
+1\t#\t#\tSYM\t_\t_\t0\troot\t_\t_
+"""
+
+
+def test_conllu_has_words_without_ranges_and_empty_nodes(tmp_path):
+    (tmp_path / "train.conllu").write_text(CONLLU)
+    found = read(tmp_path)
+    assert found.split("train").inputs == [
+        ["vamos", "nos", "a", "el", "mar azul"],
+        ["#"],
+    ]
+    assert found.split("train").labels == [
+        ["VERB", "PRON", "ADP", "DET", "NOUN"],
+        ["SYM"],
+    ]
+    found = read(tmp_path, tag_column=7)
+    assert found.split("train").labels[0] == ["root", "obj", "case", "det", "obl"]
+
+
+def test_a_comment_may_have_as_many_columns_as_words(tmp_path):
+    lines = ["# id = 1", "EU NNP I-NP B-ORG", "", "# text = x", "Go VB I-VP O"]
+    write(tmp_path / "train.txt", lines)
+    assert read(tmp_path).split("train").inputs == [["EU"], ["Go"]]
+
+
 def test_chunks_are_scored(tmp_path):
     write(tmp_path / "dev.txt", LINES)
     found = read(tmp_path)

@@ -4,7 +4,10 @@ In:   columns in any order, apart by blanks or tabs; an empty line ends a senten
 Out:  a Dataset, scored over chunks by the rules of conlleval.
 
 -DOCSTART- lines are no words. Nor are comments: lines that begin with # and have
-another number of columns than the rest.
+another number of columns than the rest, or read as # sent_id = 1. Of CoNLL-U (10
+columns, words numbered from 1) the ranges (1-2 stands for the two words that follow)
+and the empty nodes (1.1, which no one wrote) are left out; its words are in column 1,
+its tags in column 3 (UPOS) if not said otherwise.
 """
 
 import collections
@@ -23,15 +26,23 @@ _STEMS = {
     "test": (*files.STEMS["test"], "testb", "eng.testb"),
 }
 
-_ENDINGS = (".txt", "", ".conll", ".tsv")
+_ENDINGS = (".txt", "", ".conll", ".conllu", ".tsv")
+
+# Where words and tags are: usually; in CoNLL-U.
+_COLUMNS, _CONLLU_COLUMNS = (0, -1), (1, 3)
+
+_CONLLU_WIDTH = 10
+
+# "# sent_id = 1", "# newdoc id = x": in CoNLL-U and what takes after it.
+_COMMENT = re.compile(r"#\s*([^\s=]+\s*=|newdoc\b|newpar\b)")
 
 
 def read(
     name: str,
     folder: str,
     *,
-    word_column: int = 0,
-    tag_column: int = -1,
+    word_column: int | None = None,
+    tag_column: int | None = None,
     train: str | None = None,
     dev: str | None = None,
     test: str | None = None,
@@ -41,8 +52,9 @@ def read(
     Args:
         name: of the task.
         folder: of its files.
-        word_column: from 0; negative numbers count from the last.
-        tag_column: the same.
+        word_column: from 0; negative numbers count from the last. None = the first;
+            of CoNLL-U 1, the form.
+        tag_column: the same. None = the last; of CoNLL-U 3, the part of speech.
         train: a file of any name; else train.txt and the like are looked for.
         dev: the same; valid.txt, testa.txt ...
         test: the same; testb.txt ...
@@ -51,11 +63,17 @@ def read(
         UserError: files are missing, or not what they should be.
     """
     given = {"train": train, "dev": dev, "test": test}
-    columns = (word_column, tag_column)
     splits: dict[str, dataset.Split] = {}
     train_width = 0
     for split, path in files.locate(folder, _STEMS, _ENDINGS, given).items():
         width, rows = _read_rows(path)
+        usual = _CONLLU_COLUMNS if _is_conllu(width, rows) else _COLUMNS
+        columns = (
+            usual[0] if word_column is None else word_column,
+            usual[1] if tag_column is None else tag_column,
+        )
+        if usual is _CONLLU_COLUMNS:
+            rows = [row for row in rows if not row[1] or row[1][0].isdigit()]
         train_width = train_width or width
         # A test file may lack the tags.
         labelled = split != "test" or train_width <= width > 1
@@ -111,8 +129,11 @@ def _read_rows(path: Path) -> tuple[int, list[tuple[int, list[str]]]]:
 def _split(
     lines: list[tuple[int, str]], parts: Callable[[str], list[str]]
 ) -> tuple[int, list[tuple[int, list[str]]]]:
-    rows = []
+    rows: list[tuple[int, list[str]]] = []
     for number, line in lines:
+        starts = not rows or not rows[-1][1]
+        if starts and _COMMENT.match(line):
+            continue
         cells = parts(line) if line else []
         rows.append((number, [] if "-DOCSTART-" in cells else cells))
     widths = collections.Counter(len(cells) for _, cells in rows if cells)
@@ -122,6 +143,13 @@ def _split(
         for number, cells in rows
         if len(cells) in (0, width) or not cells[0].startswith("#")
     ]
+
+
+def _is_conllu(width: int, rows: list[tuple[int, list[str]]]) -> bool:
+    """Tells CoNLL-U by its numbers: each sentence has a word 1, ranges and nodes."""
+    ids = [cells[0] for _, cells in rows if cells]
+    numbers = all(re.fullmatch(r"\d+([-.]\d+)?", key) for key in ids)
+    return width == _CONLLU_WIDTH and numbers and "1" in ids
 
 
 def _check_columns(path: Path, width: int, columns: Sequence[int]) -> None:
