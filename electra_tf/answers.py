@@ -87,10 +87,10 @@ def are_finite(found: Sequence[Answer]) -> bool:
     return bool(np.isfinite(numbers).all())
 
 
-def check_fits(
+def fit(
     model: task.ElectraTask, data: dataset.Dataset, split: dataset.Split
-) -> None:
-    """Refuses data that a model was not made for.
+) -> dataset.Split:
+    """Returns labelled data with the labels spelled as the classes of a model.
 
     Raises:
         UserError: it is of another kind, or has classes that the head has not.
@@ -104,18 +104,19 @@ def check_fits(
     if split.labels is None:
         raise errors.UserError(f"{split.source} has no labels to evaluate with")
     if data.kind not in ("classification", "tagging"):
-        return
+        return split
     known = model.class_labels() or []
-    tags = (
-        split.labels
-        if data.kind == "classification"
-        else [tag for sentence in split.labels for tag in sentence]
-    )
-    if unknown := sorted(set(tags) - set(known)):
+    if data.kind == "classification":
+        split = dataset.respell(split, known)
+    said = split.labels or []
+    if data.kind == "tagging":
+        said = [tag for sentence in said for tag in sentence]
+    if unknown := sorted({*said} - {*known}):
         raise errors.UserError(
             f"{split.source}: label {unknown[0]!r:.60} is none of the classes of the "
             f"preset: {', '.join(known[:20])}"
         )
+    return split
 
 
 def show_label(label: Any) -> Any:

@@ -1,6 +1,6 @@
 """Scores a fine-tuned preset on labelled data.
 
-python -m electra_tf.evaluate --preset=runs/cola --task=cola --data=glue/CoLA
+python -m electra_tf.evaluate --preset=runs/cola --data=glue/CoLA
 """
 
 from absl import flags
@@ -10,8 +10,10 @@ from electra_tf import cli, config
 PRESET = flags.DEFINE_string(
     "preset", None, "A fine-tuned preset, its workdir, or a Hugging Face directory."
 )
-TASK = flags.DEFINE_string("task", None, "Such as cola, squad, text_classification.")
-DATA = flags.DEFINE_string("data", None, "Folder of its data.")
+TASK = flags.DEFINE_string(
+    "task", None, "Such as cola, squad; what the preset learned if not given."
+)
+DATA = flags.DEFINE_string("data", None, "Folder of its data, or a file.")
 SPLIT = flags.DEFINE_string("split", "dev", "Which examples; they have labels.")
 OUTPUT = flags.DEFINE_string("output", None, "JSON file to write, beside the screen.")
 
@@ -22,14 +24,13 @@ def main() -> None:
     """Evaluates, and says the metrics."""
     settings = cli.load(config.FinetuneConfig)
     preset = cli.require("preset", "name what to evaluate")
-    task = cli.require("task", "name what it learned, such as text_classification")
-    data = cli.require("data", "name the folder of the data")
+    data = cli.require("data", "name the folder of the data, or a file")
 
     # Not above: --help and --print_config need no TensorFlow.
     from electra_tf import distribution, evaluator
 
     distribution.share_cores()
-    evaluator.evaluate(preset, task, data, SPLIT.value, settings, OUTPUT.value)
+    evaluator.evaluate(preset, TASK.value, data, SPLIT.value, settings, OUTPUT.value)
 
 
 if __name__ == "__main__":

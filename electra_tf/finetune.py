@@ -17,7 +17,9 @@ PRESET = flags.DEFINE_string(
 TASK = flags.DEFINE_list(
     "task", [], "What to learn, such as cola, squad, text_classification; or several."
 )
-DATA = flags.DEFINE_list("data", [], "Folder of its data; a folder for each task.")
+DATA = flags.DEFINE_list(
+    "data", [], "Folder of its data, or a file; one for each task."
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of this run; made, or resumed.")
 
 flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
@@ -28,7 +30,7 @@ def main() -> None:
     settings = cli.load(config.FinetuneConfig)
     preset = cli.require("preset", "name what to start from")
     cli.require("task", "name what to learn, such as text_classification")
-    cli.require("data", "name the folder of the data")
+    cli.require("data", "name the folder of the data, or a file")
     workdir = cli.require("workdir", "name the folder that this run writes")
 
     # Not above: --help and --print_config need no TensorFlow.

@@ -74,7 +74,7 @@ def run(
         settings: resolved.
         origin: what `from_preset` takes, or a workdir of fine-tuning.
         tasks: names of `datasets.registry`.
-        folders: of their data.
+        folders: of their data; or a file of it, of which a part is held out.
         folder: the workdir.
         say: is told what happens, a line each.
 
@@ -326,6 +326,7 @@ def _write_preset(
     words = model.preprocessor.tokenizer
     origin = {
         "task": job.task,
+        "options": dict(job.options),
         "fine_tuned_from": os.path.basename(os.path.normpath(this.origin)),
         "settings": this.settings.model_dump(),
         "seed": trial.seed,

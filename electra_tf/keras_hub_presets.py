@@ -139,6 +139,11 @@ def is_mixed(folder: str) -> bool:
     return isinstance(found, str) and found.startswith(backbone.MIXED)
 
 
+def origin_of(folder: str) -> dict[str, Any]:
+    """Returns what a preset of ours says of where it comes from; else nothing."""
+    return _stored_origin(_read_json(folder, METADATA, {}))
+
+
 def open_preset(folder: str) -> KerasHubPreset:
     """Reads what a preset of KerasHub says of itself, without the weights.
 

@@ -71,7 +71,8 @@ def predict(
 
     Args:
         origin: what `catalog.load` takes; None = ask a server.
-        settings: data.options may name columns, as in text_column; train.batch_size;
+        settings: data.options may name columns, as in text_column, over those that the
+            preset learned with; train.batch_size;
             and how texts become rows, where they say other than the preset.
         server: what `client.Model` takes; train.batch_size is what it is asked at once.
         texts: single texts.
@@ -93,7 +94,8 @@ def predict(
     if source and output and os.path.abspath(source) == os.path.abspath(output):
         raise errors.UserError(f"--output={output} is the input; name another file")
     is_typed = source == "-" and sys.stdin.isatty()
-    options = settings.data.options
+    learned = _learned(origin) if origin else {}
+    options = learned | settings.data.options
     rows = _given(texts) if texts else _read(source or "-", options)
     # Now, for what is wrong with the file to be said before a model is loaded.
     first = next(rows, None)
@@ -107,6 +109,14 @@ def predict(
             for row, value, one in zip(chunk, inputs, model.find(inputs), strict=True):
                 key = {"id": row.cells["id"]} if "id" in row.cells else {}
                 write({**key, **dataset.show_input(value), **one})
+
+
+def _learned(origin: str) -> dict[str, Any]:
+    """Returns the columns that a preset learned with."""
+    from electra_tf.tasks import catalog
+
+    _, options = catalog.learned(origin)
+    return {k: v for k, v in options.items() if k.endswith("_column") and v}
 
 
 def _load(origin: str, settings: config.FinetuneConfig) -> _Model:
@@ -169,12 +179,14 @@ class _Columns:
         return self._text(row, "text")
 
     def text_or_pair(self, row: tables.Row) -> Any:
-        if self._name("text_pair") in row or "text_pair_column" in self._options:
+        is_text = row.keys() == {"text"}  # of .txt or --text
+        has_pair = "text_pair_column" in self._options and not is_text
+        if has_pair or self._name("text_pair", row) in row:
             return self._text(row, "text"), self._text(row, "text_pair")
         return self._text(row, "text")
 
     def words(self, row: tables.Row) -> list[str]:
-        names = self._name("words"), self._name("text")
+        names = self._name("words", row), self._name("text", row)
         name = names[1] if names[1] in row and names[0] not in row else names[0]
         _check_column(row, name)
         return tables.get_list(row, name, or_empty=True)
@@ -183,21 +195,26 @@ class _Columns:
         return dataset.Question(self._text(row, "question"), self._text(row, "context"))
 
     def choice(self, row: tables.Row) -> dataset.Choice:
-        names = [name.strip() for name in self._name("choices").split(",")]
+        choices = self._name("choices", row, several=True)
+        names = [name.strip() for name in choices.split(",")]
         for name in names:
             _check_column(row, name)
         if len(names) > 1:
-            choices = [tables.get_text(row, name, or_blank=True) for name in names]
+            found = [tables.get_text(row, name, or_blank=True) for name in names]
         else:
-            choices = tables.get_list(row, names[0])
-        return dataset.Choice(self._text(row, "prompt"), tuple(choices))
+            found = tables.get_list(row, names[0])
+        return dataset.Choice(self._text(row, "prompt"), tuple(found))
 
-    def _name(self, name: str) -> str:
-        return str(self._options.get(f"{name}_column") or name)
+    def _name(self, name: str, row: tables.Row, several: bool = False) -> str:
+        """Returns what a column is called: as the options say, else by its own name."""
+        given = str(self._options.get(f"{name}_column") or name)
+        there = given in row or (several and "," in given and name not in row)
+        return name if name in row and not there else given
 
     def _text(self, row: tables.Row, name: str) -> str:
-        _check_column(row, self._name(name))
-        return tables.get_text(row, self._name(name), or_blank=True)
+        column = self._name(name, row)
+        _check_column(row, column)
+        return tables.get_text(row, column, or_blank=True)
 
 
 def _check_column(row: tables.Row, name: str) -> None:

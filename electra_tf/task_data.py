@@ -39,6 +39,7 @@ class Job:
     data: dataset.Dataset
     train: Examples
     splits: dict[str, dataset.Split]  # all but train; there is a "dev"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of reading
 
 
 def read(
@@ -56,7 +57,7 @@ def read(
     if len(tasks) != len(folders):
         raise errors.UserError(
             f"--task names {len(tasks)} tasks and --data {len(folders)} folders; want "
-            "a folder for each task"
+            "a folder, or a file, for each task"
         )
     names = _numbered(tasks)
     jobs = {}
@@ -66,7 +67,8 @@ def read(
         for split in data.splits.values():
             if split.remark:
                 say(f"note: {split.remark}")
-        jobs[name] = _make_job(name, task, data, settings, say)
+        job = _make_job(name, task, data, settings, say)
+        jobs[name] = dataclasses.replace(job, options=options)
     return jobs
 
 
@@ -189,6 +191,35 @@ def _numbered(tasks: Sequence[str]) -> list[str]:
     return names
 
 
+def _hold_out(
+    name: str, train: dataset.Split, rate: float, order: Sequence[int]
+) -> set[int]:
+    """Returns which examples of train become the dev split.
+
+    They are the first of a random order; of questions, with all others about the same
+    context, so that no text is both learned and asked about.
+
+    Raises:
+        UserError: that is none of them, or all.
+    """
+    count = round(rate * len(order))
+    together: dict[Any, list[int]] = collections.defaultdict(list)
+    for place in order:
+        value = train.inputs[place]
+        one = value.context if isinstance(value, dataset.Question) else place
+        together[one].append(place)
+    held: set[int] = set()
+    for places in together.values():
+        if len(held) < count:
+            held.update(places)
+    if not 0 < len(held) < len(order):
+        raise errors.UserError(
+            f"{name} has no dev split, and data.dev_rate={rate} of {len(order)} train "
+            "examples is none, or all; give a dev split"
+        )
+    return held
+
+
 def _make_job(
     name: str,
     task: str,
@@ -203,15 +234,14 @@ def _make_job(
     splits = {key: split for key, split in data.splits.items() if key != "train"}
     dev = splits.get("dev")
     if dev is None or dev.labels is None:
-        count = round(wanted.dev_rate * len(order))
-        if not 0 < count < len(order):
-            raise errors.UserError(
-                f"{name} has no dev split, and data.dev_rate={wanted.dev_rate} of "
-                f"{len(order)} train examples is none, or all; give a dev split"
-            )
-        splits = {"dev": pick(train, sorted(order[:count])), **splits}
-        order = order[count:]
-        say(f"note: {name} has no dev split; {count:,} train examples are held out")
+        held = _hold_out(name, train, wanted.dev_rate, order)
+        splits = {"dev": pick(train, sorted(held)), **splits}
+        order = [place for place in order if place not in held]
+        say(
+            f"note: {name} has no dev split; {len(held):,} of {len(train.ids):,} train "
+            f"examples are held out, drawn by train.seed={settings.train.seed} "
+            f"(data.dev_rate={wanted.dev_rate:g})"
+        )
     if wanted.max_train_examples:
         order = order[: wanted.max_train_examples]
     if wanted.max_eval_examples:

@@ -139,19 +139,19 @@ def test_data_that_do_not_fit_are_refused_in_one_line(build):
         text_classifier.ElectraTextClassifier, num_classes=2, class_names=["a", "b"]
     )
     labelled = make_split(["x", "y"], ["a", "b"])
-    answers.check_fits(model, make_data("classification"), labelled)
+    answers.fit(model, make_data("classification"), labelled)
     with pytest.raises(errors.UserError, match="mine is tagging, which wants Electra"):
-        answers.check_fits(model, make_data("tagging"), labelled)
+        answers.fit(model, make_data("tagging"), labelled)
     with pytest.raises(
         errors.UserError, match=r"mine\.tsv: label 'c' is none of .* a, b"
     ):
-        answers.check_fits(model, make_data("classification"), make_split(["x"], ["c"]))
+        answers.fit(model, make_data("classification"), make_split(["x"], ["c"]))
     with pytest.raises(errors.UserError, match=r"mine\.tsv has no labels"):
-        answers.check_fits(model, make_data("classification"), make_split(["x"], None))
+        answers.fit(model, make_data("classification"), make_split(["x"], None))
     tagger = build(token_classifier.ElectraTokenClassifier, num_classes=2)
-    answers.check_fits(tagger, make_data("tagging"), make_split([["x"]], [["1"]]))
+    answers.fit(tagger, make_data("tagging"), make_split([["x"]], [["1"]]))
     with pytest.raises(errors.UserError, match="label 'B-X' is none of the classes"):
-        answers.check_fits(tagger, make_data("tagging"), make_split([["x"]], [["B-X"]]))
+        answers.fit(tagger, make_data("tagging"), make_split([["x"]], [["B-X"]]))
 
 
 def test_numbers_that_are_not_finite_are_found():

@@ -47,6 +47,18 @@ def test_a_workdir_of_fine_tuning_stands_for_its_preset(tiny_tuned, tiny_preset)
         assert [one["label"] for one in found] == [row["label"] for row in rows]
 
 
+def test_a_workdir_of_several_tasks_names_their_presets(tiny_tuned, tmp_path):
+    for name in ("mnli", "rte"):
+        shutil.copytree(tiny_tuned[0] / "preset", tmp_path / "preset" / name)
+    for path in (tmp_path, tmp_path / "preset"):
+        wanted = rf"name the preset of one: .*/preset/mnli, {tmp_path}/preset/rte"
+        with pytest.raises(errors.UserError, match=wanted):
+            catalog.class_of(str(path))
+        assert catalog.locate(str(path), "rte") == f"{tmp_path}/preset/rte"
+    assert catalog.learned(f"{tmp_path}/preset/rte") == ("text_classification", {})
+    assert catalog.learned(str(GOLDEN / "generator")) == (None, {})
+
+
 def test_what_pre_training_left_is_a_detector_or_else_fills_in_blanks(
     tiny_preset, tmp_path
 ):

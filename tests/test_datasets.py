@@ -135,11 +135,28 @@ def test_folders_and_files_that_are_not_there_say_so(tmp_path):
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(errors.UserError, match=r"folder\.tsv: Is a directory"):
         read(tmp_path, train="folder.tsv")
-    (tmp_path / "train.tsv").write_text(ROWS)
+
+
+def test_a_single_file_is_all_there_is(tmp_path):
+    for name in ("train.tsv", "mine.tsv", "test.tsv"):
+        (tmp_path / name).write_text(ROWS)
+    file = str(tmp_path / "mine.tsv")
+    assert list(registry.read("text_classification", file).splits) == ["train"]
+    found = registry.read("text_classification", file, "dev")
+    assert {name: split.source for name, split in found.splits.items()} == {"dev": file}
+    found = registry.read("text_classification", file, dev="test.tsv")
+    assert list(found.splits) == ["train", "dev"]
+
+
+def test_a_single_file_of_glue_says_by_its_name_which_split_it_is(tmp_path):
+    file = tmp_path / "dev_mismatched.tsv"
+    file.write_text("sentence1\tsentence2\tgold_label\na\tb\tneutral\n")
+    assert list(registry.read("mnli", str(file), "dev").splits) == ["dev_mismatched"]
+    other = file.rename(tmp_path / "mine.tsv")
     with pytest.raises(
-        errors.UserError, match=r"train\.tsv is a file, want its folder"
+        errors.UserError, match=r"does not say which .* want train\.tsv"
     ):
-        read(tmp_path / "train.tsv")
+        registry.read("mnli", str(other))
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):

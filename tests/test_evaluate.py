@@ -11,7 +11,6 @@ def test_it_says_and_writes_the_metrics(tiny_tuned, tiny_task, tmp_path):
     process = start(
         tmp_path,
         f"--preset={tiny_tuned[0]}",
-        "--task=text_classification",
         f"--data={tiny_task}",
         "--split=train",
         f"--output={tmp_path}/deep/metrics.json",
@@ -24,9 +23,6 @@ def test_it_says_and_writes_the_metrics(tiny_tuned, tiny_task, tmp_path):
 
 def test_what_is_wrong_is_said_in_one_line(tiny_tuned, tiny_task, tmp_path):
     flags = [f"--preset={tiny_tuned[0]}", f"--data={tiny_task}"]
-    commands.assert_ends_in_one_line(
-        start(tmp_path, *flags), "--task is missing: name what it learned"
-    )
     commands.assert_ends_in_one_line(
         start(tmp_path, *flags, "--task=text_regression"),
         "column 'label' is 'yes', want a number",

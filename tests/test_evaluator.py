@@ -1,10 +1,11 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from electra_tf import config, errors, evaluator
-from electra_tf.tasks import question_answerer
+from electra_tf.tasks import question_answerer, text_classifier
 
 OWN = "text_classification"
 
@@ -37,6 +38,63 @@ def test_it_tells_wrong_from_right(tiny_tuned, tiny_task, tmp_path):
     (tmp_path / "other.tsv").write_text(swapped)
     scores = evaluate(tiny_tuned[0], tmp_path, data={"options": {"dev": "other.tsv"}})
     assert scores["accuracy"] == 0.0
+
+
+def test_the_preset_knows_its_task_and_a_file_is_enough(
+    tiny_tuned, tiny_task, tmp_path
+):
+    for path in (tiny_tuned[0], tiny_tuned[0] / "preset"):
+        scores = evaluate(path, tiny_task, task=None)
+        assert scores["accuracy"] == 1.0
+    file = Path(tmp_path, "mine.csv")
+    file.write_text("Text,LABEL\nthe cat,yes\na cat,yes\n")  # One class alone.
+    output = tmp_path / "metrics.json"
+    scores = evaluate(tiny_tuned[0], file, task=None, output=str(output))
+    assert scores["accuracy"] == 1.0
+    written = json.loads(output.read_text())
+    assert (written["task"], written["split"], written["examples"]) == (OWN, "dev", 2)
+
+
+@pytest.fixture(scope="module")
+def own_columns(tiny_tuned, tmp_path_factory):
+    """A preset that learned from reviews.csv, by columns of its own."""
+    folder = shutil.copytree(
+        tiny_tuned[0] / "preset", tmp_path_factory.mktemp("own") / "preset"
+    )
+    about = json.loads((folder / "metadata.json").read_text())
+    about["electra_tf"]["origin"]["options"] = {
+        "text_column": "review",
+        "label_column": "has cat",
+        "dev": "reviews.csv",
+    }
+    (folder / "metadata.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_a_preset_remembers_its_columns_and_files(own_columns, tiny_task, tmp_path):
+    text = "review,has cat\nthe cat,yes\na dog,no\n"
+    (tmp_path / "reviews.csv").write_text(text)
+    assert evaluate(own_columns, tmp_path, task=None)["accuracy"] == 1.0
+    (tmp_path / "reviews.csv").rename(tmp_path / "dev.csv")
+    assert evaluate(own_columns, tmp_path, task=None)["accuracy"] == 1.0
+    given = {"options": {"text_column": "text", "label_column": "label"}}
+    assert evaluate(own_columns, tiny_task, task=None, data=given)["accuracy"] == 1.0
+    assert evaluate(own_columns, tiny_task, "text_classification", data=given)
+
+
+def test_whole_numbers_are_spelled_as_the_classes_are(
+    tiny_backbone, tiny_preprocessor, tmp_path
+):
+    model = text_classifier.ElectraTextClassifier(
+        backbone=tiny_backbone, preprocessor=tiny_preprocessor, class_names=["0", "1"]
+    )
+    model.save_to_preset(str(tmp_path / "preset"))
+    (tmp_path / "dev.csv").write_text("text,label\nthe cat,1.0\na cat,1.0\n")
+    said = []
+    scores = evaluate(tmp_path / "preset", tmp_path / "dev.csv", say=said.append)
+    assert scores["accuracy"] in (0.0, 0.5, 1.0)
+    with pytest.raises(errors.UserError, match="does not say what it learned: name it"):
+        evaluate(tmp_path / "preset", tmp_path / "dev.csv", task=None)
 
 
 def test_settings_cap_the_examples_and_change_rows(tiny_tuned, tiny_task, tmp_path):

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -277,6 +278,21 @@ def test_blanks_are_filled_in(save, tmp_path):
         save(masked_lm.ElectraMaskedLM), [{"text": "the [MASK] sat [MASK]"}], tmp_path
     )
     assert [len(blank) for blank in row["blanks"]] == [5, 5]
+
+
+def test_a_preset_remembers_its_columns(tiny_tuned, tmp_path, capsys):
+    preset = shutil.copytree(tiny_tuned[0] / "preset", tmp_path / "preset")
+    about = json.loads((preset / "metadata.json").read_text())
+    options = {"text_column": "review", "train": "reviews.csv"}
+    about["electra_tf"]["origin"]["options"] = options
+    (preset / "metadata.json").write_text(json.dumps(about))
+    rows = [{"Review": "a cat"}, {"text": "a dog"}]
+    assert [row["text"] for row in answer_rows(preset, rows, tmp_path)] == [
+        "a cat",
+        "a dog",
+    ]
+    predict(preset, texts=["the cat"])
+    assert json.loads(capsys.readouterr().out)["text"] == "the cat"
 
 
 def test_what_pre_training_left_tells_replaced_tokens(tiny_preset, capsys):

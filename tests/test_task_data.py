@@ -47,7 +47,10 @@ def test_where_there_is_no_dev_split_train_examples_are_held_out(tmp_path):
     assert sorted(held_out + job.train.inputs) == sorted(text for text, _ in rows(40))
     for text, label in zip(held_out, job.splits["dev"].labels, strict=True):
         assert (text, label) in rows(40)
-    assert said == [f"note: {OWN} has no dev split; 10 train examples are held out"]
+    assert said == [
+        f"note: {OWN} has no dev split; 10 of 40 train examples are held out, drawn by "
+        "train.seed=42 (data.dev_rate=0.25)"
+    ]
     assert read(folder, dev_rate=0.25)[OWN].splits["dev"].inputs == held_out
     other = read(folder, dev_rate=0.25, train={"seed": 5})[OWN]
     assert other.splits["dev"].inputs != held_out
@@ -88,6 +91,32 @@ def test_pairs_without_order_are_trained_on_both_ways_round(mrpc):
     assert job.train.labels == ["1", "0", "1", "0"]
     assert job.splits["dev"].inputs == pairs
     assert read(mrpc, "mrpc", double_unordered=False)["mrpc"].train.inputs == pairs
+
+
+def test_questions_are_held_out_with_all_about_their_context(tmp_path):
+    paragraphs = [
+        {
+            "context": f"a text {n}",
+            "qas": [
+                {
+                    "id": f"{n} {i}",
+                    "question": "q",
+                    "answers": [{"text": "text", "answer_start": 2}],
+                }
+                for i in range(5)
+            ],
+        }
+        for n in range(8)
+    ]
+    (tmp_path / "mine.json").write_text(
+        json.dumps({"data": [{"paragraphs": paragraphs}]})
+    )
+    job = read(str(tmp_path / "mine.json"), "squad", dev_rate=0.25)["squad"]
+    held, kept = (
+        {question.context for question in inputs}
+        for inputs in (job.splits["dev"].inputs, job.train.inputs)
+    )
+    assert (len(held), len(kept), held & kept) == (2, 6, set())
 
 
 def test_several_tasks_have_names_and_options_of_their_own(tmp_path):

@@ -47,7 +47,8 @@ def locate(
         folder: where to look.
         stems: the names that each split's file may have, without ending.
         endings: with their dot; "" for none.
-        given: files that the user named, relative to the folder; None = look.
+        given: files that the user named, relative to the folder; None = look, "" =
+            there is none.
 
     Raises:
         UserError: no folder, no file, or two for one split.
@@ -57,6 +58,8 @@ def locate(
     found = {}
     for split, names in stems.items():
         name = given.get(split)
+        if name == "":
+            continue
         if name:
             found[split] = root / name
             continue

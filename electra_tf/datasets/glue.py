@@ -1,6 +1,6 @@
 """The GLUE tasks, in the files and columns of gluebenchmark.com.
 
-In:   a task's folder, or the folder that holds it (glue/CoLA or glue).
+In:   a task's folder, or the folder that holds it (glue/CoLA or glue); or a file.
 Out:  a Dataset; with its predictions, the file to hand in.
 
 A task is a row of TASKS. The files are not quoted.
@@ -148,6 +148,8 @@ READERS = {name: functools.partial(read, name) for name in TASKS}
 
 
 def _locate(task: Task, folder: str) -> dict[str, Path]:
+    if os.path.isfile(folder):
+        return _split_of(task, Path(folder))
     root = files.check_folder(folder)
     for place in (root, root / task.name):
         for layout in task.layouts:
@@ -159,6 +161,19 @@ def _locate(task: Task, folder: str) -> dict[str, Path]:
     raise errors.UserError(
         f"{folder} holds no file of {task.name}, nor does {root / task.name}; "
         f"want {wanted}"
+    )
+
+
+def _split_of(task: Task, file: Path) -> dict[str, Path]:
+    """Tells by its name what split a file is."""
+    for layout in task.layouts:
+        for split, name in layout.items():
+            if file.name == name:
+                return {split: file}
+    names = [name for layout in task.layouts for name in layout.values()]
+    raise errors.UserError(
+        f"{file}: its name does not say which split of {task.name} it is; want "
+        f"{', '.join(names)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""A task's name and a folder become a data set.
+"""A task's name and a folder, or a single file, become a data set.
 
 A new task is a row of a format's table, or a module with READERS of its own, named
 here.
@@ -6,6 +6,7 @@ here.
 
 import difflib
 import inspect
+import os
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -22,12 +23,18 @@ READERS: dict[str, Callable[..., dataset.Dataset]] = {
 }
 
 
-def read(task: str, folder: str, **options: Any) -> dataset.Dataset:
+_SPLITS = ("train", "dev", "test")
+
+
+def read(
+    task: str, folder: str, file_is: str = "train", **options: Any
+) -> dataset.Dataset:
     """Reads the data set of a task.
 
     Args:
         task: a name in READERS.
-        folder: of its files.
+        folder: of its files; or a file, which is all there is.
+        file_is: the split that a file is. GLUE's files say so by their names.
         options: such as train="my_train.tsv" or text_column="review"; the reader of
             the task says which.
 
@@ -51,7 +58,11 @@ def read(task: str, folder: str, **options: Any) -> dataset.Dataset:
         if not _is_a(value, wanted):
             kind = getattr(wanted, "__name__", str(wanted))
             raise errors.UserError(f"task {task}: {name}={value!r:.40}, want {kind}")
-    return reader(folder, **options)
+    if os.path.isfile(folder) and "train" in known:
+        folder, name = os.path.split(folder)
+        files = {**dict.fromkeys(_SPLITS, ""), file_is: name}
+        options = files | options
+    return reader(folder or ".", **options)
 
 
 def _nearest(name: str, known: list[str]) -> str:

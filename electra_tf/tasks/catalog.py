@@ -57,10 +57,53 @@ REGISTERED: dict[str, type[task.ElectraTask]] = {
 }
 
 
-def locate(path: str) -> str:
-    """Returns the preset of a fine-tuning workdir; any other path as it is."""
+def locate(path: str, task: str | None = None) -> str:
+    """Returns the preset of a fine-tuning workdir; any other path as it is.
+
+    Args:
+        path: of it.
+        task: the one that is wanted, where a workdir has learned several.
+
+    Raises:
+        UserError: it has learned several, and which is wanted is not said.
+    """
     below = os.path.join(path, "preset")
-    return below if keras_hub_presets.is_preset(below) else path
+    if keras_hub_presets.is_preset(below):
+        return below
+    inner = path if os.path.basename(os.path.normpath(path)) == "preset" else below
+    several = {name: os.path.join(inner, name) for name in _presets_in(inner)}
+    if several and task not in several:
+        raise errors.UserError(
+            f"{path} has learned several tasks; name the preset of one: "
+            f"{', '.join(several.values())}"
+        )
+    return several.get(str(task), path)
+
+
+def _presets_in(folder: str) -> list[str]:
+    if not os.path.isdir(folder):
+        return []
+    return sorted(
+        name
+        for name in os.listdir(folder)
+        if keras_hub_presets.is_preset(os.path.join(folder, name))
+    )
+
+
+def learned(path: str) -> tuple[str | None, dict[str, Any]]:
+    """Returns the task that a fine-tuned preset learned, and the options of its data.
+
+    Of a preset that does not say so, as those of others, none.
+    """
+    folder = locate(path)
+    if not keras_hub_presets.is_preset(folder):
+        return None, {}
+    origin = keras_hub_presets.origin_of(folder)
+    task, options = origin.get("task"), origin.get("options")
+    return (
+        task if isinstance(task, str) else None,
+        dict(options) if isinstance(options, dict) else {},
+    )
 
 
 def class_of(path: str) -> type[task.ElectraTask] | None:
