@@ -2,7 +2,7 @@
 
 The modules, in the order of the data; each imports only what stands above it (BUILD):
 
-settings                       errors, durable, config
+settings                       native_log, console, interrupts, errors, durable, config
 text -> records                tokenizer, corpus, records, record_reader, data_builder
 records -> masked batches      packing, masking, input_pipeline
 masked batches -> losses       layers, models, corruption, losses, objectives
@@ -37,6 +37,8 @@ imports nothing, so that a command pays only for what it uses; the classes of th
 fine-tuning API are looked up when they are named: `electra_tf.ElectraTextClassifier`.
 """
 
+import sys
+
 __version__ = "0.1.0"
 
 _CLASSES = {
@@ -52,6 +54,14 @@ _CLASSES = {
     "ElectraReplacedTokenDetector": "replaced_token_detector",
     "ElectraMaskedLM": "masked_lm",
 }
+
+# This process is to be a command: it hears signals before it imports anything.
+if sys.argv[:1] == ["-m"] and any(
+    word.split(".")[0] == "electra_tf" for word in sys.orig_argv
+):
+    from electra_tf import interrupts
+
+    interrupts.start()
 
 
 def __getattr__(name: str) -> object:

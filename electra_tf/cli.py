@@ -4,14 +4,17 @@ A verb defines its own flags, calls `flags.adopt_module_key_flags(cli)` so that 
 shows the shared ones, and ends in `cli.run(main)`.
 """
 
+import contextlib
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from absl import app, flags
+from absl import logging as absl_logging
 
-from electra_tf import config, errors
+from electra_tf import config, console, errors, interrupts
 
 # Errors alone (2), and before TensorFlow is loaded: it looks only then.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -31,7 +34,8 @@ def load(kind: type[AnySettings]) -> AnySettings:
     """Reads this invocation's settings; with --print_config, prints them and exits."""
     settings = config.load(kind, CONFIG.value, SET.value)
     if PRINT_CONFIG.value:
-        print(config.describe(settings), flush=True)
+        with contextlib.suppress(BrokenPipeError):  # head has seen enough.
+            console.deliver(f"{config.describe(settings)}\n")
         sys.exit(0)
     return settings
 
@@ -44,12 +48,22 @@ def require(name: str, way_out: str) -> str:
     return str(value)
 
 
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Stands around the imports of TensorFlow, which take some seconds."""
+    with console.doing("loading TensorFlow"):
+        yield
+    # Not what it says of its functions, nor of what it would like to be told.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
 def run(main: Callable[[], None]) -> None:
     """Parses the flags, calls `main`; what the user can mend becomes exit code 1.
 
     A `UserError` ends the program with its message as the last line, no traceback. A
     full disk or a folder without permission, where nothing closer to it has said more,
-    does the same. Anything else is our bug and shows its traceback.
+    does the same. A signal ends it with 128 + its number, or as `main` arranges.
+    Anything else is our bug and shows its traceback.
     """
 
     def start(argv: list[str]) -> None:
@@ -58,22 +72,47 @@ def run(main: Callable[[], None]) -> None:
                 raise errors.UserError(
                     f"unexpected argument {argv[1]!r}: every argument is a --flag"
                 )
-            main()
+            with interrupts.raising(), console.doing("working"):
+                main()
         except errors.UserError as error:
             _end(str(error))
-        except BrokenPipeError:  # Whoever read, such as head, has seen enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             if error.filename is None or error.strerror is None:
                 raise
             _end(f"{error.filename}: {error.strerror}")
+        except BaseException:
+            if interrupts.requested():  # Whatever it became on its way here.
+                interrupts.end()
+            raise
+        if interrupts.requested():
+            interrupts.leave(0)  # `main` has said how it stopped.
 
+    interrupts.start()
+    console.start()
+    interrupts.watch()
+    handler = absl_logging.get_absl_handler()
+    handler.python_handler.stream = sys.stderr  # It took the one of before.
+    handler.addFilter(_Once())
     # Else app.run raises the verbosity to INFO, and TensorFlow tells of every save.
     flags.FLAGS["verbosity"].using_default_value = False
     app.run(start)
 
 
+class _Once(logging.Filter):
+    """Passes on a warning of the libraries the first time that they give it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        is_new = text not in self._said
+        self._said.add(text)
+        return is_new or record.levelno != logging.WARNING
+
+
 def _end(message: str) -> None:
-    sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr)
+    lines = message.splitlines() or [""]
+    sys.stderr.write(f"error: {' '.join(lines)}\n")
     sys.exit(1)

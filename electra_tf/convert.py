@@ -6,7 +6,7 @@ python -m electra_tf.convert --from=runs/small --to=hub/small --format=hugging_f
 
 from absl import flags
 
-from electra_tf import cli, model_card
+from electra_tf import cli, console, model_card
 
 FROM = flags.DEFINE_string(
     "from",
@@ -43,15 +43,17 @@ def main() -> None:
     folder = cli.require("to", "name the folder to write")
 
     # Not above: --help needs no TensorFlow.
-    from electra_tf import converter, pretrained
+    with cli.loading():
+        from electra_tf import converter, pretrained
 
-    converter.convert(
-        origin,
-        folder,
-        FORMAT.value,
-        stated=pretrained.Stated(VOCAB.value, HEADS.value, GENERATOR_HEADS.value),
-        facts=model_card.Facts(language=LANGUAGE.value, license=LICENSE.value),
-    )
+    with console.doing("converting"):
+        converter.convert(
+            origin,
+            folder,
+            FORMAT.value,
+            stated=pretrained.Stated(VOCAB.value, HEADS.value, GENERATOR_HEADS.value),
+            facts=model_card.Facts(language=LANGUAGE.value, license=LICENSE.value),
+        )
 
 
 if __name__ == "__main__":

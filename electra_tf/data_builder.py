@@ -16,7 +16,6 @@ import math
 import multiprocessing
 import os
 import re
-import signal
 import sys
 import threading
 import time
@@ -30,10 +29,12 @@ import numpy as np
 import numpy.typing as npt
 
 from electra_tf import config as configs
-from electra_tf import corpus, errors, records, tokenizer
+from electra_tf import console, corpus, errors, interrupts, records, tokenizer
 
 # Text handed to a process at a time: milliseconds of work, little to hold.
 _BATCH_CHARACTERS = 200_000
+
+_SAY_SECONDS = 4.0  # How often, where there is no terminal, how far it is.
 
 # Of all tokens; BERT's vocabulary has below 0.1 % on English text.
 _HIGH_UNK_RATE = 0.01
@@ -77,7 +78,8 @@ def build(
             that holds something else.
     """
     tokens = tokenizer.read_vocab(vocab) if vocab else None
-    text = corpus.Corpus(paths, config)
+    with console.doing("looking through the corpus"):
+        text = corpus.Corpus(paths, config)
     there = Path(output, records.MANIFEST)
     is_there = there.exists()
     if is_there:
@@ -163,7 +165,8 @@ def _train_vocab(text: corpus.Corpus, config: configs.BuildDataConfig) -> list[s
             if _draw("vocab", config.seed, index)[0] < rate:
                 yield from document
 
-    tokens = tokenizer.train_vocab(sample(), config.vocab_size, config.tokenizer)
+    with console.doing("training the vocabulary"):
+        tokens = tokenizer.train_vocab(sample(), config.vocab_size, config.tokenizer)
     if len(tokens) < config.vocab_size:
         _say(f"the text has no more than {len(tokens)} tokens to give")
     return tokens
@@ -211,7 +214,8 @@ def _encode(
     waiting: collections.deque[futures.Future[list[_Document]]] = collections.deque()
     try:
         for batch in _batches(text.documents()):
-            waiting.append(pool.submit(_encode_batch, batch))
+            with interrupts.held_back():  # From a process that may be started.
+                waiting.append(pool.submit(_encode_batch, batch))
             if len(waiting) > 3 * processes:
                 yield from waiting.popleft().result()
         while waiting:
@@ -231,7 +235,7 @@ _worker: _Encoder | None = None  # Of this process, if it is one that tokenizes.
 def _start_worker(tokens: list[str], config: configs.TokenizerConfig) -> None:
     """Prepares a process for `_encode_batch`."""
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent ends us.
+    interrupts.leave_to_parent()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     _worker = _Encoder(tokens, config)
 
@@ -598,25 +602,24 @@ def _find_cut(
 
 
 class _Progress:
-    """A bar on a terminal, a line every ten seconds elsewhere."""
+    """A bar on a terminal, a line every few seconds elsewhere."""
 
     def __init__(self, text: corpus.Corpus) -> None:
         self._text = text
         self._start = self._said = time.monotonic()
-        self._is_terminal = sys.stdout.isatty()
+        self._screen = console.Screen(sys.stdout)
         self._documents = 0
 
     def update(self) -> None:
         self._documents += 1
         now = time.monotonic()
-        if now - self._said >= (0.2 if self._is_terminal else 10.0):
+        if now - self._said >= (0.2 if self._screen.is_terminal else _SAY_SECONDS):
             self._said = now
             self._show()
 
     def close(self) -> None:
         self._show()
-        if self._is_terminal:
-            _say("")
+        self._screen.close()
 
     @property
     def megabytes_per_second(self) -> float:
@@ -631,12 +634,11 @@ class _Progress:
             f"{done:6.1%}  {self._documents} documents  "
             f"{self.megabytes_per_second:.1f} MB/s  {left:.0f} s left"
         )
-        if self._is_terminal:
+        if self._screen.is_terminal:
             bar = "#" * int(30 * done)
-            sys.stdout.write(f"\r[{bar:30}] {line}   ")
-            sys.stdout.flush()
+            self._screen.draw(f"[{bar:30}] {line}")
         else:
-            _say(line)
+            self._screen.say(line)
 
 
 def _refuse_other_data(

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +18,10 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 
+# What collectives raise when a worker is gone.
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
+# The kinds of workers that train; others have roles that no strategy here has.
+ROLES = ("chief", "worker")
 # How long the workers of a cluster may take to find each other.
 CLUSTER_TIMEOUT_SECONDS = 300
 
@@ -143,6 +148,24 @@ def refuse_different_steps(strategy: tf.distribute.Strategy, step: int) -> None:
         )
 
 
+@contextlib.contextmanager
+def explained_loss(when: str) -> Iterator[None]:
+    """Says in a line that another worker is gone.
+
+    Raises:
+        UserError: if TensorFlow says so.
+    """
+    try:
+        yield
+    except LOST:
+        if not os.environ.get("TF_CONFIG"):
+            raise
+        raise errors.UserError(
+            f"lost a worker {when}; run the same command on all workers to go on from "
+            "the last checkpoint"
+        ) from None
+
+
 def _is_tpu(strategy: tf.distribute.Strategy) -> bool:
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
@@ -183,17 +206,49 @@ def _multi_worker_strategy(text: str) -> tf.distribute.Strategy:
 def _read_tf_config(text: str) -> tuple[dict[str, list[str]], str, int]:
     try:
         value: Any = json.loads(text)
-        cluster = {str(kind): list(value["cluster"][kind]) for kind in value["cluster"]}
+        cluster = dict(value["cluster"])
         kind, index = value["task"]["type"], int(value["task"]["index"])
-        if ":" not in cluster[kind][index]:
+        _refuse_roles([*cluster, kind])
+        addresses = [address for kind in cluster for address in _checked(cluster[kind])]
+        if not 0 <= index < len(cluster[kind]) or len(set(addresses)) < len(addresses):
             raise ValueError
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        if len(cluster.get("chief", [])) > 1:
+            raise ValueError
+    except errors.UserError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise errors.UserError(
             f"TF_CONFIG={text[:200]!r}: want "
             '{"cluster": {"worker": ["host:port", ...]}, '
-            '"task": {"type": "worker", "index": 0}}'
+            '"task": {"type": "worker", "index": 0}}, each address once'
         ) from None
     return cluster, kind, index
+
+
+def _checked(addresses: Any) -> list[str]:
+    """Returns a list of host:port.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if not isinstance(addresses, list):
+        raise ValueError
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        if not host or not 0 < int(port) < 2**16:
+            raise ValueError
+    return addresses
+
+
+def _refuse_roles(kinds: Sequence[str]) -> None:
+    """Refuses roles of other strategies: every task of the cluster sees them."""
+    strange = [kind for kind in kinds if kind not in ROLES]
+    if strange:
+        raise errors.UserError(
+            f"TF_CONFIG: no task of type {strange[0]!r} takes part in training here, "
+            "only worker, and chief in the place of worker 0; name no others in "
+            "cluster, and start the command on these alone"
+        )
 
 
 def _meet(own: str, others: list[str]) -> None:

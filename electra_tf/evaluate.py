@@ -5,7 +5,7 @@ python -m electra_tf.evaluate --preset=runs/cola --data=glue/CoLA
 
 from absl import flags
 
-from electra_tf import cli, config
+from electra_tf import cli, config, console
 
 PRESET = flags.DEFINE_string(
     "preset", None, "A fine-tuned preset, its workdir, or a Hugging Face directory."
@@ -27,10 +27,19 @@ def main() -> None:
     data = cli.require("data", "name the folder of the data, or a file")
 
     # Not above: --help and --print_config need no TensorFlow.
-    from electra_tf import distribution, evaluator
+    with cli.loading():
+        from electra_tf import distribution, evaluator
 
     distribution.share_cores()
-    evaluator.evaluate(preset, TASK.value, data, SPLIT.value, settings, OUTPUT.value)
+
+    def deliver(line: str) -> None:
+        console.deliver(f"{line}\n")
+
+    say = print if OUTPUT.value else deliver  # Where no file has it, it must be read.
+    with console.doing("evaluating"):
+        evaluator.evaluate(
+            preset, TASK.value, data, SPLIT.value, settings, OUTPUT.value, say
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ python -m electra_tf.export --preset=runs/sst-2 --output=models/lite \
 
 from absl import flags
 
-from electra_tf import cli, config, errors
+from electra_tf import cli, config, console, errors
 
 PRESET = flags.DEFINE_string(
     "preset", None, "A preset or workdir, of fine-tuning or of pre-training."
@@ -43,16 +43,18 @@ def main() -> None:
         )
 
     # Not above: --help and --print_config need no TensorFlow.
-    from electra_tf import exporter
+    with cli.loading():
+        from electra_tf import exporter
 
-    exporter.export(
-        preset,
-        output,
-        settings,
-        network=NETWORK.value,
-        version=VERSION.value,
-        batch_sizes=[int(size) for size in BATCH_SIZES.value],
-    )
+    with console.doing("tracing and writing the model"):
+        exporter.export(
+            preset,
+            output,
+            settings,
+            network=NETWORK.value,
+            version=VERSION.value,
+            batch_sizes=[int(size) for size in BATCH_SIZES.value],
+        )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ def main() -> None:
     workdir = cli.require("workdir", "name the folder that this run writes")
 
     # Not above: --help and --print_config need no TensorFlow.
-    from electra_tf import distribution, finetuner
+    with cli.loading():
+        from electra_tf import distribution, finetuner
 
     distribution.share_cores()
     finetuner.run(settings, preset, TASK.value, DATA.value, workdir)

@@ -7,15 +7,12 @@ A trial is one seed. Each is kept as it ends; a run that was stopped goes on wit
 one that it was stopped in.
 """
 
-import contextlib
 import json
 import math
 import os
-import signal
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -24,10 +21,12 @@ import tensorflow as tf
 from electra_tf import (
     answers,
     config,
+    console,
     distribution,
     durable,
     errors,
     finetune_page,
+    interrupts,
     keras_hub_presets,
     preset,
     reporting,
@@ -83,7 +82,8 @@ def run(
             trial came to anything.
     """
     _refuse_cluster()
-    jobs = task_data.read(tasks, folders, settings, say)
+    with console.doing("reading the data"):
+        jobs = task_data.read(tasks, folders, settings, say)
     task_builder.check(jobs, settings.model)
     catalog.class_of(origin)  # Nothing is written where it cannot be opened.
     if settings.train.deterministic:
@@ -97,16 +97,21 @@ def run(
     devices = list(strategy.extended.worker_devices)
     workdir.open_workdir(folder, settings, facts, is_chief=True, devices=devices)
     this = _Run(origin, jobs, settings, folder, strategy, say)
+
+    def stopped() -> str:
+        done = len(trials.read(folder))
+        return (
+            f"stopped: {done} of {settings.train.trials} trials have ended; run the "
+            "same command again to go on"
+        )
+
     with reporting.said_warnings(say):
         try:
-            with _terminable():
+            # Trials that have ended are kept: a stop like any other that is saved.
+            with interrupts.raising(stopped, code=0):
                 _run_trials(this)
         except KeyboardInterrupt:
-            done = len(trials.read(folder))
-            say(
-                f"stopped: {done} of {settings.train.trials} trials have ended; run "
-                "the same command again to go on"
-            )
+            say(stopped())
             return
     _conclude(this)
 
@@ -128,7 +133,8 @@ def _run_trials(this: _Run) -> None:
             this.say(f"{title} failed: {failure}")
         before = trials.read(this.folder)
         if models and trials.best([*before, trial], this.main) is trial:
-            _write_best(this, trial, models, predicted)
+            with console.doing("writing predictions and preset"):
+                _write_best(this, trial, models, predicted)
         trials.write(this.folder, trial)
         _write_outcome(this)
 
@@ -146,7 +152,7 @@ def _run_trial(
         seconds = round(time.monotonic() - began, 1)
         return trials.Trial(number, seed, scores, records, seconds, failures)
 
-    with this.strategy.scope():
+    with console.doing("opening the preset"), this.strategy.scope():
         models = task_builder.build(this.jobs, this.origin, this.settings)
     try:
         dev = _train(this, models, seed, records)
@@ -227,7 +233,8 @@ def _predict(
     this: _Run, model: Any, job: task_data.Job, split: str
 ) -> answers.Predicted:
     size = this.settings.train.batch_size
-    return answers.predict(model, job.data, job.splits[split], size)
+    with console.doing(f"answering {split}"):
+        return answers.predict(model, job.data, job.splits[split], size)
 
 
 class _Keeper:
@@ -438,16 +445,3 @@ def _main(this: _Run, scores: trials.Scores) -> str:
 
 def _shown(values: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Lets SIGTERM stop a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

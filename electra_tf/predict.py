@@ -7,7 +7,7 @@ python -m electra_tf.predict --server=localhost:8500/sentiment --text="a fine fi
 
 from absl import flags
 
-from electra_tf import cli, config, errors
+from electra_tf import cli, config, console, errors
 
 PRESET = flags.DEFINE_string(
     "preset", None, "A preset or workdir, of fine-tuning or of pre-training."
@@ -42,20 +42,22 @@ def main() -> None:
         preset = cli.require("preset", "name the model, or a --server that has it")
 
     # Not above: --help and --print_config need no TensorFlow.
-    from electra_tf import predictor
+    with cli.loading():
+        from electra_tf import predictor
 
-    if preset:
-        from electra_tf import distribution  # A server is asked without TensorFlow.
+        if preset:  # A server is asked without TensorFlow.
+            from electra_tf import distribution
 
-        distribution.share_cores()
-    predictor.predict(
-        preset,
-        settings,
-        server=SERVER.value,
-        texts=TEXT.value,
-        source=INPUT.value,
-        output=OUTPUT.value,
-    )
+            distribution.share_cores()
+    with console.doing("opening the model and answering"):
+        predictor.predict(
+            preset,
+            settings,
+            server=SERVER.value,
+            texts=TEXT.value,
+            source=INPUT.value,
+            output=OUTPUT.value,
+        )
 
 
 if __name__ == "__main__":

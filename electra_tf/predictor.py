@@ -19,9 +19,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
-from electra_tf import client, config, errors, reporting
+from electra_tf import client, config, console, errors, reporting
 from electra_tf.datasets import dataset, files, tables
 
 OUTPUTS = (".jsonl", ".tsv")
@@ -287,9 +287,7 @@ def _stdin() -> tables.Table:
 def _writer(output: str | None) -> Iterator[Callable[[client.Answer], None]]:
     """Yields what writes an answer, so that it can be read at once."""
     with contextlib.ExitStack() as stack:
-        if output is None:
-            stream: TextIO = sys.stdout
-        else:
+        if output is not None:
             raw: Any = stack.enter_context(open(output, "wb"))
             if output.endswith(".gz"):
                 raw = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
@@ -307,8 +305,11 @@ def _writer(output: str | None) -> Iterator[Callable[[client.Answer], None]]:
                 line = "\t".join(_cells(answer, header, str(output)))
             else:
                 line = files.to_json(answer)
-            stream.write(line + "\n")
-            stream.flush()
+            if output is None:
+                console.deliver(f"{line}\n")
+            else:
+                stream.write(f"{line}\n")
+                stream.flush()
 
         yield write
 

@@ -19,7 +19,8 @@ def main() -> None:
     workdir = cli.require("workdir", "name the folder that this run writes")
 
     # Not above: --help and --print_config need no TensorFlow.
-    from electra_tf import distribution, pretraining
+    with cli.loading():
+        from electra_tf import distribution, pretraining
 
     if not TPU.value:
         distribution.share_cores()

@@ -15,6 +15,7 @@ import tensorflow as tf
 from electra_tf import (
     checkpoint,
     config,
+    console,
     distribution,
     duration,
     errors,
@@ -44,7 +45,8 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
     Raises:
         UserError: for all that docs/pretraining.md lists.
     """
-    source = input_pipeline.open_source(settings.data)
+    with console.doing("opening the data"):
+        source = input_pipeline.open_source(settings.data)
     _check_row_length(source, settings)
     vocab = source.vocab.tokens
     words = _tokenizer_of(source, settings)
@@ -60,21 +62,18 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
     if origin:
         weights = initialization.read_weights(settings, origin, vocab, warnings.append)
     distribution.set_precision(settings.train.precision)
-    with strategy.scope():
-        model = pretrainer.build(
-            settings,
-            compile_step=distribution.compile_step(strategy, settings.train.xla),
-            streams=distribution.streams(),
-        )
-    data = _data(source, settings, strategy)
+    model = _build(settings, strategy)
+    with console.doing("reading the held-out rows"):
+        data = _data(source, settings, strategy)
     loop = training_loop.Loop(model, strategy, data, settings)
     checkpoints = checkpoint.Checkpoints(folder, model, settings.run.keep)
-    with strategy.scope():
+    with console.doing("looking for a checkpoint"), strategy.scope():
         found = checkpoints.restore(warnings.append)
         if found is None and weights:
             initialization.assign(model.objective.networks, weights, vocab)
     step, positions = found or (0, None)
-    distribution.refuse_different_steps(strategy, step)
+    with distribution.explained_loss("before the first step"):
+        distribution.refuse_different_steps(strategy, step)
     loop.start(positions)
     with _listener(is_chief, folder, settings, step) as listener:
         for warning in warnings:
@@ -86,9 +85,24 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
         if not outcome.finished:
             return
         # On all workers; empty where this session had no step left to make.
-        metrics = outcome.validation or training_loop.evaluate(loop, model)
+        metrics = outcome.validation or training_loop.evaluate(
+            loop, model, outcome.step
+        )
     if is_chief:
-        _finish(folder, settings, model, vocab, source, data, metrics, listener)
+        with console.doing("writing preset, samples and report"):
+            _finish(folder, settings, model, vocab, source, data, metrics, listener)
+
+
+def _build(
+    settings: config.PretrainConfig, strategy: tf.distribute.Strategy
+) -> pretrainer.Pretrainer:
+    alone = distribution.explained_loss("before the first step")
+    with console.doing("building the networks"), alone, strategy.scope():
+        return pretrainer.build(
+            settings,
+            compile_step=distribution.compile_step(strategy, settings.train.xla),
+            streams=distribution.streams(),
+        )
 
 
 def _check_row_length(

@@ -8,7 +8,7 @@ import sys
 
 from absl import flags
 
-from electra_tf import cli, errors, report_page
+from electra_tf import cli, console, errors, report_page
 
 WORKDIR = flags.DEFINE_multi_string("workdir", [], "What a run wrote; several overlay.")
 OUTPUT = flags.DEFINE_string(
@@ -21,7 +21,8 @@ def main() -> None:
     if not WORKDIR.value:
         raise errors.UserError("--workdir is missing: name the workdir of a run")
     output = OUTPUT.value or os.path.join(WORKDIR.value[0], "report.html")
-    report_page.write_report(WORKDIR.value, output)
+    with console.doing("writing the report"):
+        report_page.write_report(WORKDIR.value, output)
     sys.stdout.write(f"{output}\n")
 
 

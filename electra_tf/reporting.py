@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TextIO
 
 import pydantic
 
-from electra_tf import durable, errors
+from electra_tf import console, durable, errors
 
 Probability = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 
@@ -81,7 +81,7 @@ class Reporter:
         self._metrics_file = os.path.join(workdir, "metrics.jsonl")
         self._total_steps = total_steps
         self._resumed_step = resumed_step
-        self._screen = _Screen(stream or sys.stdout)
+        self._screen = console.Screen(stream or sys.stdout)
         self._start = time.monotonic()
         self._seconds_before = 0.0
         self._values: Mapping[str, float] = {}
@@ -153,34 +153,6 @@ class Reporter:
             left = (self._total_steps - step) * (now - then) / (new_step - old_step)
             fields["eta"] = f"ETA {datetime.timedelta(seconds=round(left))}"
         return fields
-
-
-class _Screen:
-    """A stream that, if it is a terminal, ends in a line that is redrawn."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._bar = ""
-        self.is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
-
-    def say(self, text: str) -> None:
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        text = text.encode(encoding, "backslashreplace").decode(encoding)
-        erase = "\r\x1b[K" if self._bar else ""
-        self._write(f"{erase}{text}\n{self._bar}")
-
-    def draw(self, bar: str) -> None:
-        self._bar = bar
-        self._write(f"\r{bar}\x1b[K")
-
-    def close(self) -> None:
-        if self._bar:
-            self._write("\n")
-        self._bar = ""
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
 
 
 class _EventFile:

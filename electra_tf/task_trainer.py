@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import config, optimizer, task_data
+from electra_tf import config, console, optimizer, task_data
 from electra_tf.tasks import task
 
 # Steps between two looks at the loss, for which the host waits.
@@ -70,6 +70,7 @@ class Trainer:
         }
         sizes = [int(batches.cardinality()) for batches in data.values()]
         self.epoch_ends = [sum(sizes) * (epoch + 1) for epoch in range(epochs)]
+        self._step = 0
         self._order = mix(sizes, self.epoch_ends[-1], mixing_power, seed)
         with strategy.scope():
             adamw = build_optimizer(list(models.values()), train, self.epoch_ends[-1])
@@ -91,14 +92,20 @@ class Trainer:
         for stop in stops:
             for model in self._models.values():
                 model.reset_metrics()
-            for step in range(done, stop):
-                name = names[self._order[step]]
-                self._steps[name]()
-                if step % CHECK_STEPS == 0:
-                    self._loss(name, step + 1)
+            with console.doing(self._doing):
+                for self._step in range(done, stop):
+                    name = names[self._order[self._step]]
+                    self._steps[name]()
+                    if self._step % CHECK_STEPS == 0:
+                        self._loss(name, self._step + 1)
             seen = sorted(set(self._order[done:stop]))
             yield Progress(stop, {names[n]: self._loss(names[n], stop) for n in seen})
             done = stop
+
+    def _doing(self) -> str:
+        if not self._step:
+            return "first step: tracing and compiling"
+        return f"training, step {self._step:,} of {self.epoch_ends[-1]:,}"
 
     def _loss(self, name: str, step: int) -> float:
         loss = float(self._models[name].get_metrics_result()["loss"])

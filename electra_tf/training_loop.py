@@ -9,21 +9,27 @@ an epoch (docs/decisions.md, D2).
 
 import contextlib
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from electra_tf import checkpoint, config, distribution, errors, objectives, pretrainer
+from electra_tf import (
+    checkpoint,
+    config,
+    console,
+    distribution,
+    errors,
+    interrupts,
+    objectives,
+    pretrainer,
+)
 
 # What one call into TensorFlow should take, so that a bar moves and a signal is heard.
 LOOP_SECONDS = 2.0
 POSITION = 4  # (epoch, group, block, row)
-# What collectives raise when a worker is gone.
-LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
 
 
 class Listener(Protocol):
@@ -206,15 +212,21 @@ def run(
     sums: dict[str, np.ndarray] = {}
     elapsed = seconds_a_step = 0.0
     validation: dict[str, float] = {}
-    with _Signals() as signals:
+    with (
+        console.doing(lambda: f"training, step {step:,} of {total:,}"),
+        interrupts.noted() as stop,
+    ):
         while step < total:
             size = _loop_size(step, settings, seconds_a_step, loop.num_workers)
             began = time.monotonic()
-            part, stopping = _guarded(loop, size, signals.stopping, step)
+            part, stopping = _guarded(loop, size, stop.requested, step, first_step)
+            # One process has nobody to agree with: it stops where it is.
+            stopping |= stop.requested and loop.num_workers == 1
             _refuse_non_finite(part, step)
             elapsed += time.monotonic() - began
             if step > first_step:  # The first call also traces.
                 seconds_a_step = (time.monotonic() - began) / size
+            stop.is_patient = True  # There is something to save.
             step += size
             sums = {k: sums.get(k, 0.0) + v.astype(np.float64) for k, v in part.items()}
             listener.advance(step)
@@ -222,12 +234,13 @@ def run(
                 listener.train(step, _values(sums, model) | _speed(sums, elapsed))
                 sums, elapsed = {}, 0.0
             if step % often.evaluate_every_steps == 0 or step == total:
-                validation = evaluate(loop, model)
+                validation = evaluate(loop, model, step)
                 if validation:
                     listener.evaluation(step, validation)
             if step % often.save_every_steps == 0 or step == total or stopping:
-                if checkpoints:
-                    checkpoints.save(step, loop.positions)
+                with console.doing("saving a checkpoint"):
+                    if checkpoints:
+                        checkpoints.save(step, loop.positions)
                 saved = step
             if stopping and step < total:
                 listener.say(f"stopped at step {step}; run the same command to go on")
@@ -236,9 +249,17 @@ def run(
     return Outcome(step, step == total, validation)
 
 
-def evaluate(loop: Loop, model: pretrainer.Pretrainer) -> dict[str, float]:
-    """Returns the metrics on the validation rows; empty if there are none."""
-    sums = loop.evaluate()
+def evaluate(loop: Loop, model: pretrainer.Pretrainer, step: int) -> dict[str, float]:
+    """Returns the metrics on the validation rows; empty if there are none.
+
+    Raises:
+        UserError: a worker is gone.
+    """
+    with (
+        console.doing("evaluating on the held-out rows"),
+        distribution.explained_loss(f"after step {step}"),
+    ):
+        sums = loop.evaluate()
     return _values(sums, model) if sums else {}
 
 
@@ -268,18 +289,15 @@ def _loop_size(
 
 
 def _guarded(
-    loop: Loop, size: int, stopping: bool, step: int
+    loop: Loop, size: int, stopping: bool, step: int, first_step: int
 ) -> tuple[dict[str, np.ndarray], bool]:
-    with explained_damage(loop.data.name_damaged, f"after step {step}"):
-        try:
-            return loop.run(size, stopping)
-        except LOST:
-            if loop.num_workers == 1:
-                raise
-            raise errors.UserError(
-                f"lost a worker after step {step}; run the same command on all workers "
-                "to go on from the last checkpoint"
-            ) from None
+    when = f"after step {step}"
+    with contextlib.ExitStack() as stack:
+        if step == first_step:
+            stack.enter_context(console.doing("first step: tracing and compiling"))
+        stack.enter_context(explained_damage(loop.data.name_damaged, when))
+        stack.enter_context(distribution.explained_loss(when))
+        return loop.run(size, stopping)
 
 
 @contextlib.contextmanager
@@ -331,24 +349,3 @@ def _speed(sums: dict[str, np.ndarray], seconds: float) -> dict[str, float]:
 def _empty(batch: objectives.Batch) -> objectives.Batch:
     """Returns a batch like this one in which nothing counts."""
     return {name: tf.zeros_like(value) for name, value in batch.items()}
-
-
-class _Signals:
-    """Hears SIGTERM and SIGINT while it is entered; a second one ends at once."""
-
-    def __init__(self) -> None:
-        self.stopping = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._hear)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _hear(self, number: int, frame: object) -> None:
-        self.stopping = True
-        signal.signal(number, self._before[signal.Signals(number)])

@@ -3,8 +3,11 @@
 import gc
 import os
 import random
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Commands note how long they took there.
+os.environ["XDG_CACHE_HOME"] = os.path.join(tempfile.gettempdir(), "electra_tf_tests")
 
 import keras
 import pytest

@@ -1,6 +1,7 @@
 """One device, several, several machines: the same numbers; and what may be amiss."""
 
 import ctypes
+import json
 import os
 import socket
 import subprocess
@@ -257,12 +258,36 @@ def test_replicas_and_micro_batches_must_divide_the_batch(two_replicas):
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
         '{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:b"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": -1}}',
+        '{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}',  # noqa: E501
+        '{"cluster": {"worker": [1]}, "task": {"type": "worker", "index": 0}}',
     ],
 )
 def test_a_malformed_tf_config_is_shown_with_what_is_wanted(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(errors.UserError, match=r'TF_CONFIG=.*: want \{"cluster": '):
         distribution.strategy()
+
+
+@pytest.mark.parametrize("role", ["ps", "master", "evaluator"])
+@pytest.mark.parametrize("own", ["worker", "the role"])
+def test_roles_of_other_strategies_are_refused_by_every_task(role, own, monkeypatch):
+    task = {"type": role if own == "the role" else "worker", "index": 0}
+    cluster = {"worker": ["a:1"], role: ["a:2"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    with pytest.raises(errors.UserError, match=f"no task of type '{role}' takes part"):
+        distribution.strategy()
+
+
+def test_a_worker_that_is_lost_is_named_in_a_line(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    with (
+        pytest.raises(errors.UserError, match="lost a worker after step 7; run the sa"),
+        distribution.explained_loss("after step 7"),
+    ):
+        raise tf.errors.UnavailableError(None, None, "Collective ops is aborted")
 
 
 def test_a_port_that_is_taken_is_named(monkeypatch):

@@ -250,6 +250,18 @@ def test_a_damaged_shard_is_named():
         raise tf.errors.DataLossError(None, None, "corrupted record at 17")
 
 
+def test_a_worker_that_is_lost_in_an_evaluation_is_told_as_in_training(
+    trainee, monkeypatch
+):
+    def measure():
+        raise tf.errors.UnavailableError(None, None, "Collective ops is aborted")
+
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    monkeypatch.setattr(trainee.loop, "evaluate", measure)
+    with pytest.raises(errors.UserError, match="lost a worker after step 6; run the"):
+        training_loop.evaluate(trainee.loop, trainee.model, 6)
+
+
 def test_an_error_of_ours_is_not_blamed_on_the_data():
     with (
         pytest.raises(tf.errors.InvalidArgumentError),
