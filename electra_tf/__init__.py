@@ -3,7 +3,8 @@
 The modules, in the order of the data; each imports only what stands above it (BUILD):
 
 settings                       native_log, console, interrupts, errors, durable, config
-text -> records                tokenizer, corpus, records, record_reader, data_builder
+text -> records                tokenizer, corpus_files, corpus, records, record_reader,
+                               data_builder
 records -> masked batches      packing, masking, input_pipeline
 masked batches -> losses       layers, models, corruption, losses, objectives
 losses -> checkpoints          optimizer, pretrainer, distribution, checkpoint,

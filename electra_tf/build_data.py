@@ -5,13 +5,13 @@ python -m electra_tf.build_data --corpus=texts/ --output=data/texts --vocab_size
 
 from absl import flags
 
-from electra_tf import cli, config, data_builder, errors
+from electra_tf import cli, config, corpus_files, data_builder, errors
 
 CORPUS = flags.DEFINE_multi_string(
     "corpus",
     [],
-    "Folder, file or pattern of .txt, .jsonl, .gz of both, .parquet; or builtin. "
-    "Repeatable, or separated by commas.",
+    "Folder, file or pattern of text, JSON Lines or Parquet, compressed or not; or "
+    "builtin. Repeatable, or separated by commas.",
 )
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write the data to.")
 VOCAB = flags.DEFINE_string("vocab", None, "A vocab.txt; without one, it is trained.")
@@ -33,7 +33,7 @@ def main() -> None:
             "each other: give a vocabulary, or the size of the one to train"
         )
     cli.require("corpus", "name a folder, a file, a pattern, or builtin")
-    paths = [path for value in CORPUS.value for path in value.split(",") if path]
+    paths = [path for value in CORPUS.value for path in corpus_files.split(value)]
     output = cli.require("output", "name the folder to write")
 
     data_builder.build(paths, output, VOCAB.value, settings)

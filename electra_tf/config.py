@@ -532,7 +532,12 @@ class BuildDataConfig(Settings):
 
     tokenizer: TokenizerConfig = TokenizerConfig()
     text_field: str = Field(
-        "text", description="Field of .jsonl and column of Parquet files."
+        "text", description="Field of JSON Lines and column of Parquet files."
+    )
+    max_json_bytes: PositiveInt = Field(
+        1 << 28,
+        description="Longest line of JSON Lines: unlike text, it is held in memory "
+        "whole, several times over.",
     )
     document_per_file: bool = Field(
         False,

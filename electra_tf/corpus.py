@@ -1,30 +1,31 @@
 r"""Files of text become documents, one after the other, with flat memory.
 
-In:   folders, files and globs of .txt, .jsonl, .gz of both, .parquet; the word builtin.
+In:   folders, files and patterns of text, JSON Lines and Parquet, compressed or not;
+      the word builtin.
 Out:  documents: lists of sentences (lines that are not blank).
 
-In a .txt a blank line ends a document; in .jsonl and Parquet a row is one. Only "\n"
+In text a blank line ends a document; in JSON Lines and Parquet a row is one. Only "\n"
 ends a line.
 """
 
 import ast
 import collections
 import functools
-import glob
-import gzip
 import hashlib
 import importlib.util
+import io
 import json
+import lzma
 import os
 import pydoc_data.topics
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from electra_tf import config as configs
-from electra_tf import errors
+from electra_tf import corpus_files, errors
 
 BUILTIN = "builtin"
 
@@ -33,11 +34,12 @@ _BUILTIN_LIBRARIES = ("tensorflow", "keras", "numpy", "keras_hub")
 
 _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
-_ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet")
-
 # Longer lines and documents go on as new ones, so that memory stays flat.
 _MAX_LINE_BYTES = 1 << 22
 _MAX_DOCUMENT_CHARACTERS = 1 << 22
+
+# Of a Parquet column, read at a time; of a compressed file, to see how far it grows.
+_PART_BYTES = 1 << 22
 
 Document = list[str]
 
@@ -49,22 +51,39 @@ class Source(NamedTuple):
     files: list[Path]  # none for builtin
     num_bytes: int
     fingerprint: str  # changes when a file is added, removed, written
+    left_out: list[corpus_files.LeftOut]  # what was found and is not read
 
 
 class Corpus:
     """The documents of some paths, in the same order every time."""
 
-    def __init__(self, paths: Sequence[str], config: configs.BuildDataConfig) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        config: configs.BuildDataConfig,
+        skip: corpus_files.Skip = lambda _: None,
+    ) -> None:
         """Finds the files.
+
+        Args:
+            paths: folders, files and patterns, or builtin.
+            config: the settings.
+            skip: says why a file or folder must not be read, if so.
 
         Raises:
             UserError: a path is not there, or holds no file that can be read.
         """
         self._config = config
-        self.sources = [_find(path) for path in paths]
+        self.sources = [_find(path, config.text_field, skip) for path in paths]
         self.num_bytes = sum(source.num_bytes for source in self.sources)
         self.bytes_read = 0  # Of num_bytes, by the iteration that goes on.
         self.num_replaced = 0  # Characters U+FFFD put for undecodable bytes.
+
+    def estimate_text_bytes(self) -> int:
+        """Estimates how much there is once it is decompressed, from its beginnings."""
+        grown = sum(_grown(file) for source in self.sources for file in source.files)
+        builtin = [source.num_bytes for source in self.sources if not source.files]
+        return grown + sum(builtin)
 
     def documents(self) -> Iterator[Document]:
         """Yields all documents that hold text.
@@ -95,24 +114,26 @@ class Corpus:
                     if document:
                         yield document
                 self.bytes_read = before + raw.tell()
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise errors.UserError(f"{file} is damaged: {error}") from None
-        except OSError as error:
-            raise errors.UserError(f"cannot read {file}: {error.strerror}") from None
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise errors.UserError(
+                    f"cannot read {file}: {error.strerror}"
+                ) from None
+            raise errors.UserError(_damaged(file, error)) from None
 
-    def _parse(self, file: Path, raw: IO[bytes]) -> Iterator[Document]:
-        name = file.name
-        if name.endswith(".parquet"):
+    def _parse(self, file: Path, raw: io.BufferedReader) -> Iterator[Document]:
+        stream = corpus_files.decompressed(file, raw)
+        form = corpus_files.form(file, stream, self._config.text_field)
+        if form == "parquet":
+            if stream is not raw:
+                raise errors.UserError(f"{file} is compressed Parquet; decompress it")
             return self._parse_parquet(file, raw)
-        if name.endswith(".gz"):
-            raw = gzip.GzipFile(fileobj=raw)  # type: ignore[assignment]
-            name = name.removesuffix(".gz")
-        lines = self._lines(file, raw)
-        if name.endswith(".jsonl"):
-            return self._parse_jsonl(file, lines)
+        if form == "jsonl":
+            return self._parse_jsonl(file, stream)
+        lines = self._lines(file, stream)
         return _group(lines, blank_line_ends=not self._config.document_per_file)
 
-    def _lines(self, file: Path, stream: IO[bytes]) -> Iterator[str]:
+    def _lines(self, file: Path, stream: io.BufferedReader) -> Iterator[str]:
         """Yields lines without their end; one of over 4 MB in pieces."""
         offset = 0
         rest = b""
@@ -141,23 +162,40 @@ class Corpus:
         self.num_replaced += text.count("\ufffd") - line.count(b"\xef\xbf\xbd")
         return text
 
-    def _parse_jsonl(self, file: Path, lines: Iterator[str]) -> Iterator[Document]:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+    def _parse_jsonl(self, file: Path, stream: io.BufferedReader) -> Iterator[Document]:
+        limit = self._config.max_json_bytes
+        offset = number = 0
+        while line := stream.readline(limit + 1):
+            number += 1
             where = f"{file}, line {number}"
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise errors.UserError(f"{where} is not JSON: {error}") from None
-            if not isinstance(row, dict) or self._config.text_field not in row:
+            if len(line) > limit:
                 raise errors.UserError(
-                    f"{where} has no field {self._config.text_field!r} (setting "
-                    f"text_field); it holds {_names(row)}"
+                    f"{where} has over {limit} bytes (setting max_json_bytes), and a "
+                    "row of JSON is held in memory whole; raise the setting"
                 )
-            yield self._field(where, row[self._config.text_field])
+            text = self._decode(str(file), line, offset)
+            text = text.removeprefix("\ufeff") if offset == 0 else text
+            offset += len(line)
+            if text.strip():
+                yield from self._field(where, self._row(where, text))
 
-    def _parse_parquet(self, file: Path, raw: IO[bytes]) -> Iterator[Document]:
+    def _row(self, where: str, line: str) -> Any:
+        """Returns what the text field of a line of JSON holds."""
+        try:
+            row = json.loads(line)
+        except RecursionError:
+            raise errors.UserError(f"{where}: its JSON is nested too deep") from None
+        except ValueError as error:
+            hint = "; want one object a line, no array" if line.startswith("[") else ""
+            raise errors.UserError(f"{where} is not JSON: {error}{hint}") from None
+        if not isinstance(row, dict) or self._config.text_field not in row:
+            raise errors.UserError(
+                f"{where} has no field {self._config.text_field!r} (setting "
+                f"text_field); it holds {_names(row)}"
+            )
+        return row[self._config.text_field]
+
+    def _parse_parquet(self, file: Path, raw: io.BufferedReader) -> Iterator[Document]:
         try:
             import pyarrow
             from pyarrow import parquet
@@ -167,63 +205,105 @@ class Corpus:
             ) from None
         column = self._config.text_field
         try:
-            table = parquet.ParquetFile(raw)
+            table = parquet.ParquetFile(raw, buffer_size=1 << 20)
             names = table.schema_arrow.names
             if column not in names:
                 raise errors.UserError(
                     f"{file} has no column {column!r} (setting text_field); "
                     f"it has {', '.join(names)}"
                 )
-            batches = table.iter_batches(batch_size=1000, columns=[column])
-            values = (
-                value for batch in batches for value in batch.column(0).to_pylist()
-            )
+            batches = table.iter_batches(_rows_at_a_time(table, column), None, [column])
+            values = (value for batch in batches for value in _values(batch.column(0)))
             for row, value in enumerate(values, 1):
-                yield self._field(f"{file}, row {row}", value)
+                yield from self._field(f"{file}, row {row}", value)
         except pyarrow.ArrowException as error:
-            raise errors.UserError(f"{file} is not Parquet: {error}") from None
+            raise errors.UserError(
+                f"{file} is not Parquet: {errors.one_line(error, 160)}; make it again, "
+                "or leave it out"
+            ) from None
 
-    def _field(self, where: str, value: Any) -> Document:
-        """Returns the document that a row's text is; null is no text."""
-        if value is None:
-            return []
-        if not isinstance(value, str):
+    def _field(self, where: str, value: Any) -> Iterator[Document]:
+        """Yields the document that a row's text is, a very long one as several."""
+        if value is None:  # No text.
+            return
+        if isinstance(value, str):
+            # JSON can write half a surrogate pair, which no UTF-8 has.
+            value = value.encode("utf-8", "surrogatepass")
+        if not isinstance(value, bytes):
             raise errors.UserError(
                 f"{where}: field {self._config.text_field!r} (setting text_field) "
                 f"is {value!r:.40}, want text"
             )
-        # JSON can write half a surrogate pair, which no UTF-8 has.
-        data = value.encode("utf-8", "surrogatepass")
-        return _sentences(self._decode(where, data, 0))
+        text = self._decode(where, value, 0)
+        if len(text) < _MAX_DOCUMENT_CHARACTERS:
+            yield _sentences(text)
+        else:
+            lines = (
+                piece
+                for line in text.split("\n")
+                for piece in cut_line(line, _MAX_LINE_BYTES)
+            )
+            yield from _group(lines, blank_line_ends=False)
 
 
-def _find(path: str) -> Source:
+def _damaged(file: Path, error: Exception) -> str:
+    return (
+        f"{file} is damaged: {errors.one_line(error, 160)}; copy it again, or leave it "
+        "out"
+    )
+
+
+def _rows_at_a_time(table: Any, column: str) -> int:
+    """Returns how many rows of a Parquet file hold about _PART_BYTES of a column."""
+    index = table.schema_arrow.names.index(column)
+    groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
+    # Columns within columns are counted one by one; then the index is that of another.
+    sizes = [
+        group.column(min(index, group.num_columns - 1)).total_uncompressed_size
+        for group in groups
+    ]
+    rows = max(1, sum(group.num_rows for group in groups))
+    return int(max(1, min(1000, _PART_BYTES * rows // max(1, sum(sizes)))))
+
+
+def _values(column: Any) -> list[Any]:
+    """Returns a Parquet column's values, text as the bytes that stand there."""
+    import pyarrow
+
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    for kind, raw in (
+        (pyarrow.string(), pyarrow.binary()),
+        (pyarrow.large_string(), pyarrow.large_binary()),
+        (pyarrow.string_view(), pyarrow.binary_view()),
+    ):
+        if column.type == kind:
+            column = column.cast(raw)
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _grown(file: Path) -> int:
+    """Estimates what a file holds once it is decompressed."""
+    size = file.stat().st_size
+    try:
+        with file.open("rb") as raw:
+            stream = corpus_files.decompressed(file, raw)
+            if stream is raw:
+                return size
+            held = len(stream.read(_PART_BYTES))
+            # At its end the estimate is exact.
+            return round(held * max(1.0, size / max(1, raw.tell())))
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        return size  # Whoever reads it all will say so.
+
+
+def _find(path: str, text_field: str, skip: corpus_files.Skip) -> Source:
     if path == BUILTIN:
         texts = _builtin_texts()
         digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
-        return Source(path, [], sum(map(len, texts)), digest)
-    found = Path(path)
-    if found.is_dir():
-        files = _walk(found)
-    elif found.exists():
-        files = [found]
-    else:
-        files = [Path(file) for file in sorted(glob.glob(path, recursive=True))]
-        files = [file for file in files if file.is_file()]
-        if not files:
-            raise errors.UserError(
-                f"--corpus={path}: no such file or folder, and as a pattern it matches "
-                "none"
-            )
-    for file in files:
-        if not file.name.endswith(_ENDINGS):
-            raise errors.UserError(
-                f"--corpus={path}: cannot read {file}; want {' '.join(_ENDINGS)}"
-            )
-    if not files:
-        raise errors.UserError(
-            f"--corpus={path}: no file in this folder ends in {' '.join(_ENDINGS)}"
-        )
+        return Source(path, [], sum(map(len, texts)), digest, [])
+    files, left_out = corpus_files.find(path, text_field, skip)
     stats = [file.stat() for file in files]
     listing = "\n".join(
         f"{file} {stat.st_size} {stat.st_mtime_ns}"
@@ -234,17 +314,7 @@ def _find(path: str) -> Source:
         files,
         sum(stat.st_size for stat in stats),
         hashlib.sha256(os.fsencode(listing)).hexdigest(),
-    )
-
-
-def _walk(folder: Path) -> list[Path]:
-    """Returns the corpus files in and under a folder, sorted, hidden ones left out."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.name.endswith(_ENDINGS)
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        left_out,
     )
 
 
@@ -265,6 +335,16 @@ def _group(lines: Iterator[str], blank_line_ends: bool) -> Iterator[Document]:
             document = []
             size = 0
     yield document
+
+
+def cut_line(line: str, size: int) -> Iterator[str]:
+    """Yields a line, in pieces where it is over twice `size`, cut after a space."""
+    start = 0
+    while len(line) - start > 2 * size:
+        cut = line.rfind(" ", start, start + size) + 1 or start + size
+        yield line[start:cut]
+        start = cut
+    yield line[start:]
 
 
 def _last_word_starts(line: bytes) -> int:

@@ -29,12 +29,23 @@ import numpy as np
 import numpy.typing as npt
 
 from electra_tf import config as configs
-from electra_tf import console, corpus, errors, interrupts, records, tokenizer
+from electra_tf import (
+    console,
+    corpus,
+    corpus_files,
+    errors,
+    interrupts,
+    records,
+    tokenizer,
+)
 
 # Text handed to a process at a time: milliseconds of work, little to hold.
 _BATCH_CHARACTERS = 200_000
 
 _SAY_SECONDS = 4.0  # How often, where there is no terminal, how far it is.
+
+# Text drawn together for the sample that a vocabulary is trained on.
+_PIECE_CHARACTERS = 2000
 
 # Of all tokens; BERT's vocabulary has below 0.1 % on English text.
 _HIGH_UNK_RATE = 0.01
@@ -79,7 +90,11 @@ def build(
     """
     tokens = tokenizer.read_vocab(vocab) if vocab else None
     with console.doing("looking through the corpus"):
-        text = corpus.Corpus(paths, config)
+        text = corpus.Corpus(paths, config, _skip(output, vocab))
+    for source in text.sources:
+        if source.left_out:
+            left_out = corpus_files.describe(source.left_out)
+            _say(f"left out of {source.path}: {left_out}")
     there = Path(output, records.MANIFEST)
     is_there = there.exists()
     if is_there:
@@ -97,6 +112,21 @@ def build(
         manifest = _write(folder, text, tokens, config)
         folder.finish(manifest)
     return manifest
+
+
+def _skip(output: str, vocab: str | None) -> corpus_files.Skip:
+    """Returns what tells our own files, which are no text, in a corpus."""
+
+    def skip(path: Path) -> str | None:
+        if path.is_dir():
+            is_output = os.path.exists(output) and path.samefile(output)
+            is_ours = is_output or records.is_data_folder(path)
+            return "a data folder of build_data" if is_ours else None
+        same_name = vocab and path.name == Path(vocab).name and path.exists()
+        is_vocab = same_name and path.samefile(vocab or "")
+        return "the vocabulary" if is_vocab else None
+
+    return skip
 
 
 def _find_damage(folder: Path, manifest: records.Manifest) -> str | None:
@@ -157,19 +187,65 @@ def _write(
 
 
 def _train_vocab(text: corpus.Corpus, config: configs.BuildDataConfig) -> list[str]:
-    rate = min(1.0, config.vocab_train_bytes / max(1, text.num_bytes))
-    _say(f"training a vocabulary of {config.vocab_size} tokens on {rate:.1%} of all")
-
-    def sample() -> Iterator[str]:
-        for index, document in enumerate(text.documents()):
-            if _draw("vocab", config.seed, index)[0] < rate:
-                yield from document
-
+    total, wanted = text.estimate_text_bytes(), config.vocab_train_bytes
+    amount = (
+        "all"
+        if wanted >= total
+        else f"{wanted / 1e6:.4g} MB of about {total / 1e6:.4g}"
+    )
+    _say(f"training a vocabulary of {config.vocab_size} tokens on {amount}")
+    sample = _sample(text, total, config)
     with console.doing("training the vocabulary"):
-        tokens = tokenizer.train_vocab(sample(), config.vocab_size, config.tokenizer)
+        tokens = tokenizer.train_vocab(sample, config.vocab_size, config.tokenizer)
     if len(tokens) < config.vocab_size:
         _say(f"the text has no more than {len(tokens)} tokens to give")
     return tokens
+
+
+def _sample(
+    text: corpus.Corpus, total: int, config: configs.BuildDataConfig
+) -> Iterator[str]:
+    """Yields vocab_train_bytes of the text, drawn over all of it; all if it has less.
+
+    What compressed files hold is not known before they are read. Where `total`, the
+    estimate, was too high, the corpus is read once more for what is missing.
+    """
+    wanted = config.vocab_train_bytes
+    drawn, rate = 0.0, min(1.0, 1.1 * wanted / max(1, total))
+    taken = 0
+    while True:
+        seen = 0
+        for number, piece in enumerate(_pieces(text.documents())):
+            share = _draw("vocab", config.seed, number)[0] if rate < 1 or drawn else 0.0
+            size = sum(map(_num_bytes, piece))
+            seen += size
+            if drawn <= share < rate:
+                taken += size
+                yield from piece
+        if rate == 1 or taken >= wanted:
+            return
+        drawn, rate = rate, min(1.0, max(2 * rate, 1.1 * wanted / max(1, seen)))
+
+
+def _pieces(documents: Iterator[corpus.Document]) -> Iterator[list[str]]:
+    """Yields text, about _PIECE_CHARACTERS of a document at a time."""
+    for document in documents:
+        piece: list[str] = []
+        size = 0
+        for sentence in document:
+            for part in corpus.cut_line(sentence, _PIECE_CHARACTERS):
+                piece.append(part)
+                size += len(part)
+                if size >= _PIECE_CHARACTERS:
+                    yield piece
+                    piece = []
+                    size = 0
+        if piece:
+            yield piece
+
+
+def _num_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 class _Document(NamedTuple):
@@ -674,7 +750,8 @@ def _refuse_other_data(
 def _sources(text: corpus.Corpus) -> list[records.Source]:
     return [
         records.Source(
-            path=source.path,
+            # JSON has no bytes that are not UTF-8, file names may.
+            path=source.path.encode("utf-8", "backslashreplace").decode(),
             files=len(source.files),
             bytes=source.num_bytes,
             fingerprint=source.fingerprint,
@@ -712,5 +789,6 @@ def _summarize(manifest: records.Manifest, progress: _Progress) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    # The name of a file may hold what no terminal shows.
+    sys.stdout.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.stdout.flush()

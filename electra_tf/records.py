@@ -8,6 +8,7 @@ Without TensorFlow, which takes longer to load than most corpora to build (D27).
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -125,6 +126,12 @@ class Manifest(configs.Settings):
 
 class DamagedManifestError(errors.UserError):
     """A manifest that is not as it was written."""
+
+
+def is_data_folder(path: Path) -> bool:
+    """Tells whether a folder holds data that were built, or half built."""
+    built = all(os.path.exists(path / name) for name in (MANIFEST, VOCAB))
+    return built or os.path.exists(path / BUILDING)
 
 
 def dump_manifest(manifest: Manifest) -> str:

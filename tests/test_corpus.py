@@ -1,7 +1,10 @@
 """Files become documents: nothing lost, nothing guessed, bad input named."""
 
+import bz2
 import gzip
 import json
+import lzma
+import random
 import sys
 import tracemalloc
 
@@ -137,6 +140,8 @@ def test_half_a_surrogate_pair_in_json_is_refused(tmp_path):
         ('{"body": "two"}', r"line 3 has no field 'text' .*text_field.* holds 'body'"),
         ('["two"]', r"line 3 has no field 'text'"),
         ('{"text": 7}', r"line 3: field 'text' .* is 7, want text"),
+        ("[" * 100_000, r"line 3: its JSON is nested too deep"),
+        ('[{"text": "two"},', r"line 3 is not JSON: .*; want one object a line"),
     ],
 )
 def test_a_bad_json_line_is_named(tmp_path, line, message):
@@ -145,28 +150,53 @@ def test_a_bad_json_line_is_named(tmp_path, line, message):
         read(tmp_path)
 
 
-def test_a_path_that_gives_no_file_is_refused(tmp_path):
-    with pytest.raises(errors.UserError, match=r"--corpus=\S*none: no such file"):
-        read(tmp_path / "none")
-    with pytest.raises(
-        errors.UserError, match=r"\*\.txt: .*as a pattern it matches none"
-    ):
-        read(tmp_path / "*.txt")
-    with pytest.raises(errors.UserError, match="no file in this folder ends in"):
-        read(tmp_path)
-    (tmp_path / "a.pdf").write_text("")
-    with pytest.raises(errors.UserError, match=r"cannot read \S*a\.pdf; want .txt"):
-        read(tmp_path / "a.pdf")
-
-
 def test_a_damaged_gz_is_named(tmp_path):
     whole = gzip.compress(b"one two three four" * 99)
-    (tmp_path / "cut.txt.gz").write_bytes(whole[:-20])
-    with pytest.raises(errors.UserError, match=r"cut\.txt\.gz is damaged"):
+    for damaged in (whole[:-20], whole + b"more", whole[:20] + b"?" + whole[21:]):
+        (tmp_path / "cut.txt.gz").write_bytes(damaged)
+        with pytest.raises(errors.UserError, match=r"cut\.txt\.gz is damaged: .* copy"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("compress", "ending"), [(bz2.compress, "bz2"), (lzma.compress, "xz")]
+)
+def test_other_compressions_are_read_and_their_damage_is_named(
+    tmp_path, compress, ending
+):
+    whole = compress(b"one\n\ntwo")
+    file = tmp_path / f"a.txt.{ending}"
+    file.write_bytes(whole)
+    assert read(tmp_path) == [["one"], ["two"]]
+    file.write_bytes(whole[:-8])
+    with pytest.raises(errors.UserError, match=rf"a\.txt\.{ending} is damaged: "):
         read(tmp_path)
-    (tmp_path / "cut.txt.gz").write_bytes(b"plain text")
-    with pytest.raises(errors.UserError, match=r"cut\.txt\.gz is damaged"):
-        read(tmp_path)
+
+
+def test_a_line_of_json_is_never_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "_MAX_LINE_BYTES", 64)
+    monkeypatch.setattr(corpus, "_MAX_DOCUMENT_CHARACTERS", 300)
+    words = [f"w{i}" for i in range(999)]
+    book, note = " ".join(words), "one\ntwo"
+    rows = "".join(json.dumps({"text": text}) + "\n" for text in (book, note))
+    (tmp_path / "a.jsonl").write_text(rows)
+    found = read(tmp_path)
+    assert [line for document in found[-1:] for line in document] == ["one", "two"]
+    # It goes on as several documents of several lines, as a line of text does.
+    assert len(found) > 9
+    lines = [line for document in found[:-1] for line in document]
+    assert " ".join(lines).split() == words
+    assert max(map(len, lines)) <= 128
+
+
+def test_a_line_of_json_over_the_limit_is_refused_by_the_settings_name(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "three"}\n')
+    assert read(tmp_path, max_json_bytes=18) == [["one"], ["three"]]
+    with pytest.raises(
+        errors.UserError,
+        match=r"a\.jsonl, line 2 has over 17 bytes \(setting max_json_b",
+    ):
+        read(tmp_path, max_json_bytes=17)
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
@@ -191,6 +221,58 @@ def test_parquet_rows_are_documents(tmp_path):
         read(tmp_path)
 
 
+def test_parquet_that_is_not_utf8_is_named_or_replaced(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    fine = pyarrow.array(["fine", "caf\u00e9"])
+    bad = pyarrow.Array.from_buffers(  # As Spark writes it: a string that is not.
+        pyarrow.string(),
+        1,
+        [None, pyarrow.py_buffer(b"\0\0\0\0\4\0\0\0"), pyarrow.py_buffer(b"caf\xe9")],
+    )
+    table = pyarrow.table({"text": pyarrow.chunked_array([fine, bad])})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(
+        errors.UserError, match=r"a\.parquet, row 3 is not UTF-8 at byte 3; .*replace"
+    ):
+        read(tmp_path)
+    found = read(tmp_path, undecodable="replace")
+    assert found == [["fine"], ["caf\u00e9"], ["caf\ufffd"]]
+
+
+@pytest.mark.parametrize("kind", ["large_string", "string_view", "binary", "dict"])
+def test_text_is_read_however_parquet_calls_it(tmp_path, kind):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    text = pyarrow.array(["one", None, "tw\u00f6", "one"])
+    if kind == "dict":
+        text = text.dictionary_encode()
+    else:
+        text = text.cast(getattr(pyarrow, kind)())
+    parquet.write_table(pyarrow.table({"text": text}), tmp_path / "a.parquet")
+    assert read(tmp_path) == [["one"], ["tw\u00f6"], ["one"]]
+
+
+def test_damaged_parquet_is_one_line_whatever_the_damage(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "a.parquet"
+    texts = [f"document {i} of some" for i in range(50)]
+    parquet.write_table(pyarrow.table({"text": texts}), file)
+    whole = file.read_bytes()
+    chance = random.Random(3)
+    named = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        data[chance.randrange(4, len(data))] ^= 1 << chance.randrange(8)
+        file.write_bytes(data if chance.random() < 0.8 else data[: len(data) // 2])
+        try:
+            read(tmp_path)
+        except errors.UserError as error:
+            named += str(error).startswith(str(file))
+    assert named > 50
+
+
 def test_the_fingerprint_changes_with_the_files(tmp_path):
     def fingerprint() -> str:
         text = corpus.Corpus([str(tmp_path)], config.BuildDataConfig())
@@ -212,6 +294,16 @@ def test_all_bytes_are_read_at_the_end(tmp_path):
     seen = [text.bytes_read for _ in text.documents()]
     assert seen == sorted(seen)
     assert text.bytes_read == text.num_bytes
+
+
+def test_what_compressed_files_hold_is_estimated(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "_PART_BYTES", 2_000_000)
+    text = random.Random(2).randbytes(2_000_000).hex().encode()
+    (tmp_path / "a.txt").write_bytes(text)
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(text))
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"short"))
+    found = corpus.Corpus([str(tmp_path)], config.BuildDataConfig())
+    assert abs(found.estimate_text_bytes() - 2 * len(text)) < 0.2 * len(text)
 
 
 def test_docstrings_are_read_without_importing(tmp_path):

@@ -3,6 +3,8 @@
 import collections
 import contextlib
 import fcntl
+import gzip
+import os
 import random
 import re
 import resource
@@ -16,6 +18,7 @@ import tensorflow as tf
 
 from electra_tf import (
     config,
+    corpus,
     data_builder,
     errors,
     record_reader,
@@ -294,6 +297,70 @@ def test_a_given_vocabulary_of_another_casing_is_told(texts, capsys):
     assert "WARNING: the vocabulary given: 1 of" in capsys.readouterr().out
     build(texts, output="cased", vocab="cased.txt", tokenizer={"lowercase": False})
     assert "WARNING" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wanted", [1, 100, 3000])
+@pytest.mark.parametrize(
+    "form", ["one document", "one line", "compressed", "sentences"]
+)
+def test_the_sample_for_the_vocabulary_is_as_large_as_wanted(texts, form, wanted):
+    separator = {"one document": "\n", "one line": " "}.get(form, "\n\n")
+    text = separator.join(f"the old house {i} stood by it" for i in range(2000))
+    for file in texts.iterdir():
+        file.unlink()
+    if form == "compressed":
+        (texts / "a.txt.gz").write_bytes(gzip.compress(text.encode()))
+    else:
+        (texts / "a.txt").write_text(text)
+    settings = config.BuildDataConfig(vocab_train_bytes=wanted, seed=3)
+    found = corpus.Corpus([str(texts)], settings)
+    for estimate in (found.estimate_text_bytes(), 10**9):  # One far too high.
+        sample = list(data_builder._sample(found, estimate, settings))
+        size = sum(map(len, sample))
+        # Pieces of 2,000 characters; one that is drawn only now is no reason to stop.
+        assert wanted <= size < 2 * wanted + 9000
+        assert not {word for line in sample for word in line.split()} - set(
+            text.split()
+        )
+    build(texts, vocab=None, vocab_size=300, vocab_train_bytes=wanted)
+    assert "house" in record_reader.read_vocab(str(texts.parent / "data"))
+
+
+def test_a_corpus_may_hold_its_own_data(texts, capsys):
+    alone = build(texts, "elsewhere", shard_tokens=10**6)
+    tokenizer.write_vocab(texts / "given.txt", VOCAB)
+    paths, output = [str(texts)], str(texts / "data")
+    settings = config.BuildDataConfig(processes=1)
+    first = data_builder.build(paths, output, str(texts / "given.txt"), settings)
+    assert first.num_tokens == alone.num_tokens
+    assert "1 the vocabulary (given.txt)" in capsys.readouterr().out
+    assert (
+        data_builder.build(paths, output, str(texts / "given.txt"), settings) == first
+    )
+    out = capsys.readouterr().out
+    assert "already built" in out
+    assert "1 a data folder of build_data (data), 1 the vocabulary (given.txt)" in out
+    with pytest.raises(
+        errors.UserError, match="is a data folder of build_data; want a"
+    ):
+        data_builder.build([output], str(texts / "third"), None, settings)
+
+
+def test_a_path_that_is_not_utf8_is_built(texts):
+    folder = os.fsencode(texts) + b"/caf\xe9"
+    os.mkdir(folder)
+    with open(folder + b"/a\xff.txt", "wb") as file:
+        file.write(b"w1 w2\n\nw3\n\n")
+    settings = config.BuildDataConfig(processes=1)
+    for _ in range(2):
+        manifest = data_builder.build(
+            [os.fsdecode(folder)],
+            os.fsdecode(folder + b"/\xfe"),
+            str(texts.parent / "given.txt"),
+            settings,
+        )
+    assert manifest.sources[0].path.endswith("caf\\udce9")
+    assert manifest.num_documents == 2
 
 
 def test_many_unknown_tokens_are_warned_of(texts, capsys):

@@ -441,7 +441,7 @@ def test_data_are_known_by_what_they_hold_wherever_they_lie(folder, tmp_path):
     cased = manifest.model_copy(
         update={
             "settings": config.BuildDataConfig(
-                tokenizer=config.TokenizerConfig(lowercase=False)
+                tokenizer=config.TokenizerConfig(lowercase=False, strip_accents=True)
             )
         }
     )

@@ -331,7 +331,7 @@ def test_every_tool_is_pinned():
 
 def test_what_the_modules_import_is_declared():
     owners = importlib.metadata.packages_distributions()
-    declared = {*declared_ranges(), "keras-hub", "pyarrow", "tf2onnx"}
+    declared = {*declared_ranges(), "keras-hub", "pyarrow", "tf2onnx", "zstandard"}
     for name, file in MODULES.items():
         for package in packages_imported(file) - {"electra_tf"}:
             found = {canonical(owner) for owner in owners.get(package, [package])}
