@@ -18,10 +18,13 @@ import tensorflow as tf
 from tokenizers import pre_tokenizers
 
 from electra_tf import config as configs
-from electra_tf import tokenizer
+from electra_tf import errors, tokenizer
 
 # Characters from these on take a byte more in UTF-8.
 _WIDER = 0x80, 0x800, 0x10000
+
+# Of a token, without its ##: the limit of FastWordpieceTokenizer.
+_MAX_TOKEN_BYTES = 256
 
 # What stands for the character in its rewrite, so that most pages are the same.
 _ITSELF = -2
@@ -51,7 +54,7 @@ class GraphTokenizer:
 
         self._rewrites = _rewrites(config)
         self._wordpiece = tf_text.FastWordpieceTokenizer(
-            list(vocab),
+            _held(vocab),
             unknown_token=tokenizer.UNK,
             max_bytes_per_word=4 * tokenizer.MAX_WORD_CHARACTERS,
             no_pretokenization=True,
@@ -109,6 +112,24 @@ class GraphTokenizer:
             whole.with_values(character(tf.cast(starts.values, tf.int32))),
             whole.with_values(character(last) + 1),
         )
+
+
+def _held(vocab: Sequence[str]) -> list[str]:
+    """Returns tokens as the ops take them: no two alike.
+
+    Raises:
+        UserError: one is too long for them.
+    """
+    for i, token in enumerate(vocab):
+        if len(token.removeprefix("##").encode()) > _MAX_TOKEN_BYTES:
+            raise errors.UserError(
+                f"token {i} of the vocabulary, {token!r:.60}, has over "
+                f"{_MAX_TOKEN_BYTES} bytes, which TensorFlow's tokenizer cannot hold: "
+                "it cannot be served; in Python it works"
+            )
+    # No word has a space, so what has one is never found.
+    ids = tokenizer.token_ids(vocab)
+    return [token if ids.get(token) == i else f" {i}" for i, token in enumerate(vocab)]
 
 
 def runs(

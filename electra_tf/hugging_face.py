@@ -805,23 +805,32 @@ def _read_vocab(folder: str, fast: _FastTokenizer | None) -> list[str] | None:
         return vocab
     path = os.path.join(folder, FAST_TOKENIZER)
     ids = fast.model.vocab | {token.content: token.id for token in fast.added_tokens}
-    tokens = sorted(ids, key=ids.__getitem__)
-    if sorted(ids.values()) != list(range(len(ids))):
+    for added in fast.added_tokens:
+        if tokenizer.writable(added.content) != added.content:
+            raise errors.UserError(
+                f"{path}: {added.content!r:.80}, a token that was added, is one that "
+                f"no line of a {VOCAB} can hold; rename it"
+            )
+    size = max(ids.values(), default=-1) + 1
+    apart = {**ids, **fast.model.vocab} == ids and len(set(ids.values())) == len(ids)
+    if not apart or size > 2 * len(ids):
         raise errors.UserError(
             f"{path}: its {len(ids)} tokens are not numbered from 0 to {len(ids) - 1}; "
             "each row of the embeddings needs its token"
         )
-    text = "\n".join(tokens).encode("utf-8", "surrogatepass")
-    if tokenizer.parse_vocab(text, path) != tokens:
-        raise errors.UserError(
-            f"{path}: a token holds a line break, which {VOCAB} cannot; remove it"
-        )
-    # tokenizer.json may have tokens that were added later.
-    if vocab is not None and vocab != tokens[: len(vocab)]:
+    # Blank lines of a vocab.txt, and all but the last of lines that are alike, are in
+    # no tokenizer.json; that may have tokens that were added later.
+    tokens = vocab or []
+    tokens = tokens + [""] * (size - len(tokens))
+    ids = {token: number for token, number in ids.items() if token.strip()}
+    for token, number in ids.items():
+        tokens[number] = tokens[number] or tokenizer.writable(token)
+    if vocab is not None and tokenizer.token_ids(tokens) != ids:
         raise errors.UserError(
             f"{folder}: {VOCAB} and {FAST_TOKENIZER} do not hold the same tokens; "
             "remove the wrong one"
         )
+    tokenizer.check_vocab(tokens, path)
     return tokens
 
 
@@ -978,7 +987,7 @@ def _write_tokenizer(
         "mask_token": tokenizer.MASK,
     }
     _write_json(os.path.join(folder, TOKENIZER_CONFIG), values)
-    ids = {token: number for number, token in enumerate(vocab)}
+    ids = tokenizer.token_ids(vocab)
     fast = tokenizers.Tokenizer(
         models.WordPiece(
             ids,

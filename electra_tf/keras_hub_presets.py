@@ -415,6 +415,12 @@ def _their_backbone(model: config.ModelConfig) -> keras.Model:
 
 
 def _their_tokenizer(vocab: list[str], settings: config.TokenizerConfig) -> Any:
+    if len({token.strip() for token in vocab}) < len(vocab):
+        raise errors.UserError(
+            "the vocabulary has lines that are alike, or several blank ones, which "
+            "KerasHub's tokenizer cannot have; save our own backbone instead "
+            "(--format=keras_hub)"
+        )
     return keras_hub.tokenizers.ElectraTokenizer(
         vocabulary=vocab,
         lowercase=settings.lowercase,

@@ -37,6 +37,9 @@ _MAX_REMEMBERED = 500_000
 _ALPHABET_COVERAGE = 0.9999
 _ALPHABET_SHARE = 0.5
 
+# Half a character: JSON can hold one, UTF-8 cannot.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 # Tokens that say nothing of the text: [unused1], <S>.
 _IN_BRACKETS = re.compile(r"\[.*\]|<.*>", re.DOTALL)
 
@@ -69,6 +72,10 @@ def read_vocab(file: str | Path) -> list[str]:
 def parse_vocab(data: bytes, where: str) -> list[str]:
     """Returns the tokens that the bytes of a vocab.txt hold, checked.
 
+    As `tokenizers` and the 2020 code do: every line is a token and counts, blank ones
+    too, and loses the space after it; of a token that stands twice the last has its
+    text. A byte order mark, which both would take for a part of the first, is dropped.
+
     Raises:
         UserError: not UTF-8, or `check_vocab` refuses it; `where` names it.
     """
@@ -79,9 +86,10 @@ def parse_vocab(data: bytes, where: str) -> list[str]:
             f"vocabulary {where} is not UTF-8 at byte {error.start}; "
             "want a text file with a token a line"
         ) from None
-    tokens = [line.removesuffix("\r") for line in text.split("\n")]
-    if tokens[-1] == "":
-        tokens.pop()
+    lines = text.removeprefix("\ufeff").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    tokens = list(map(_as_read, lines))
     check_vocab(tokens, where)
     return tokens
 
@@ -94,23 +102,40 @@ def check_vocab(tokens: Sequence[str], where: str) -> None:
                 f"vocabulary {where} has no {token}; it must hold "
                 + " ".join(SPECIAL_TOKENS)
             )
-    seen: dict[str, int] = {}
-    for line, token in enumerate(tokens, 1):
-        if not token.strip():
+        if tokens.count(token) > 1:
+            first = tokens.index(token)
             raise errors.UserError(
-                f"vocabulary {where}: line {line} is empty; want a token a line"
+                f"vocabulary {where}: {token} stands twice, on lines {first + 1} and "
+                f"{tokens.index(token, first + 1) + 1}; rename one, such as [unused1]"
             )
-        if token in seen:
-            raise errors.UserError(
-                f"vocabulary {where}: {token!r} stands twice, on lines "
-                f"{seen[token]} and {line}; remove one"
-            )
-        seen[token] = line
     if tokens[0] != PAD:
         raise errors.UserError(
             f"vocabulary {where}: the first token is {tokens[0]!r}, want {PAD}, "
             "for 0 means padding everywhere"
         )
+    for line, token in enumerate(tokens, 1):
+        if writable(token) != token:
+            raise errors.UserError(
+                f"vocabulary {where}: token {line} is {token!r:.80}, which no line of "
+                "a file can hold; no text becomes it, so leave it blank"
+            )
+
+
+def writable(token: str) -> str:
+    """Returns a token, blank if no line can hold it; then no text becomes it either."""
+    if "\n" in token or _as_read(token) != token or _SURROGATE.search(token):
+        return ""
+    return token
+
+
+def _as_read(line: str) -> str:
+    """Returns the token of a line; one of space alone stays as it is, but for CR."""
+    return line.rstrip() or line.rstrip("\r")
+
+
+def token_ids(vocab: Sequence[str]) -> dict[str, int]:
+    """Returns the id of each token that a word can become; the last has its text."""
+    return {token: i for i, token in enumerate(vocab) if token.strip()}
 
 
 def write_vocab(file: str | Path, tokens: Sequence[str]) -> None:
@@ -395,7 +420,7 @@ def _reference(
     """Builds Hugging Face's BERT tokenizer, which defines what is right."""
     reference = tokenizers.Tokenizer(
         models.WordPiece(
-            {token: i for i, token in enumerate(vocab)},
+            token_ids(vocab),
             unk_token=UNK,
             max_input_chars_per_word=MAX_WORD_CHARACTERS,
         )

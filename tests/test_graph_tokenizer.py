@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import wordpiece
 
-from electra_tf import graph_tokenizer, tokenizer
+from electra_tf import errors, graph_tokenizer, tokenizer
 
 UNCASED = wordpiece.UNCASED
 
@@ -57,6 +57,23 @@ def in_order(text: str) -> bool:
     """Tells whether no two combining marks follow each other."""
     marks = [unicodedata.combining(c) > 0 for c in unicodedata.normalize("NFD", text)]
     return not any(a and b for a, b in itertools.pairwise(marks))
+
+
+def test_blank_lines_and_tokens_that_are_alike_keep_their_ids_in_the_graph():
+    vocab = [*tokenizer.SPECIAL_TOKENS, "film", "", "\u2028", "##s", "film", "##s", ""]
+    tokenize = graph_tokenizer.GraphTokenizer(vocab, UNCASED)
+    assert tokenize(tf.constant(["films \u2028 x"])).to_list() == [[9, 10, 1]]
+    assert tokenizer.Encoder(vocab, UNCASED).encode("films \u2028 x").tolist() == [
+        *[9, 10, 1]
+    ]
+
+
+def test_a_token_that_the_graph_cannot_hold_is_refused_by_name():
+    long = "\U0001d4d0" * 65
+    vocab = [*tokenizer.SPECIAL_TOKENS, "film", long]
+    with pytest.raises(errors.UserError, match=r"token 6 of the voc.* 256 bytes"):
+        graph_tokenizer.GraphTokenizer(vocab, UNCASED)
+    assert tokenizer.Encoder(vocab, UNCASED).encode(long).tolist() == [6]
 
 
 def test_bytes_that_are_not_utf8_are_dropped_in_the_graph():

@@ -458,6 +458,42 @@ def test_a_word_limit_that_counts_must_be_berts(copy):
         hugging_face.open_directory(str(folder))
 
 
+def test_rows_of_a_vocab_txt_that_no_text_uses_are_kept(copy):
+    folder = copy("discriminator")
+    path = folder / "tokenizer.json"
+    fast = json.loads(path.read_text())
+    words = fast["model"]["vocab"]
+    want = sorted(words, key=words.get)
+    # transformers keeps the last of what is blank or alike, and writes no vocab.txt.
+    alike, blank, odd = want[-4:-1]
+    for token in (alike, blank, odd):
+        del words[token]
+    words["\n"] = len(want) - 3
+    path.write_text(json.dumps(fast))
+    want[-4:-1] = ["", "", ""]
+    assert hugging_face.open_directory(str(folder)).vocab == want
+    want[-4:-1] = [want[-1], "", "\u2028"]
+    tokenizer.write_vocab(folder / "vocab.txt", want)
+    found = hugging_face.open_directory(str(folder))
+    assert found.vocab == want
+    written = folder / "written"
+    network = preset.build(found, "discriminator")
+    hugging_face.save_networks(
+        str(written),
+        {"discriminator": network},
+        found.networks,
+        want,
+        found.tokenizer,
+        {},
+    )
+    assert (written / "vocab.txt").read_bytes() == (folder / "vocab.txt").read_bytes()
+    assert hugging_face.open_directory(str(written)).vocab == want
+    want[-3] = "else"
+    tokenizer.write_vocab(folder / "vocab.txt", want)
+    with pytest.raises(errors.UserError, match="do not hold the same tokens"):
+        hugging_face.open_directory(str(folder))
+
+
 def test_without_a_vocabulary_there_is_none(copy):
     assert hugging_face.open_directory(str(copy("encoder"))).vocab is None
 
@@ -684,11 +720,11 @@ QUERY = "electra.encoder.layer.1.attention.self.query.weight"
         (words("tokenizer.json", normalizer={"type": "NFKC"}), "NFKC"),
         (words("tokenizer.json", normalizer=None), "normalizer=None"),
         (
-            words("tokenizer.json", model={"type": "WordPiece", "vocab": {"x": 7}}),
+            words("tokenizer.json", model={"type": "WordPiece", "vocab": {"x": 70}}),
             "are not numbered from 0 to",
         ),
-        (adds_token("two\nlines"), r"a token holds a line break"),
-        (adds_token("\ud800"), r"tokenizer.json is not UTF-8"),
+        (adds_token("two\nlines"), r"'two\\nlines', a token that was added, is one"),
+        (adds_token("\ud800"), r"'\\ud800', a token that was added, is one"),
         (adds_token("[PAD]"), "are not numbered from 0"),
         (
             words("tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer"),

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import wordpiece
+from tokenizers import models
 
 from electra_tf import config, errors, tokenizer
 
@@ -202,16 +203,38 @@ def test_places_that_nothing_recurring_takes_go_to_the_rarest_characters():
 
 
 def test_a_vocabulary_is_read_as_it_was_written(tmp_path):
-    tokens = [*tokenizer.SPECIAL_TOKENS, "caf\u00e9", "\u2028", "##\u4f60"]
-    tokens.remove("\u2028")  # A blank token is none.
+    blank = ["\u2028", "", "\u3000", "\u00a0", "\x85", ""]
+    tokens = [*tokenizer.SPECIAL_TOKENS, "caf\u00e9", *blank, "##\u4f60", "x", "x", ""]
     tokenizer.write_vocab(tmp_path / "vocab.txt", tokens)
     assert tokenizer.read_vocab(tmp_path / "vocab.txt") == tokens
 
 
-def test_a_vocabulary_with_windows_line_ends_is_the_same(tmp_path):
+def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path):
     file = tmp_path / "vocab.txt"
-    file.write_bytes("\r\n".join([*tokenizer.SPECIAL_TOKENS, "film", ""]).encode())
+    text = "\ufeff" + "\r\n".join([*tokenizer.SPECIAL_TOKENS, "film", ""])
+    file.write_bytes(text.encode())
     assert tokenizer.read_vocab(file) == [*tokenizer.SPECIAL_TOKENS, "film"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_every_line_has_the_id_that_the_library_gives_it(tmp_path, end):
+    file = tmp_path / "vocab.txt"
+    odd = ["the ", "\u2028", "", "film", " x", "\u3000", "film", "a\rb", "good\u00a0"]
+    for last in ("end", "", "\x85"):
+        lines = [*tokenizer.SPECIAL_TOKENS, *odd, last, ""]
+        file.write_bytes(end.join(lines).encode())
+        want = models.WordPiece.read_file(str(file))
+        tokens = tokenizer.read_vocab(file)
+        assert len(tokens) == len(lines) - 1
+        assert tokenizer.token_ids(tokens) == {t: i for t, i in want.items() if t}
+        encoder = tokenizer.Encoder(tokens, UNCASED)
+        assert encoder.encode("the\u2028 film\u3000 good").tolist() == [5, 11, 13]
+
+
+def test_tokens_that_no_line_can_hold_are_refused():
+    for token in ("a\nb", "film ", "\r", "\ud800"):
+        with pytest.raises(errors.UserError, match=r"token 6 .* leave it blank"):
+            tokenizer.check_vocab([*tokenizer.SPECIAL_TOKENS, token], "given")
 
 
 def test_the_hash_tells_vocabularies_apart():
@@ -225,11 +248,10 @@ def test_the_hash_tells_vocabularies_apart():
     [
         ("[PAD] [UNK] [CLS] [SEP] film", r"has no \[MASK\]"),
         (
-            "[PAD] [UNK] [CLS] [SEP] [MASK] film good film",
-            "'film' stands twice.* 6 and 8",
+            "[PAD] [UNK] [CLS] [SEP] [MASK] film [CLS]",
+            r"\[CLS\] stands twice.* 3 and 7",
         ),
         ("film [PAD] [UNK] [CLS] [SEP] [MASK]", r"first token is 'film', want \[PAD\]"),
-        ("[PAD] [UNK] [CLS] [SEP] [MASK]  film", "line 6 is empty"),
     ],
 )
 def test_a_bad_vocabulary_is_refused_by_name(tmp_path, lines, message):

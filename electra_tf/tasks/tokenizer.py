@@ -118,7 +118,7 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         else:
             tokenizer.check_vocab(vocabulary, "of ElectraTokenizer")
         self._vocabulary = tuple(vocabulary)
-        self._ids = {token: i for i, token in enumerate(vocabulary)}
+        self._ids = tokenizer.token_ids(vocabulary)
         self._encoder = tokenizer.Encoder(vocabulary, self.tokenizer_config)
         self._update_special_token_ids()
 
