@@ -9,7 +9,6 @@ random weights.
 """
 
 import contextlib
-import errno
 import glob
 import json
 import os
@@ -20,7 +19,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from electra_tf import errors, optimizer, pretrainer
+from electra_tf import durable, errors, optimizer, pretrainer
 
 # Where each input worker reads on: (epoch, group, block, row).
 Positions = list[tuple[int, ...]]
@@ -51,9 +50,19 @@ class Checkpoints:
             workdir: of the run.
             model: whose weights and optimizer are saved.
             keep: newest so many; None keeps all.
+
+        Raises:
+            UserError: TensorFlow could not read what it would write there.
         """
+        if re.search(r"[\[\\]", os.path.abspath(workdir)):
+            raise errors.UserError(
+                f"--workdir={workdir}: TensorFlow opens no checkpoint in a path with [ "
+                "or \\ in it; name another folder"
+            )
         self.folder = os.path.join(workdir, "checkpoints")
+        self._draft = os.path.join(self.folder, "saving")
         self._keep, self._state = keep, _PlainState()
+        self._unreadable: set[int] = set()  # steps that `restore` passed over
         self._checkpoint = tf.train.Checkpoint(
             networks={
                 name: _weights_and_moments(network, model.learner)
@@ -70,34 +79,51 @@ class Checkpoints:
         return sorted(int(match[1]) for match in found if match)
 
     def save(self, step: int, positions: Positions) -> None:
-        """Writes a checkpoint, then removes those beyond `keep`.
+        """Writes a checkpoint and reads it back, then removes those beyond `keep`.
+
+        Those that `restore` could not read go first: they are no reason to remove one
+        that can be read.
 
         Raises:
             UserError: a full disk or a folder that cannot be written. The checkpoints
                 that were there stay as they were.
         """
         self._state.positions = positions
-        prefix, draft = self._prefix(step), os.path.join(self.folder, "saving")
+        self.clear()
         # TensorFlow fills an index in place: one that a kill cuts short would count.
         try:
-            shutil.rmtree(draft, ignore_errors=True)  # Of a save that was killed.
-            os.makedirs(draft)
-            self._checkpoint.write(os.path.join(draft, f"ckpt-{step}"))
-            for file in sorted(os.listdir(draft)):  # Data, then the index.
-                with open(os.path.join(draft, file), "rb") as stream:
-                    os.fsync(stream.fileno())
-                os.replace(stream.name, os.path.join(self.folder, file))
+            durable.make_folder(self._draft)
+            draft = os.path.join(self._draft, f"ckpt-{step}")
+            self._checkpoint.write(draft)
+            durable.sync_tree(self._draft)
+            _read_back(draft)
+            for file in sorted(os.listdir(self._draft)):  # Data, then the index.
+                source = os.path.join(self._draft, file)
+                os.replace(source, os.path.join(self.folder, file))
+                durable.sync(self.folder)
         except (tf.errors.OpError, OSError) as error:
             self._remove(step)
             raise errors.UserError(
-                f"cannot save {prefix}: {_reason(error)}; free some space and run the "
-                "same command again: it goes on from step "
+                f"cannot save {self._prefix(step)}: {errors.reason(error)}; free some "
+                "space and run the same command again: it goes on from step "
                 f"{max(self.steps(), default=0)}"
             ) from None
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        for old in self.steps()[: -self._keep] if self._keep else []:
-            self._remove(old)
+            shutil.rmtree(self._draft, ignore_errors=True)
+        if self._keep:
+            good = [one for one in self.steps() if one not in self._unreadable - {step}]
+            for old in set(self.steps()) - set(good[-self._keep :]):
+                self._remove(old)
+        self._unreadable.clear()
+
+    def clear(self) -> None:
+        """Removes what a kill left: a draft, and data whose index is gone."""
+        shutil.rmtree(self._draft, ignore_errors=True)
+        kept = {f"ckpt-{step}" for step in self.steps()}
+        for file in glob.glob(os.path.join(glob.escape(self.folder), "ckpt-*.data-*")):
+            if os.path.basename(file).split(".")[0] not in kept:
+                with contextlib.suppress(OSError):
+                    os.remove(file)
 
     def restore(self, say: Callable[[str], None]) -> tuple[int, Positions] | None:
         """Restores the newest checkpoint that can be read, in the strategy's scope.
@@ -118,9 +144,10 @@ class Checkpoints:
                 status.assert_consumed()
             except Exception as error:  # TensorFlow's readers raise what they please.
                 say(
-                    f"warning: {self._prefix(step)} is damaged ({_reason(error)}); "
-                    "trying the one before"
+                    f"warning: {self._prefix(step)} is damaged "
+                    f"({errors.reason(error)}); trying the one before"
                 )
+                self._unreadable.add(step)
                 continue
             return step, self._state.positions
         if steps:
@@ -159,12 +186,15 @@ def _weights_and_moments(
     return named
 
 
-def _reason(error: Exception) -> str:
-    """Says in few words why a file could not be read or written."""
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    text = str(getattr(error, "message", error))
-    text = " ".join(re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", text).split())
-    if "No space left" in text:
-        return os.strerror(errno.ENOSPC)
-    return text[:160]
+def _read_back(prefix: str) -> None:
+    """Reads a checkpoint from the disk against the checksums that it holds."""
+    for file in glob.glob(f"{glob.escape(prefix)}.*"):
+        opened = os.open(file, os.O_RDONLY)
+        try:  # What was just written would come from memory. Linux alone can forget it.
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(opened)
+    reader = tf.train.load_checkpoint(prefix)
+    for name in reader.get_variable_to_shape_map():
+        reader.get_tensor(name)

@@ -53,6 +53,21 @@ def write_text(path: str, text: str) -> None:
         file.write(text)
 
 
+def append(path: str, data: bytes) -> None:
+    """Adds to a file that is there or is made; nothing waits in a buffer.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with explained(path):
+        is_new = not os.path.exists(path)
+        with open(path, "ab") as file:
+            file.write(data)
+        sync(path)
+        if is_new:
+            sync(os.path.dirname(path) or ".")
+
+
 @contextlib.contextmanager
 def replacing_file(path: str, *others: type[Exception]) -> Iterator[str]:
     """Puts a file in the place of an old one, whole or not at all; makes its folder.

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 # What libraries say in the middle of their own words where the system refused to write.
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -27,6 +28,7 @@ def reason(error: Exception) -> str:
     """
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    text = one_line(getattr(error, "message", error))
+    text = str(getattr(error, "message", error))
+    text = one_line(re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", text))
     known = (os.strerror(number) for number in _REFUSALS)
     return next((words for words in known if words in text), text[:160])

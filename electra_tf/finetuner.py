@@ -95,23 +95,26 @@ def run(
         "data": task_data.fingerprint(jobs),
     }
     devices = list(strategy.extended.worker_devices)
-    workdir.open_workdir(folder, settings, facts, is_chief=True, devices=devices)
     this = _Run(origin, jobs, settings, folder, strategy, say)
+    with workdir.opened(folder, settings, facts, is_chief=True, devices=devices):
+        _run_to_the_end(this)
 
+
+def _run_to_the_end(this: _Run) -> None:
     def stopped() -> str:
-        done = len(trials.read(folder))
+        done = len(trials.read(this.folder))
         return (
-            f"stopped: {done} of {settings.train.trials} trials have ended; run the "
-            "same command again to go on"
+            f"stopped: {done} of {this.settings.train.trials} trials have ended; run "
+            "the same command again to go on"
         )
 
-    with reporting.said_warnings(say):
+    with reporting.said_warnings(this.say):
         try:
             # Trials that have ended are kept: a stop like any other that is saved.
             with interrupts.raising(stopped, code=0):
                 _run_trials(this)
         except KeyboardInterrupt:
-            say(stopped())
+            this.say(stopped())
             return
     _conclude(this)
 

@@ -56,7 +56,18 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
     is_chief = distribution.is_chief(strategy)
     facts = source.identity | {"objective": settings.objective.name}
     devices = list(strategy.extended.worker_devices)
-    workdir.open_workdir(folder, settings, facts, is_chief=is_chief, devices=devices)
+    with workdir.opened(folder, settings, facts, is_chief=is_chief, devices=devices):
+        _train(settings, folder, source, origin, strategy)
+
+
+def _train(
+    settings: config.PretrainConfig,
+    folder: str,
+    source: input_pipeline.Source,
+    origin: preset.Pretrained | None,
+    strategy: tf.distribute.Strategy,
+) -> None:
+    vocab, is_chief = source.vocab.tokens, distribution.is_chief(strategy)
     warnings: list[str] = []
     weights = None
     if origin:
@@ -67,6 +78,8 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
         data = _data(source, settings, strategy)
     loop = training_loop.Loop(model, strategy, data, settings)
     checkpoints = checkpoint.Checkpoints(folder, model, settings.run.keep)
+    if is_chief:
+        checkpoints.clear()
     with console.doing("looking for a checkpoint"), strategy.scope():
         found = checkpoints.restore(warnings.append)
         if found is None and weights:

@@ -90,9 +90,9 @@ class Reporter:
 
     def __enter__(self) -> Self:
         with durable.explained(self._workdir):
-            os.makedirs(self._workdir, exist_ok=True)
+            durable.make_folder(self._workdir)
         self._seconds_before = _roll_back(self._metrics_file, self._resumed_step)
-        _append(self._metrics_file, b"")  # What cannot be written is better said now.
+        durable.append(self._metrics_file, b"")  # A refusal is better said now.
         try:
             self._event_files = {
                 split: _EventFile(
@@ -142,7 +142,7 @@ class Reporter:
         seconds = self._seconds_before + time.monotonic() - self._start
         record = {"step": step, "split": split, "seconds": round(seconds, 3)}
         record |= {name: float(value) for name, value in values.items()}
-        _append(self._metrics_file, _line(record).encode())
+        durable.append(self._metrics_file, _line(record).encode())
         if split in self._event_files:
             self._event_files[split].append(step, values)
 
@@ -162,7 +162,7 @@ class _EventFile:
         from tensorboard.compat.proto import event_pb2
 
         with durable.explained(folder):
-            os.makedirs(folder, exist_ok=True)
+            durable.make_folder(folder)
         # TensorBoard reads the files of a folder in the order of their names.
         self._path = os.path.join(folder, f"events.out.tfevents.{time.time_ns()}")
         self._write(file_version="brain.Event:2")
@@ -186,7 +186,7 @@ class _EventFile:
         event = event_pb2.Event(wall_time=time.time(), **fields)
         framed = io.BytesIO()
         record_writer.RecordWriter(framed).write(event.SerializeToString())
-        _append(self._path, framed.getvalue())
+        durable.append(self._path, framed.getvalue())
 
 
 def read_metrics(path: str) -> tuple[list[dict[str, Any]], int]:
@@ -384,12 +384,6 @@ def _line(record: Mapping[str, Any]) -> str:
         for name, value in record.items()
     }
     return json.dumps(finite) + "\n"
-
-
-def _append(path: str, data: bytes) -> None:
-    # Opened anew each time: nothing waits in a buffer for a kill or a full disk.
-    with durable.explained(path), open(path, "ab") as file:
-        file.write(data)
 
 
 @contextlib.contextmanager

@@ -5,24 +5,27 @@ Out:  config.yaml and run.json; what there is to resume, metrics and preset foll
       (checkpoint, reporting, preset; finetuner).
 """
 
+import contextlib
 import datetime
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from electra_tf import config, errors
+from electra_tf import config, durable, errors
 
-SETTINGS, RUN = "config.yaml", "run.json"
+SETTINGS, RUN, LOCK = "config.yaml", "run.json", ".lock"
 
 # What there is to resume: of pre-training, of fine-tuning.
 PROGRESS = ("checkpoints/*.index", "trials/*.json")
 
 RunSettings = config.PretrainConfig | config.FinetuneConfig
+AnyRun = TypeVar("AnyRun", bound=config.Settings)
 
 # Settings that may change between two sessions of a run: none changes what is learned
 # beyond the rounding of float32.
@@ -38,6 +41,30 @@ MAY_CHANGE = (
 
 # Facts that say why others differ; the same records may have another history.
 TOLD_ALONG = {"corpus"}
+
+
+@contextlib.contextmanager
+def opened(
+    folder: str,
+    settings: RunSettings,
+    facts: dict[str, Any],
+    *,
+    is_chief: bool,
+    devices: list[str],
+) -> Iterator[None]:
+    """Opens a workdir, and keeps other runs out of it while it is entered.
+
+    Raises:
+        UserError: another process writes there; see `open_workdir`, which has the
+            arguments.
+    """
+    with contextlib.ExitStack() as stack:
+        if is_chief:  # Workers of one run share the folder, and it alone writes.
+            lock = durable.locked(os.path.join(folder, LOCK), folder)
+            with durable.explained(f"--workdir={folder}"):
+                stack.enter_context(lock)
+        open_workdir(folder, settings, facts, is_chief=is_chief, devices=devices)
+        yield
 
 
 def open_workdir(
@@ -67,38 +94,58 @@ def open_workdir(
     """
     path = Path(folder)
     before: dict[str, Any] = {}
-    if is_started(folder):
-        _refuse_changes(path / SETTINGS, settings)
+    if _has_progress(path):
+        if (path / SETTINGS).exists():
+            _refuse_changes(path / SETTINGS, settings)
         before = read_run(folder)
         _refuse_other_facts(folder, before.get("facts", {}), facts)
     elif is_chief:
         _refuse_foreign(path, type(settings))
     if is_chief:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            _write(path / RUN, _record(before, settings, facts, devices))
-            _write(path / SETTINGS, config.dump(settings))
-        except OSError as error:
-            raise errors.UserError(
-                f"cannot write --workdir={folder}: {error.strerror}; name a folder "
-                "that can be written"
-            ) from None
+        with durable.explained(f"--workdir={folder}"):
+            durable.make_folder(folder)
+        record = _record(before, settings, facts, devices)
+        durable.write_text(str(path / RUN), record)
+        durable.write_text(str(path / SETTINGS), config.dump(settings))
 
 
 def is_started(folder: str) -> bool:
     """Tells whether there is something to resume, and the settings to do so."""
     path = Path(folder)
-    has_progress = any(any(path.glob(pattern)) for pattern in PROGRESS)
-    return has_progress and (path / SETTINGS).exists()
+    return _has_progress(path) and (path / SETTINGS).exists()
 
 
 def read_settings(folder: str) -> config.PretrainConfig:
     """Reads the resolved settings of a pre-training run."""
-    return config.load(config.PretrainConfig, str(Path(folder) / SETTINGS))
+    return _read_settings(config.PretrainConfig, Path(folder) / SETTINGS)
+
+
+def _has_progress(path: Path) -> bool:
+    return any(any(path.glob(pattern)) for pattern in PROGRESS)
+
+
+def _read_settings(kind: type[AnyRun], file: Path) -> AnyRun:
+    """Reads the settings of a run that has progress: all of them were written.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        settings = config.load(kind, str(file))
+        # Its last section: a file that was cut short, to nothing perhaps, has it not.
+        reason = None if "run" in settings.model_fields_set else "it is cut short"
+    except errors.UserError as error:
+        reason = str(error)
+    if reason is None:
+        return settings
+    raise errors.UserError(
+        f"{file} is damaged ({reason}); delete it and run the same command again, with "
+        "the settings that the run was started with: it goes on with those"
+    )
 
 
 def _refuse_changes(written: Path, settings: RunSettings) -> None:
-    before = config.load(type(settings), str(written))
+    before = _read_settings(type(settings), written)
     changed = [
         f"{name} was {old!r}, now {new!r}"
         for name, (old, new) in config.differences(before, settings).items()
@@ -130,19 +177,20 @@ def _refuse_other_facts(
 
 def _refuse_foreign(path: Path, kind: type[RunSettings]) -> None:
     """Refuses a folder that holds anything, unless a run was stopped early in it."""
-    if (path / SETTINGS).exists():
-        config.load(kind, str(path / SETTINGS))
-        return
     try:
-        found = sorted(p.name for p in path.iterdir())
+        if (path / SETTINGS).exists() and (path / SETTINGS).stat().st_size:
+            config.load(kind, str(path / SETTINGS))
+            return
+        found = {p.name for p in path.iterdir()}
     except FileNotFoundError:
         return
     except OSError as error:
         raise errors.UserError(
             f"--workdir={path}: {error.strerror}; name a folder"
         ) from None
-    # What a run leaves that was stopped between making the folder and its first file.
-    if foreign := sorted(set(found) - {RUN, f"{RUN}.tmp", f"{SETTINGS}.tmp"}):
+    if RUN in found:  # It was stopped before there was anything to resume.
+        return
+    if foreign := sorted(found - {LOCK, f".{RUN}.partial", SETTINGS}):
         raise errors.UserError(
             f"--workdir={path} holds something else than a run ({foreign[0]} ...); "
             "name a new or empty folder"
@@ -157,7 +205,11 @@ def read_run(folder: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise errors.UserError(f"cannot read {file}: {error}") from None
+        raise errors.UserError(
+            f"cannot read {file}: {errors.one_line(error, 160)}; delete it and run the "
+            "same command again: the run goes on, with no record of how and on which "
+            "data it started"
+        ) from None
     return value if isinstance(value, dict) else {}
 
 
@@ -212,9 +264,3 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return out.stdout.strip()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

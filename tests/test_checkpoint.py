@@ -3,11 +3,12 @@
 import os
 import re
 
+import disk
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_tf import checkpoint, config, errors, pretrainer
+from electra_tf import checkpoint, config, durable, errors, pretrainer
 
 POSITIONS = [(1, 2, 3, 4), (0, 5, 6, 7)]
 
@@ -201,3 +202,52 @@ def test_a_checkpoint_of_another_model_is_not_half_restored(
     )
     with pytest.raises(errors.UserError, match="none of 1 checkpoints can be read"):
         other.restore(lambda text: None)
+
+
+def test_it_is_on_the_disk_when_it_is_saved(model, tmp_path, monkeypatch):
+    watched = disk.Disk(monkeypatch)
+    checkpoints = checkpoint.Checkpoints(str(tmp_path / "run"), model, keep=1)
+    save(checkpoints, model, 4, 6)
+    watched.assert_holds(tmp_path / "run/checkpoints")
+    watched.assert_holds(tmp_path / "run")
+
+
+def test_the_last_one_stays_until_a_newer_one_is_read_back(
+    model, tmp_path, monkeypatch
+):
+    checkpoints = checkpoint.Checkpoints(str(tmp_path), model, keep=1)
+    save(checkpoints, model, 4)
+
+    def damage_the_draft(folder):
+        (data,) = (tmp_path / "checkpoints/saving").glob("ckpt-6.data-*")
+        flip_a_byte(data)
+
+    monkeypatch.setattr(durable, "sync_tree", damage_the_draft)
+    with pytest.raises(errors.UserError, match=r"cannot save .*ckpt-6: .* from step 4"):
+        save(checkpoints, model, 6)
+    assert checkpoints.restore(pytest.fail)[0] == 4
+
+
+def test_a_damaged_one_is_no_reason_to_remove_a_good_one(model, tmp_path):
+    checkpoints = checkpoint.Checkpoints(str(tmp_path), model, keep=2)
+    save(checkpoints, model, 4, 9)
+    damage(tmp_path, 9, flip_a_byte)
+    again = checkpoint.Checkpoints(str(tmp_path), model, keep=1)
+    assert again.restore(lambda text: None)[0] == 4
+    save(again, model, 7)
+    assert again.steps() == [7]
+    assert again.restore(pytest.fail)[0] == 7
+
+
+def test_what_a_kill_left_between_two_removals_is_cleared(model, tmp_path):
+    checkpoints = checkpoint.Checkpoints(str(tmp_path), model, keep=2)
+    save(checkpoints, model, 4, 9)
+    (tmp_path / "checkpoints/ckpt-4.index").unlink()
+    checkpoints.clear()
+    names = sorted(os.listdir(tmp_path / "checkpoints"))
+    assert names == ["ckpt-9.data-00000-of-00001", "ckpt-9.index"]
+
+
+def test_a_path_that_tensorflow_cannot_open_is_refused_before_the_first_step(model):
+    with pytest.raises(errors.UserError, match=r"no checkpoint in a path with \["):
+        checkpoint.Checkpoints("runs/a[1]", model)

@@ -173,8 +173,8 @@ def test_other_settings_presets_or_data_are_refused(
     with (data / "train.tsv").open("a") as file:
         file.write("the cat\tyes\n")
     for folder, origin, part in (
-        (data, tiny_preset, "its data is "),
-        (tiny_task, shutil.copytree(tiny_preset, tmp_path / "p"), "its preset is "),
+        (data, tiny_preset, "data was "),
+        (tiny_task, shutil.copytree(tiny_preset, tmp_path / "p"), "preset was "),
     ):
         where = ["text_classification"], [str(folder)], str(tmp_path / "run")
         with pytest.raises(errors.UserError, match=part):

@@ -8,6 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import disk
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
@@ -345,3 +346,10 @@ def test_warnings_are_said_in_one_line_and_once():
             warnings.warn("2 texts\nare long", stacklevel=1)
         warnings.warn("another", stacklevel=1)
     assert said == ["warning: 2 texts are long", "warning: another"]
+
+
+def test_what_it_says_is_on_the_disk(tmp_path, monkeypatch):
+    watched = disk.Disk(monkeypatch)
+    with reporting.Reporter(str(tmp_path / "run"), 20) as reporter:
+        reporter.train(5, {"mlm_loss": 3.0})
+        watched.assert_holds(tmp_path / "run")

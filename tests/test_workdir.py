@@ -2,6 +2,7 @@
 
 import os
 
+import disk
 import pytest
 
 from electra_tf import config, errors, workdir
@@ -145,7 +146,7 @@ def test_settings_of_something_else_are_refused_untouched(tmp_path):
 
 
 def test_what_a_kill_left_of_the_first_moment_is_taken_over(tmp_path):
-    for name in ("run.json.tmp", "run.json", "config.yaml.tmp"):
+    for name in (".run.json.partial", "run.json", ".config.yaml.partial"):
         (tmp_path / name).write_text("{}")
     open_it(tmp_path)
     assert config.load(config.PretrainConfig, str(tmp_path / "config.yaml")) == SETTINGS
@@ -157,10 +158,11 @@ def test_workers_that_are_not_the_chief_write_nothing(tmp_path):
 
 
 def test_a_worker_does_not_mind_what_the_chief_is_just_writing(tmp_path):
-    (tmp_path / "config.yaml.tmp").touch()
-    (tmp_path / "metrics.jsonl").touch()
+    for name in (".lock", "run.json", ".config.yaml.partial", "metrics.jsonl"):
+        (tmp_path / name).touch()
+    before = sorted(os.listdir(tmp_path))
     open_it(tmp_path, is_chief=False)
-    assert sorted(os.listdir(tmp_path)) == ["config.yaml.tmp", "metrics.jsonl"]
+    assert sorted(os.listdir(tmp_path)) == before
 
 
 def test_a_folder_below_a_file_cannot_be_made(tmp_path):
@@ -175,7 +177,69 @@ def test_a_folder_that_cannot_be_written_is_named():
         open_it("/proc/run")
 
 
-def test_a_damaged_run_json_is_named(begun):
-    (begun / "run.json").write_text("{")
-    with pytest.raises(errors.UserError, match=r"cannot read .*run.json: "):
+DAMAGE = {
+    "emptied": lambda data: b"",
+    "zeros": lambda data: bytes(len(data)),
+    "cut short": lambda data: data[: len(data) // 2],
+    "cut short between two lines": lambda data: data[: data.index(b"train:")],
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("is_chief", [True, False])
+def test_damaged_settings_are_named_and_the_way_out_works(begun, how, is_chief):
+    file = begun / "config.yaml"
+    file.write_bytes(DAMAGE[how](file.read_bytes()))
+    with pytest.raises(errors.UserError, match=r"config.yaml is damaged .*; delete it"):
+        open_it(begun, is_chief=is_chief)
+    file.unlink()
+    open_it(begun)
+    assert config.load(config.PretrainConfig, str(file)) == SETTINGS
+    with pytest.raises(errors.UserError, match="cannot resume"):
+        open_it(begun, facts=FACTS | {"vocabulary": "c3d4"})
+
+
+@pytest.mark.parametrize("how", ["emptied", "zeros", "cut short"])
+def test_a_damaged_run_json_is_named_and_the_way_out_works(begun, how):
+    file = begun / "run.json"
+    file.write_bytes(DAMAGE[how](file.read_bytes()))
+    with pytest.raises(errors.UserError, match=r"cannot read .*run.json: .*; delete"):
         open_it(begun)
+    file.unlink()
+    open_it(begun)
+    assert workdir.read_run(str(begun))["facts"] == FACTS
+
+
+def test_before_there_is_a_checkpoint_a_damaged_run_begins_anew(tmp_path):
+    open_it(tmp_path / "run")
+    (tmp_path / "run/metrics.jsonl").touch()
+    for name in ("config.yaml", "run.json"):
+        (tmp_path / "run" / name).write_bytes(b"")
+    open_it(tmp_path / "run")
+    file = tmp_path / "run/config.yaml"
+    assert config.load(config.PretrainConfig, str(file)) == SETTINGS
+
+
+def test_what_it_writes_is_on_the_disk(tmp_path, monkeypatch):
+    watched = disk.Disk(monkeypatch)
+    open_it(tmp_path / "deep/run")
+    watched.assert_holds(tmp_path / "deep")
+
+
+def test_a_second_run_is_refused_by_name_and_workers_are_not(tmp_path):
+    folder = str(tmp_path / "run")
+
+    def enter(is_chief=True):
+        return workdir.opened(folder, SETTINGS, FACTS, is_chief=is_chief, devices=[])
+
+    with enter():
+        with pytest.raises(
+            errors.UserError, match=rf"run is being .*pid {os.getpid()}"
+        ):
+            enter().__enter__()
+        with enter(is_chief=False):
+            pass
+        assert sorted(os.listdir(folder)) == [".lock", "config.yaml", "run.json"]
+    with enter():
+        pass
+    assert sorted(os.listdir(folder)) == ["config.yaml", "run.json"]
