@@ -4,6 +4,7 @@ In:   a task model; examples as `datasets.dataset.Split` has them.
 Out:  an object an example; and answers as `Dataset.score` takes them.
 """
 
+import collections
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -119,6 +120,14 @@ def fit(
     return split
 
 
+def count_rules(split: dataset.Split) -> dict[str, Any]:
+    """Says by whose rules how many questions are scored; of SQuAD's alone, nothing."""
+    if not split.rules:
+        return {}
+    whose = (split.rules.get(key, metrics.SQUAD) for key in split.ids)
+    return {"rules": dict(collections.Counter(whose))}
+
+
 def show_label(label: Any) -> Any:
     """Returns an example's label as a JSON value: of a question, the right answers."""
     if isinstance(label, list):
@@ -141,7 +150,8 @@ def write(path: str, split: dataset.Split, found: Sequence[Answer]) -> None:
         split.ids, split.inputs, golds, found, strict=True
     ):
         right = {} if split.labels is None else {"gold": show_label(gold)}
-        line = {"id": key, **dataset.show_input(value), **right, **one}
+        rules = {"rules": split.rules[key]} if key in split.rules else {}
+        line = {"id": key, **dataset.show_input(value), **right, **rules, **one}
         lines.append(f"{files.to_json(line)}\n")
     durable.write_text(path, "".join(lines))
 

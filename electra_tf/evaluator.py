@@ -77,6 +77,7 @@ def evaluate(
             "split": split_name,
             "examples": len(split.ids),
             "metrics": scores,
+            **answers.count_rules(split),
         }
         durable.write_text(output, json.dumps(values, indent=2) + "\n")
     return scores

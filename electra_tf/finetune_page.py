@@ -309,8 +309,9 @@ def _judge_tags(row: Row) -> tuple[float, str] | None:
 
 def _judge_answer(row: Row) -> tuple[float, str] | None:
     right = row["gold"] or [""]
-    wanted = {metrics.normalize_answer(text) for text in right}
-    if metrics.normalize_answer(row["answer"]) in wanted:
+    rules = row.get("rules", metrics.SQUAD)
+    wanted = {metrics.normalize_answer(text, rules) for text in right}
+    if metrics.normalize_answer(row["answer"], rules) in wanted:
         return None
     counts = collections.Counter(right).most_common()
     shown = " / ".join(text or "no answer" for text, _ in counts)

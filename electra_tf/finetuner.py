@@ -373,6 +373,7 @@ def _write_outcome(this: _Run) -> None:
                 "train_examples": len(job.train.inputs),
                 "splits": {key: len(split.ids) for key, split in job.splits.items()},
                 "guessing": task_data.guess_score(job),
+                **answers.count_rules(job.splits["dev"]),
             }
             for name, job in this.jobs.items()
         },

@@ -7,10 +7,12 @@ A measure of nothing is 0, and so is a rate or a correlation that would divide b
 """
 
 import collections
+import difflib
 import itertools
 import math
 import re
 import string
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -36,6 +38,18 @@ class Entity(NamedTuple):
 
 
 _PREFIXES = tuple("BIMELSUW")
+
+# Whose rules answers are scored by: words; characters; characters in a row.
+RULES = SQUAD, MLQA, CMRC = "squad", "mlqa", "cmrc"
+
+# Letters of scripts without blanks between words: Thai, Lao, Tibetan, Burmese, Khmer;
+# ideographs, kana, bopomofo. Punctuation among them is gone before they are looked for.
+_WITHOUT_BLANKS = re.compile(
+    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff"
+    "\u3005\u3007\u3041-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    "\U00020000-\U0003ffff]"
+)
 
 
 # Classes.
@@ -224,8 +238,9 @@ def squad_score(
     gold: Mapping[str, Sequence[str]],
     predicted: Mapping[str, QaPrediction],
     threshold: float | None = None,
+    rules: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
-    """Scores answers as the official scripts of SQuAD do.
+    """Scores answers as the official scripts of SQuAD, MLQA or CMRC do.
 
     Differs from the script of 2.0 in the search: scoring with a best threshold gives
     the best score, also where null scores are equal or answers are mere punctuation.
@@ -235,13 +250,15 @@ def squad_score(
         predicted: by id; a question without a prediction counts as wrong.
         threshold: None scores by the rules of SQuAD 1.1; a number, by those of 2.0: a
             null_score above it says that there is no answer.
+        rules: of questions that are not scored by SQuAD's, whose: one of RULES by id.
 
     Returns:
         exact and f1; by the rules of 2.0 also of the questions with (HasAns_) and
         without answer (NoAns_), and best_exact, best_exact_thresh, best_f1,
         best_f1_thresh.
     """
-    exact, overlap = _raw_scores(gold, predicted, has_null=threshold is not None)
+    has_null = threshold is not None
+    exact, overlap = _raw_scores(gold, predicted, has_null, rules or {})
     if threshold is None:
         return {"exact": _mean(exact.values()), "f1": _mean(overlap.values())}
     scores: dict[str, float] = {}
@@ -264,38 +281,79 @@ def squad_score(
     return scores
 
 
-def normalize_answer(text: str) -> str:
-    """Lowercases and drops punctuation, English articles, and extra blanks."""
-    text = "".join(c for c in text.lower() if c not in string.punctuation)
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+def normalize_answer(text: str, rules: str = SQUAD) -> str:
+    """Lowercases and drops punctuation and extra blanks.
+
+    By the rules of SQuAD also English articles; its punctuation is that of ASCII. By
+    those of MLQA and CMRC, of any script; and each letter of a script that has no
+    blanks between its words stands alone, so that letters are counted, not clauses.
+
+    Differs from MLQA's script, which parts ideographs alone: kana, Thai, Lao, Khmer,
+    Burmese and Tibetan letters too. Differs from that of CMRC in the punctuation, and
+    in not cutting up Latin words as NLTK does.
+    """
+    text = text.lower()
+    if rules == SQUAD:
+        text = "".join(c for c in text if c not in string.punctuation)
+        return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+    text = "".join(c for c in text if not _is_punctuation(c))
+    return " ".join(_WITHOUT_BLANKS.sub(r" \g<0> ", text).split())
+
+
+def is_without_blanks(text: str) -> bool:
+    """Tells whether a text is of a script without blanks between words.
+
+    Of its letters of such scripts and its words of others, the letters are over 0.3: an
+    English text that cites Chinese is not, a Chinese one full of names is.
+    """
+    letters = len(_WITHOUT_BLANKS.findall(text))
+    words = len(re.findall(r"\w+", _WITHOUT_BLANKS.sub(" ", text)))
+    return letters > 0.3 * (letters + words)
+
+
+def _is_punctuation(char: str) -> bool:
+    return char in string.punctuation or unicodedata.category(char).startswith("P")
 
 
 def _raw_scores(
     gold: Mapping[str, Sequence[str]],
     predicted: Mapping[str, QaPrediction],
     has_null: bool,
+    rules: Mapping[str, str],
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Returns exact match and F1 of each question, before any threshold."""
     exact, overlap = {}, {}
     for key, answers in gold.items():
+        whose = rules.get(key, SQUAD)
         if has_null:
-            answers = [a for a in answers if normalize_answer(a)]
+            answers = [a for a in answers if normalize_answer(a, whose)]
         said = predicted[key].text if key in predicted else None
         pairs = [] if said is None else [(a, said) for a in answers or [""]]
         exact[key] = max(
-            (float(normalize_answer(a) == normalize_answer(b)) for a, b in pairs),
+            (
+                float(normalize_answer(a, whose) == normalize_answer(b, whose))
+                for a, b in pairs
+            ),
             default=0.0,
         )
-        overlap[key] = max((_token_f1(a, b, has_null) for a, b in pairs), default=0.0)
+        overlap[key] = max(
+            (_token_f1(a, b, has_null, whose) for a, b in pairs), default=0.0
+        )
     return exact, overlap
 
 
-def _token_f1(gold: str, said: str, has_null: bool) -> float:
-    wanted, found = normalize_answer(gold).split(), normalize_answer(said).split()
+def _token_f1(gold: str, said: str, has_null: bool, rules: str) -> float:
+    """Returns the F1 of shared tokens; by CMRC's rules, of the longest shared run."""
+    wanted, found = (normalize_answer(text, rules).split() for text in (gold, said))
     if has_null and not (wanted and found):
         return float(wanted == found)
-    shared = collections.Counter(wanted) & collections.Counter(found)
-    return _harmonic(shared.total(), len(found), len(wanted))[2]
+    if rules == CMRC:
+        matcher = difflib.SequenceMatcher(None, wanted, found, autojunk=False)
+        shared = matcher.find_longest_match().size
+    else:
+        counts = collections.Counter(wanted) & collections.Counter(found)
+        shared = counts.total()
+    return _harmonic(shared, len(found), len(wanted))[2]
 
 
 def _best_threshold(

@@ -281,3 +281,63 @@ def test_scoring_with_the_best_threshold_gives_the_best_score():
             tried = [metrics.squad_score(gold, said, t)[name] for t in {*scores, -9.0}]
             assert there[name] == pytest.approx(best) == pytest.approx(max(tried))
     assert num_ties > 10
+
+
+# Scripts without blanks between words.
+
+
+def score_one(gold, said, rules=None, threshold=None):
+    found = {"a": metrics.QaPrediction(said)}
+    rules = {"a": rules} if rules else None
+    score = metrics.squad_score({"a": gold}, found, threshold, rules)
+    return score["exact"], score["f1"]
+
+
+@pytest.mark.parametrize(
+    ("gold", "said", "exact", "f1"),
+    [
+        ("\u5317\u4eac\u5e02", "\u5317\u4eac", 0, 2 * 2 / 5),
+        ("\u5317\u4eac", "\u5317 \u4eac", 1, 1),
+        ("\u300a\u7ea2\u697c\u68a6\u300b", "\u7ea2\u697c\u68a6\u3002", 1, 1),
+        ("1945\u5e74", "1945", 0, 2 / 3),
+        ("\u82f9\u679c iPhone 15", "iphone 15", 0, 2 * 2 / 6),
+        ("A\u578b", "a\u578b", 1, 1),
+        ("\u3068\u3046\u304d\u3087\u3046", "\u3068\u3046", 0, 2 * 2 / 7),
+        ("\u30c8\u30fc\u30af", "\u30c8\u30fc", 0, 2 * 2 / 5),
+        ("\u0e01\u0e23\u0e38\u0e07", "\u0e01\u0e23", 0, 2 * 2 / 6),
+        ("\U00020000\u4eba", "\U00020000", 0, 2 / 3),
+    ],
+)
+def test_letters_count_where_words_have_no_blanks_between(gold, said, exact, f1):
+    assert score_one([gold], said, "mlqa") == (exact, pytest.approx(f1))
+
+
+def test_cmrc_counts_the_longest_run():
+    gold, said = "\u4e2d\u534e\u4eba\u6c11", "\u4e2d\u56fd\u4eba\u6c11"
+    assert score_one([gold], said, "mlqa")[1] == pytest.approx(3 / 4)
+    assert score_one([gold], said, "cmrc")[1] == pytest.approx(2 / 4)
+    assert score_one([gold], gold, "cmrc") == (1, 1)
+    assert score_one([gold], "\u65e5", "cmrc") == (0, 0)
+
+
+def test_no_answer_is_one_by_all_rules():
+    for rules in metrics.RULES:
+        assert score_one([], "", rules, threshold=1.0) == (1, 1)
+        assert score_one([], "x", rules, threshold=1.0) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_without"),
+    [
+        ("\u5317\u4eac\u662f\u9996\u90fd\u3002", True),
+        ("\u82f9\u679c\u516c\u53f8\u53d1\u5e03\u4e86 iPhone 15 Pro Max", True),
+        ("\u3053\u308c\u306f\u672c\u3067\u3059", True),
+        ("\u0e01\u0e23\u0e38\u0e07\u0e40\u0e17\u0e1e", True),
+        ("The capital is Beijing (\u5317\u4eac), a city of old.", False),
+        ("\uc11c\uc6b8\uc740 \ud55c\uad6d\uc758 \uc218\ub3c4", False),
+        ("\u0926\u093f\u0932\u094d\u0932\u0940 \u0939\u0948", False),
+        ("", False),
+    ],
+)
+def test_scripts_without_blanks_are_known(text, is_without):
+    assert metrics.is_without_blanks(text) is is_without

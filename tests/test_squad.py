@@ -165,6 +165,34 @@ def test_a_test_file_without_any_answer_hides_them(tmp_path):
     assert read(tmp_path).split("test").labels == [[], []]
 
 
+def test_chinese_is_scored_by_letters_and_english_beside_it_by_words(tmp_path):
+    context = "\u5317\u4eac\u662f\u4e2d\u56fd\u7684\u9996\u90fd"
+    chinese = qa("a", ("\u5317\u4eac", 0))
+    paragraphs = [
+        {"context": context, "qas": [chinese]},
+        {"context": "Ann has the red car", "qas": [qa("b", ("the red", 8))]},
+    ]
+    root = {"data": [{"paragraphs": paragraphs}]}
+    (tmp_path / "dev.json").write_text(json.dumps(root))
+    said = {"a": metrics.QaPrediction("\u5317"), "b": metrics.QaPrediction("red")}
+    found = read(tmp_path)
+    dev = found.split("dev")
+    assert dev.rules == {"a": "mlqa"}
+    assert "1 of 2 scored by the rules of MLQA: letters, not words" in dev.remark
+    assert found.score(said, dev) == {
+        "exact": 0.5,
+        "f1": pytest.approx((2 / 3 + 1) / 2),
+    }
+    found = read(tmp_path, rules="squad")
+    assert found.split("dev").remark == ""
+    assert found.score(said, found.split("dev"))["f1"] == 0.5
+    assert read(tmp_path, rules="cmrc").split("dev").rules == {"a": "cmrc", "b": "cmrc"}
+    with pytest.raises(
+        errors.UserError, match="rules='xquad': want one of squad, mlqa"
+    ):
+        read(tmp_path, rules="xquad")
+
+
 def test_a_perfect_prediction_scores_one_by_the_rules_of_one(tmp_path):
     write(tmp_path / "dev.json", qa("a", ("red", 10)), qa("b", ("blue car", 29)))
     found = read(tmp_path)

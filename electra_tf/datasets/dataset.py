@@ -7,7 +7,7 @@ choice an index. Question answering: {id: metrics.QaPrediction}.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -58,6 +58,8 @@ class Split:
     source: str  # the file
     skipped: int = 0  # rows that could not be used
     remark: str = ""  # one line on what was skipped or mended, for the log
+    # Of questions that are not scored by SQuAD's rules: whose, by id (metrics.RULES).
+    rules: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)

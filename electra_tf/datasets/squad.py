@@ -1,7 +1,8 @@
 """Questions about a text, whose answer is a span of it.
 
 In:   SQuAD 1.1 and 2.0 JSON; MRQA JSON lines; questions from anywhere, one by one.
-Out:  a Dataset, scored by the official rules: of 2.0 where a question has no answer.
+Out:  a Dataset, scored by the official rules: of 2.0 where a question has no answer;
+      of MLQA where a text is of a script without blanks (Chinese, Japanese, Thai).
 """
 
 import functools
@@ -33,6 +34,7 @@ def read_squad(
     dev: str | None = None,
     test: str | None = None,
     null_threshold: float = 0.0,
+    rules: str | None = None,
 ) -> dataset.Dataset:
     """Reads SQuAD JSON; whether it is 1.1 or 2.0 is told by its questions.
 
@@ -42,13 +44,14 @@ def read_squad(
         dev: see train.
         test: see train.
         null_threshold: a null_score above it says that there is no answer.
+        rules: how answers are scored: squad, mlqa or cmrc; None = by the text.
 
     Raises:
         UserError: files are missing, or not what they should be.
     """
     given = {"train": train, "dev": dev, "test": test}
     paths = files.locate(folder, _STEMS, [".json"], given)
-    splits = {split: _read_squad(path, split) for split, path in paths.items()}
+    splits = {split: _read_squad(path, split, rules) for split, path in paths.items()}
     return build("squad", splits, null_threshold)
 
 
@@ -58,6 +61,7 @@ def read_mrqa(
     train: str | None = None,
     dev: str | None = None,
     test: str | None = None,
+    rules: str | None = None,
 ) -> dataset.Dataset:
     """Reads the JSON lines of the MRQA 2019 shared task.
 
@@ -66,13 +70,14 @@ def read_mrqa(
         train: a file in it, of any name; dev and test the same.
         dev: see train.
         test: see train.
+        rules: how answers are scored: squad, mlqa or cmrc; None = by the text.
 
     Raises:
         UserError: files are missing, or not what they should be.
     """
     given = {"train": train, "dev": dev, "test": test}
     paths = files.locate(folder, files.STEMS, [".jsonl"], given)
-    splits = {split: _read_mrqa(path, split) for split, path in paths.items()}
+    splits = {split: _read_mrqa(path, split, rules) for split, path in paths.items()}
     return build("mrqa", splits)
 
 
@@ -106,7 +111,24 @@ class Questions:
     whose answers are hidden.
     """
 
-    def __init__(self, path: Path, split: str) -> None:
+    def __init__(self, path: Path, split: str, rules: str | None = None) -> None:
+        """Starts without any.
+
+        Args:
+            path: of their file.
+            split: its name.
+            rules: how answers are scored: one of metrics.RULES; None = by the text.
+
+        Raises:
+            UserError: there are no such rules.
+        """
+        if rules not in (None, *metrics.RULES):
+            raise errors.UserError(
+                f"rules={rules!r:.40}: want one of {', '.join(metrics.RULES)}, or null "
+                "to choose by the text"
+            )
+        self._given_rules = rules
+        self._rules: dict[str, str] = {}
         self.bad = files.BadRows(path)
         self._path = path
         self._split = split
@@ -156,6 +178,11 @@ class Questions:
         answers = self._place(context, raw_answers or [])
         if answers is None:
             return
+        rules = self._given_rules or (
+            metrics.MLQA if metrics.is_without_blanks(context) else metrics.SQUAD
+        )
+        if rules != metrics.SQUAD:
+            self._rules[key] = rules
         self._keys[key] = None
         self._inputs.append(dataset.Question(files.clean(question), context))
         self._labels.append(answers)
@@ -191,6 +218,7 @@ class Questions:
             source=str(self._path),
             skipped=num_bad + num_dropped,
             remark="; ".join(filter(None, [remark, self._remark()])),
+            rules=self._rules,
         )
 
     def _place(
@@ -219,6 +247,13 @@ class Questions:
             )
         if self._num_moved:
             found.append(f"{self._num_moved} with an answer found at another place")
+        if self._rules and self._split != "train":
+            whose = next(iter(self._rules.values()))
+            found.append(
+                f"{len(self._rules)} of {len(self._inputs)} scored by the rules of "
+                f"{whose.upper()}: letters, not words (the option rules=squad counts "
+                "words)"
+            )
         return f"{self._path}: questions: {'; '.join(found)}" if found else ""
 
 
@@ -261,17 +296,17 @@ def _score(
         key: [answer.text for answer in answers]
         for key, answers in zip(split.ids, split.labels, strict=True)
     }
-    return metrics.squad_score(gold, predictions, threshold)
+    return metrics.squad_score(gold, predictions, threshold, split.rules)
 
 
 # SQuAD.
 
 
-def _read_squad(path: Path, split: str) -> dataset.Split:
+def _read_squad(path: Path, split: str, rules: str | None) -> dataset.Split:
     root = files.parse_json(files.read_text(path), str(path))
     if not isinstance(root, dict) or not isinstance(root.get("data"), list):
         raise errors.UserError(f'{path} is not SQuAD JSON: want {{"data": [...]}}')
-    questions = Questions(path, split)
+    questions = Questions(path, split, rules)
     for where, context, qa in _walk(root, questions.bad):
         try:
             answers = _squad_answers(qa)
@@ -344,8 +379,8 @@ def _raw_answer(text: Any, start: Any) -> RawAnswer:
 # MRQA.
 
 
-def _read_mrqa(path: Path, split: str) -> dataset.Split:
-    questions = Questions(path, split)
+def _read_mrqa(path: Path, split: str, rules: str | None) -> dataset.Split:
+    questions = Questions(path, split, rules)
     for number, line in files.read_lines(path):
         if not line:
             continue

@@ -230,6 +230,7 @@ def read_question_answering(
     test: str | None = None,
     quoted: bool | None = None,
     null_threshold: float = 0.0,
+    rules: str | None = None,
 ) -> dataset.Dataset:
     """Reads questions, the texts that may hold their answers, and the answers.
 
@@ -247,6 +248,7 @@ def read_question_answering(
         test: see train.
         quoted: whether quotes are around cells of .tsv and .csv; None = look.
         null_threshold: a null_score above it says that there is no answer.
+        rules: how answers are scored: squad, mlqa or cmrc; None = by the text.
 
     Raises:
         UserError: files or columns are missing, or are not what they should be.
@@ -263,7 +265,7 @@ def read_question_answering(
     )
     splits = {}
     for split, path in _locate(folder, _Given(train, dev, test, quoted)).items():
-        questions = squad.Questions(path, split)
+        questions = squad.Questions(path, split, rules)
         found = _examples(path, split, columns, quoted, questions.bad)
         for where, key, content, answers, _ in found:
             question, context = content
