@@ -389,13 +389,14 @@ def _conclude(this: _Run) -> None:
     """Says what the trials came to.
 
     Raises:
-        UserError: none of them came to anything.
+        UserError: all of them failed; what the best of them left is there all the same.
     """
     ended = trials.read(this.folder)
     summary = trials.summarize(ended, this.main)
+    reasons = "; ".join(dict.fromkeys(r for t in ended for r in t.failures))
+    all_failed = f"all {len(ended)} trials failed: {reasons}"
     if summary["best_trial"] is None:
-        reasons = "; ".join(dict.fromkeys(r for t in ended for r in t.failures))
-        raise errors.UserError(f"all {len(ended)} trials failed: {reasons}")
+        raise errors.UserError(all_failed)
     _write_outcome(this)
     this.say("")
     trials.table(summary["summary"], this.say)
@@ -405,6 +406,8 @@ def _conclude(this: _Run) -> None:
     this.say(f"\nbest:    trial {summary['best_trial']} of {len(ended)}")
     this.say(f"preset:  {this.folder}/preset\nreport:  {this.folder}/{REPORT}")
     this.say(f"metrics: {this.folder}/metrics.json")
+    if len(failed) == len(ended):
+        raise errors.UserError(all_failed)
 
 
 def _refuse_cluster() -> None:

@@ -22,7 +22,9 @@ def finetune(tiny_preset, tiny_task, tmp_path):
             "--task=text_classification",
             f"--data={tiny_task}",
             f"--workdir={tmp_path}/run",
-            "--set=train.epochs=1",
+            "--set=train.epochs=6",
+            "--set=train.batch_size=8",
+            "--set=train.learning_rate=1e-2",
             *flags,
         )
 
