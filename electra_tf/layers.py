@@ -24,6 +24,9 @@ from electra_tf import config
 # exp(-10000) is 0 in float32, and bfloat16 holds it (2020 code).
 NO_ATTENTION = -10_000.0
 
+# As Python has it, or as `get_config` of a layer wrote it.
+Architecture = config.ModelConfig | dict[str, Any]
+
 
 class _Chance(threading.local):
     """The dropout seed of the step being traced, one a thread: replicas have theirs."""
@@ -90,6 +93,7 @@ def split_rows(parts: int = 2) -> Iterator[None]:
         _tracing.parts = before
 
 
+@keras.saving.register_keras_serializable(package="electra_tf")
 class Dropout(keras.layers.Layer):
     """Zeroes a share of the units and scales up the rest, in training.
 
@@ -177,6 +181,7 @@ def _random_bytes(size: Any, seed: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size]
 
 
+@keras.saving.register_keras_serializable(package="electra_tf")
 class LayerNorm(keras.layers.Layer):
     """Normalizes the last axis, in float32, then scales and shifts."""
 
@@ -250,6 +255,7 @@ def exact_gelu(x: tf.Tensor) -> Any:
     return y, gradient
 
 
+@keras.saving.register_keras_serializable(package="electra_tf")
 class Embeddings(keras.layers.Layer):
     """Word + position + segment embeddings, LayerNorm, dropout.
 
@@ -257,9 +263,9 @@ class Embeddings(keras.layers.Layer):
     LayerNorm (2020 code).
     """
 
-    def __init__(self, config: config.ModelConfig, **kwargs: Any) -> None:
+    def __init__(self, config: Architecture, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._config = config
+        config = self._config = _architecture(config)
         self.norm = LayerNorm(
             config.layer_norm_epsilon, name="norm", dtype=self.dtype_policy
         )
@@ -304,7 +310,12 @@ class Embeddings(keras.layers.Layer):
     def _cast(self, table: keras.Variable) -> tf.Tensor:
         return tf.cast(tf.convert_to_tensor(table), self.compute_dtype)
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer."""
+        return {**super().get_config(), "config": self._config.model_dump()}
 
+
+@keras.saving.register_keras_serializable(package="electra_tf")
 class _Waves(keras.initializers.Initializer):
     """Sines and cosines over the positions, of root mean square `size`.
 
@@ -323,7 +334,12 @@ class _Waves(keras.initializers.Initializer):
         waves = waves.reshape(positions, -1)[:, :width] * (self.size * math.sqrt(2.0))
         return tf.constant(waves, dtype or tf.float32)
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same initializer."""
+        return {"size": self.size}
 
+
+@keras.saving.register_keras_serializable(package="electra_tf")
 class AttentionBias(keras.layers.Layer):
     """Lets tokens attend within their example only.
 
@@ -339,6 +355,7 @@ class AttentionBias(keras.layers.Layer):
         return tf.cast(apart, self.compute_dtype) * NO_ATTENTION
 
 
+@keras.saving.register_keras_serializable(package="electra_tf")
 class EncoderBlock(keras.layers.Layer):
     """Self-attention and feed-forward, each added to its input and normalized.
 
@@ -347,9 +364,9 @@ class EncoderBlock(keras.layers.Layer):
     what LoRA and quantization look for.
     """
 
-    def __init__(self, config: config.ModelConfig, **kwargs: Any) -> None:
+    def __init__(self, config: Architecture, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        c = self._config = config
+        c = self._config = _architecture(config)
         # Whether the backward pass makes again what the forward pass made inside.
         self.recompute = False
 
@@ -439,6 +456,10 @@ class EncoderBlock(keras.layers.Layer):
         batch, length, size = x.shape
         shape = (batch, 1 if first_only else length, size)
         return keras.KerasTensor(shape, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer."""
+        return {**super().get_config(), "config": self._config.model_dump()}
 
 
 @functools.cache
@@ -685,20 +706,26 @@ def _joined(parts: list[tf.Tensor], axis: int) -> tf.Tensor:
     return tf.concat(parts, axis) if len(parts) > 1 else parts[0]
 
 
+@keras.saving.register_keras_serializable(package="electra_tf")
 class MaskedTokenHead(keras.layers.Layer):
     """Scores the vocabulary at the hidden positions.
 
     Dense to the embedding's width, GELU, LayerNorm, then the word embeddings
     transposed and a bias (2020 code). Only P of L positions meet the vocabulary.
+
+    Args:
+        config: the architecture.
+        embeddings: whose table it is; None = of the encoder that made the hidden
+            states that it is called with, symbolic ones the first time.
+        **kwargs: of `keras.layers.Layer`.
     """
 
     def __init__(
-        self, config: config.ModelConfig, embeddings: Embeddings, **kwargs: Any
+        self, config: Architecture, embeddings: Embeddings | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self._config = config
-        # A function, so that Keras does not count the table as this layer's too.
-        self._table: Callable[[], tf.Tensor] = lambda: embeddings.word_embeddings
+        config = self._config = _architecture(config)
+        self._take_table(embeddings)
         self.dense = keras.layers.Dense(
             config.embedding_size,
             kernel_initializer=truncated_normal(config),
@@ -709,6 +736,12 @@ class MaskedTokenHead(keras.layers.Layer):
             config.layer_norm_epsilon, name="norm", dtype=self.dtype_policy
         )
         self._activation = activation(config.activation)
+
+    def _take_table(self, embeddings: Embeddings | None) -> None:
+        # A function, so that Keras does not count the table as this layer's too.
+        self._table: Callable[[], tf.Tensor] | None = (
+            None if embeddings is None else lambda: embeddings.word_embeddings
+        )
 
     def build(self, hidden_shape: Any, mask_positions_shape: Any = None) -> None:
         """Makes the dense kernel [D, E], the LayerNorm and the bias [V]."""
@@ -724,18 +757,50 @@ class MaskedTokenHead(keras.layers.Layer):
         x = self.norm(self._activation(self.dense(x)))  # [B, P, E]
         rows, places = tf.shape(x)[0], tf.shape(x)[1]
         flat = tf.reshape(x, [-1, self._config.embedding_size])
+        assert self._table is not None, "call it with symbolic hidden states first"
         table = tf.cast(tf.convert_to_tensor(self._table()), self.compute_dtype)
         logits = tf.cast(tf.matmul(flat, table, transpose_b=True), tf.float32)
         logits += tf.cast(self.output_bias, tf.float32)
         return tf.reshape(logits, [rows, places, self._config.vocab_size])
 
+    def compute_output_spec(
+        self, hidden: keras.KerasTensor, mask_positions: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """Returns the shape of the logits; finds the table, where it has none yet."""
+        if self._table is None:
+            self._take_table(_embeddings_behind(hidden))
+        shape = (*mask_positions.shape, self._config.vocab_size)
+        return keras.KerasTensor(shape, "float32")
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer, but for the table."""
+        return {**super().get_config(), "config": self._config.model_dump()}
+
+
+def _embeddings_behind(hidden: keras.KerasTensor) -> Embeddings | None:
+    """Returns the embeddings that symbolic hidden states came from."""
+    ahead, seen = [hidden], set()
+    while ahead:
+        made = getattr(ahead.pop(), "_keras_history", None)
+        if made is None or (id(made.operation), made.node_index) in seen:
+            continue
+        seen.add((id(made.operation), made.node_index))
+        if isinstance(made.operation, Embeddings):
+            return made.operation
+        if isinstance(made.operation, keras.Model):
+            ahead.extend(keras.tree.flatten(made.operation.outputs))
+        node = made.operation._inbound_nodes[made.node_index]
+        ahead.extend(node.input_tensors)
+    return None
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
 class ReplacedTokenHead(keras.layers.Layer):
     """Asks of each token: replaced? Dense, GELU, one unit (2020 code)."""
 
-    def __init__(self, config: config.ModelConfig, **kwargs: Any) -> None:
+    def __init__(self, config: Architecture, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._config = config
+        config = self._config = _architecture(config)
         self.dense = keras.layers.Dense(
             config.hidden_size,
             kernel_initializer=truncated_normal(config),
@@ -755,6 +820,16 @@ class ReplacedTokenHead(keras.layers.Layer):
         """Turns [B, L, D] into float32 logits [B, L]."""
         x = self._activation(self.dense(hidden))
         return tf.cast(self.logit(x)[..., 0], tf.float32)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer."""
+        return {**super().get_config(), "config": self._config.model_dump()}
+
+
+def _architecture(values: Architecture) -> config.ModelConfig:
+    if isinstance(values, config.ModelConfig):
+        return values
+    return config.check(config.ModelConfig, values, "a saved layer")
 
 
 def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:

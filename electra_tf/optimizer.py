@@ -34,6 +34,7 @@ DEPTH_RULES = (
 )
 
 
+@keras.saving.register_keras_serializable(package="electra_tf")
 class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up times polynomial decay to 0.
 
@@ -64,6 +65,7 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+@keras.saving.register_keras_serializable(package="electra_tf")
 class AdamW(keras.optimizers.Optimizer):
     """Adam with decoupled weight decay; by default without bias correction.
 
@@ -201,6 +203,11 @@ class AdamW(keras.optimizers.Optimizer):
             return {}
         index = self._get_variable_index(variable)
         return {"m": self._m[index], "v": self._v[index]}
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads moments and steps; of an optimizer that never learned, nothing."""
+        if len(store) > 1 or not self.built:
+            super().load_own_variables(store)
 
     def _all_reduce_sum_gradients(
         self, grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]]

@@ -94,9 +94,9 @@ class ElectraBackbone(keras_hub.models.Backbone):
             "segment_ids": inputs["segment_ids"],
             # Padding is an example of its own, as in pre-training.
             "example_ids": inputs["padding_mask"],
-            "position_ids": Positions(max_sequence_length, name="positions")(
-                inputs["token_ids"]
-            ),
+            "position_ids": Positions(
+                max_sequence_length, name="positions", dtype=dtype
+            )(inputs["token_ids"]),
         }
         hidden = models.encode(model, rows, dtype=dtype)  # [B, L, D]
         super().__init__(
@@ -154,6 +154,7 @@ class ElectraBackbone(keras_hub.models.Backbone):
             self.dtype_policy = policy
 
 
+@keras.saving.register_keras_serializable(package="electra_tf")
 class Positions(keras.layers.Layer):
     """Numbers the tokens of each row from 0."""
 
@@ -179,6 +180,10 @@ class Positions(keras.layers.Layer):
     def compute_output_spec(self, token_ids: keras.KerasTensor) -> keras.KerasTensor:
         """Returns the same shape; positions are int32 whatever the policy."""
         return keras.KerasTensor(token_ids.shape, dtype="int32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer."""
+        return {**super().get_config(), "max_positions": self._max_positions}
 
 
 def refuse_leftovers(path: str, variables: Collection[keras.Variable]) -> None:

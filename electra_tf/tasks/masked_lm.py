@@ -84,44 +84,19 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
 
     # Training.
 
-    def compile(
-        self,
-        *args: Any,
-        weighted_metrics: Any = "auto",
-        layer_decay: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Sets how `fit` trains: see `task.ElectraTask.compile`.
+    def usual_rates(self) -> tuple[float, float]:
+        """Returns the paper's peak rate, for all layers: as in pre-training."""
+        return super().usual_rates()[0], 1.0
 
-        Args:
-            *args: optimizer and loss.
-            weighted_metrics: "auto" is the accuracy at hidden tokens.
-            layer_decay: None = 1: as in pre-training, all layers learn at one rate.
-            **kwargs: others of `task.ElectraTask.compile`.
-        """
-        if weighted_metrics == "auto":
-            accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-            weighted_metrics = [accuracy]
-        super().compile(
-            *args,
-            weighted_metrics=weighted_metrics,
-            layer_decay=1.0 if layer_decay is None else layer_decay,
-            **kwargs,
-        )
+    def default_weighted_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the accuracy at hidden tokens."""
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
-    def fit(  # type: ignore[override]
-        self, x: Any = None, *, validation_data: Any = None, **kwargs: Any
-    ) -> keras.callbacks.History:
-        """Trains: see `task.ElectraTask.fit`.
-
-        Args:
-            x: texts, or a tf.data.Dataset of batches of them.
-            validation_data: the same.
-            **kwargs: others of `task.ElectraTask.fit`.
-        """
+    def held_out(self, validation_data: Any) -> tuple[Any, Any, Any]:
+        """Returns texts alone, where that is what `fit` was given."""
         if isinstance(validation_data, list | np.ndarray):
             validation_data = (validation_data,)
-        return super().fit(x, validation_data=validation_data, **kwargs)
+        return super().held_out(validation_data)
 
     def dataset(
         self,
@@ -130,8 +105,9 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         sample_weight: Any = None,
         batch_size: int = task.BATCH_SIZE,
         shuffle_seed: int | None = None,
+        in_order: bool = False,
     ) -> tf.data.Dataset:
-        """Makes batches with tokens hidden."""
+        """Makes batches with tokens hidden; of what is trained on, others each time."""
         if y is not None or sample_weight is not None:
             raise errors.UserError(
                 "a masked language model learns from texts alone; give no labels and "
@@ -147,12 +123,16 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
             rows = self._rows(x, stride=self.preprocessor.sequence_length)
             if not rows.token_ids:
                 raise errors.UserError("no texts to train or evaluate on: x is empty")
-            order = None if shuffle_seed is not None else inputs.by_length(rows)
             batches = inputs.batches(
-                rows, None, batch_size, shuffle_seed=shuffle_seed, order=order
+                rows,
+                None,
+                batch_size,
+                shuffle_seed=shuffle_seed,
+                order=None if in_order else inputs.by_length(rows),
             )
         seeds = tf.data.Dataset.random(
-            shuffle_seed or 0, rerandomize_each_iteration=shuffle_seed is not None
+            shuffle_seed or 0,
+            rerandomize_each_iteration=in_order or shuffle_seed is not None,
         ).batch(2)
         hidden = tf.data.Dataset.zip(batches, seeds).map(
             lambda batch, seed: self._hide(_first(batch), tf.cast(seed, tf.int32)),
@@ -209,21 +189,30 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         return self._rows(x, self.preprocessor.stride)
 
     def predict(
-        self, x: Any, batch_size: int | None = None, top_k: int = TOP_K, **kwargs: Any
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+        *,
+        top_k: int = TOP_K,
     ) -> Any:
         """Fills in the blanks of texts.
 
         Args:
             x: texts in which each [MASK] is a blank, of one token.
             batch_size: rows at once; None = 32.
+            verbose: see `task.ElectraTask.predict`, as for the next two.
+            steps: for a tf.data.Dataset.
+            callbacks: Keras'.
             top_k: guesses a blank.
-            **kwargs: of `keras.Model.predict`, where the inputs are token ids.
 
         Returns:
             Of each text, a list a [MASK], of the `top_k` likeliest guesses.
         """
         if isinstance(x, tf.data.Dataset) or self._is_prepared(x):
-            return super().predict(x, batch_size=batch_size, **kwargs)
+            return super().predict(x, batch_size, verbose, steps, callbacks)
         if not 1 <= top_k <= self.backbone.model_config.vocab_size:
             raise errors.UserError(f"top_k={top_k}: want 1 to the vocabulary's size")
         rows = self.rows(x)
@@ -232,7 +221,8 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
             [(row, at) for row, at in places if rows.token_ids[row][at] == blank]
             for places in inputs.best_places(rows)
         ]
-        guesses = self._guesses(rows, blanks, batch_size or task.BATCH_SIZE, top_k)
+        size = batch_size or task.BATCH_SIZE
+        guesses = self._guesses(rows, blanks, size, top_k, verbose, steps, callbacks)
         return [[guesses[place] for place in places] for places in blanks]
 
     def _guesses(
@@ -241,6 +231,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         blanks: list[list[tuple[int, int]]],
         batch_size: int,
         top_k: int,
+        *watching: Any,
     ) -> dict[tuple[int, int], list[Guess]]:
         """Runs the rows that have blanks; returns the guesses by (row, position)."""
         by_row: dict[int, list[int]] = {}
@@ -255,12 +246,14 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
             token_ids=[rows.token_ids[row] for row, _ in chosen],
             segment_ids=[rows.segment_ids[row] for row, _ in chosen],
         )
-        outputs = self.outputs_of(
-            few,
-            batch_size,
-            {"mask_positions": [positions for _, positions in chosen]},
-            lambda logits: tuple(tf.math.top_k(tf.nn.softmax(logits), top_k)),
-        )
+        with self.watched(len(chosen), batch_size, *watching) as told:
+            outputs = self.outputs_of(
+                few,
+                batch_size,
+                {"mask_positions": [positions for _, positions in chosen]},
+                lambda logits: tuple(tf.math.top_k(tf.nn.softmax(logits), top_k)),
+                told,
+            )
         token = self.preprocessor.tokenizer.id_to_token
         guesses = {}
         for (row, positions), (shares, ids) in zip(chosen, outputs, strict=True):

@@ -138,6 +138,7 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
         sample_weight: Any = None,
         batch_size: int = task.BATCH_SIZE,
         shuffle_seed: int | None = None,
+        in_order: bool = False,  # They are so in any case.
     ) -> tf.data.Dataset:
         """Makes batches in which all choices of a prompt are together: [B, C, L].
 

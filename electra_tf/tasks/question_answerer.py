@@ -256,6 +256,7 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
         sample_weight: Any = None,
         batch_size: int = task.BATCH_SIZE,
         shuffle_seed: int | None = None,
+        in_order: bool = False,
     ) -> tf.data.Dataset:
         """Makes batches for the model, a window a row.
 
@@ -280,7 +281,7 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
             batch_size,
             shuffle_seed=shuffle_seed,
             weights=weights if weights is None else weights[kept],
-            order=None if shuffle_seed is not None else inputs.by_length(rows),
+            order=None if in_order else inputs.by_length(rows),
         )
         return batches if self.head == "plain" else batches.map(_with_starts)
 
@@ -457,14 +458,9 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
 
     # Training.
 
-    def compile(
-        self, optimizer: Any = "auto", loss: Any = "auto", **kwargs: Any
-    ) -> None:
-        """Sets how `fit` trains: see `ElectraTask.compile`."""
-        if loss == "auto":
-            weights = {name: LOSS_WEIGHTS[name] for name in self.default_loss()}
-            kwargs.setdefault("loss_weights", weights)
-        super().compile(optimizer, loss, **kwargs)
+    def default_loss_weights(self) -> dict[str, float]:
+        """Returns the 2020 code's."""
+        return {name: LOSS_WEIGHTS[name] for name in self.default_loss()}
 
     def default_loss(self) -> dict[str, keras.losses.Loss]:
         """Returns cross-entropies over places, and whether there is an answer."""

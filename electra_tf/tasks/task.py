@@ -130,9 +130,28 @@ class ElectraTask(_OtherHalf):
         """Returns the loss of `compile`."""
         raise NotImplementedError
 
+    def default_loss_weights(self) -> Any:
+        """Returns the weights of that loss, where it is several."""
+        return None
+
     def default_metrics(self) -> list[Any]:
         """Returns the metrics of `compile`."""
         return []
+
+    def default_weighted_metrics(self) -> Any:
+        """Returns the metrics that heed the weights of samples."""
+        return None
+
+    def usual_rates(self) -> tuple[float, float]:
+        """Returns the peak rate and the layer-wise decay of `compile`."""
+        return usual_rates(self.backbone.model_config)
+
+    def held_out(self, validation_data: Any) -> tuple[Any, Any, Any]:
+        """Returns inputs, labels and weights of what `fit` validates on."""
+        found: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(
+            validation_data
+        )
+        return found
 
     # Starting.
 
@@ -173,6 +192,19 @@ class ElectraTask(_OtherHalf):
             task.preprocessor.change(**stated)
         task.check_length()
         return task
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Builds the task from what `get_config` said.
+
+        `keras_hub.models.TextClassifier.from_preset(ours, num_classes=3)` changes the
+        number alone: names of other classes are not those of the new head.
+        """
+        names = config.get("class_names")
+        if names and config.get("num_classes") not in (None, len(names)):
+            config = {**config, "class_names": None}
+        found: Self = super().from_config(config)
+        return found
 
     @classmethod
     def _is_saved_in(cls, folder: str) -> bool:
@@ -295,9 +327,8 @@ class ElectraTask(_OtherHalf):
 
     def check_length(self) -> None:
         """Refuses rows longer than the position table."""
-        if self.preprocessor is None:
-            return
-        wanted = self.preprocessor.sequence_length
+        # Whoever has another preprocessor, or none, sees to it.
+        wanted = getattr(self.preprocessor, "sequence_length", 0)
         table = self.backbone.model_config.max_positions
         if wanted > table:
             raise errors.UserError(
@@ -416,35 +447,56 @@ class ElectraTask(_OtherHalf):
         self,
         optimizer: Any = "auto",
         loss: Any = "auto",
-        *,
+        loss_weights: Any = "auto",
         metrics: Any = "auto",
+        weighted_metrics: Any = "auto",
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = False,
+        auto_scale_loss: bool = True,
+        *,
         learning_rate: float | None = None,
         layer_decay: float | None = None,
         weight_decay: float = 0.0,
-        **kwargs: Any,
     ) -> None:
-        """Sets how `fit` trains.
+        """Sets how `fit` trains; arguments in the order of `keras.Model.compile`.
 
         Args:
             optimizer: "auto" is AdamW with the paper's schedule over the steps of
                 `fit`; or any of Keras'.
             loss: "auto" is the task's.
+            loss_weights: of several losses; "auto" are the task's, if the loss is.
             metrics: "auto" are the task's.
+            weighted_metrics: "auto" are the task's.
+            run_eagerly: Keras'.
+            steps_per_execution: Keras'.
+            jit_compile: off, as XLA would compile anew for every length of rows.
+            auto_scale_loss: Keras'.
             learning_rate: peak, with "auto"; None = the paper's for the width: 3e-4,
                 1e-4, 5e-5 for small, base, large.
             layer_decay: of the rates from block to block, with "auto"; None = 0.8, for
                 large 0.9 (paper).
             weight_decay: with "auto" (paper: 0; 2020 code: 0.01).
-            **kwargs: of `keras.Model.compile`. `jit_compile` is off: XLA would compile
-                anew for every length of rows.
         """
-        rate, decay = usual_rates(self.backbone.model_config)
+        rate, decay = self.usual_rates()
+        if isinstance(optimizer, AutoAdamW):
+            rate, decay = float(optimizer.learning_rate), optimizer.layer_decay
+            weight_decay, optimizer = optimizer.decoupled_decay, "auto"
+        if isinstance(loss_weights, str):
+            own = isinstance(loss, str) and loss == "auto"
+            loss_weights = self.default_loss_weights() if own else None
+        if isinstance(weighted_metrics, str):
+            weighted_metrics = self.default_weighted_metrics()
         self._recipe = _Recipe(
             {
                 "loss": self.default_loss() if loss == "auto" else loss,
+                "loss_weights": loss_weights,
                 "metrics": self.default_metrics() if metrics == "auto" else metrics,
-                "jit_compile": False,
-                **kwargs,
+                "weighted_metrics": weighted_metrics,
+                "run_eagerly": run_eagerly,
+                "steps_per_execution": steps_per_execution,
+                "jit_compile": jit_compile,
+                "auto_scale_loss": auto_scale_loss,
             },
             optimizer == "auto",
             rate if learning_rate is None else learning_rate,
@@ -456,17 +508,14 @@ class ElectraTask(_OtherHalf):
         super().compile(optimizer=optimizer, **self._recipe.compiled)
 
     def get_compile_config(self) -> dict[str, Any]:
-        """Returns the arguments of `compile`, for a .keras file."""
+        """Returns the arguments of `compile`, for a .keras file or a clone."""
         recipe = self._recipe
-        config = super().get_compile_config()
+        config: dict[str, Any] = super().get_compile_config()
         if recipe.automatic:
-            config["optimizer"] = "auto"
-        return {
-            **config,
-            "learning_rate": recipe.peak,
-            "layer_decay": recipe.decay,
-            "weight_decay": recipe.weight_decay,
-        }
+            config["optimizer"] = keras.saving.serialize_keras_object(
+                AutoAdamW(recipe.peak, recipe.decay, recipe.weight_decay)
+            )
+        return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as it was when it was saved."""
@@ -480,46 +529,66 @@ class ElectraTask(_OtherHalf):
         y: Any = None,
         batch_size: int | None = None,
         epochs: int = EPOCHS,
-        sample_weight: Any = None,
-        validation_data: Any = None,
+        verbose: Any = "auto",
+        callbacks: Any = None,
         validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        *,
         patience: int | None = None,
         restore_best: bool = True,
         seed: int = 0,
-        callbacks: Any = None,
-        **kwargs: Any,
     ) -> keras.callbacks.History:
         """Trains; afterwards the weights are those of the best epoch.
+
+        The arguments are in the order of `keras.Model.fit`, and what is not described
+        here is Keras'.
 
         Args:
             x: inputs as Python values, or a tf.data.Dataset of batches of strings.
             y: labels, one an input.
             batch_size: inputs a step; None = 32.
             epochs: passes over the data.
-            sample_weight: of the loss, one an input.
-            validation_data: (x, y), or a tf.data.Dataset.
+            verbose: Keras'.
+            callbacks: Keras', one or several.
             validation_split: share of the data to validate on, its end.
+            validation_data: (x, y), or a tf.data.Dataset.
+            shuffle: whether each epoch has an order of its own; else the inputs stay
+                in theirs. A tf.data.Dataset has its own anyway.
+            class_weight: Keras'.
+            sample_weight: of the loss, one an input.
+            initial_epoch: Keras'.
+            steps_per_epoch: Keras'.
+            validation_steps: Keras'.
+            validation_batch_size: inputs a step of validation; None = `batch_size`.
+            validation_freq: Keras'.
             patience: epochs without better validation to stop after; None = none.
             restore_best: whether to go back to the epoch with the best validation.
             seed: of the order of the examples.
-            callbacks: Keras'.
-            **kwargs: of `keras.Model.fit`.
         """
+        self._assert_compile_called("fit")
         size = batch_size or BATCH_SIZE
         if validation_split and validation_data is None:
             x, y, sample_weight, validation_data = self._split(
                 x, y, sample_weight, validation_split
             )
-        train = self._batches(x, y, sample_weight, size, seed)
+        train = self._batches(
+            x, y, sample_weight, size, seed if shuffle else None, in_order=not shuffle
+        )
         if validation_data is not None:
-            held_x, held_y, held_weight = keras.utils.unpack_x_y_sample_weight(
-                validation_data
-            )
-            validation_data = self._batches(held_x, held_y, held_weight, size)
-        steps = kwargs.get("steps_per_epoch") or int(train.cardinality())
+            held_out = self.held_out(validation_data)
+            validation_data = self._batches(*held_out, validation_batch_size or size)
+        steps = steps_per_epoch or int(train.cardinality())
         self._prepare(steps * epochs)
         self.make_variables(train.element_spec)
-        watchers = [*(callbacks or [])]
+        watchers = _listed(callbacks)
         if validation_data is not None and (restore_best or patience is not None):
             watchers.append(
                 keras.callbacks.EarlyStopping(
@@ -532,10 +601,15 @@ class ElectraTask(_OtherHalf):
             self,
             train,
             epochs=epochs,
-            validation_data=validation_data,
+            verbose=verbose,
             callbacks=watchers,
+            validation_data=validation_data,
             shuffle=False,
-            **kwargs,
+            class_weight=class_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_freq=validation_freq,
         )
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
@@ -587,22 +661,32 @@ class ElectraTask(_OtherHalf):
         sample_weight: Any = None,
         batch_size: int = BATCH_SIZE,
         shuffle_seed: int | None = None,
+        in_order: bool = False,
     ) -> tf.data.Dataset:
-        """Makes batches for the model, from what `fit` takes."""
+        """Makes batches for the model, from what `fit` takes.
+
+        Args:
+            x: inputs.
+            y: labels.
+            sample_weight: of the loss.
+            batch_size: inputs a batch.
+            shuffle_seed: see `inputs.batches`.
+            in_order: whether what is not shuffled stays as it is; else the longest come
+                first, which takes less time.
+        """
         if isinstance(x, tf.data.Dataset):
             self.check_length()
             # What autograph converts raises its own errors, pages of them.
             prepare = tf.autograph.experimental.do_not_convert(self.preprocess_samples)
             return x.map(prepare, tf.data.AUTOTUNE).prefetch(2)
         rows, targets = self.labelled_rows(x, y)
-        order = None if shuffle_seed is not None else inputs.by_length(rows)
         return inputs.batches(
             rows,
             targets,
             batch_size,
             shuffle_seed=shuffle_seed,
             weights=self.row_weights(rows, sample_weight),
-            order=order,
+            order=None if in_order else inputs.by_length(rows),
         )
 
     def labelled_rows(self, x: Any, y: Any) -> tuple[inputs.Rows, Any]:
@@ -623,10 +707,11 @@ class ElectraTask(_OtherHalf):
         sample_weight: Any,
         batch_size: int,
         shuffle_seed: int | None = None,
+        in_order: bool = False,
     ) -> tf.data.Dataset:
         """Does as `dataset`, and takes arrays of token ids too."""
         if isinstance(x, tf.data.Dataset) or not self._is_prepared(x):
-            return self.dataset(x, y, sample_weight, batch_size, shuffle_seed)
+            return self.dataset(x, y, sample_weight, batch_size, shuffle_seed, in_order)
         fields = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
         data = tf.data.Dataset.from_tensor_slices(fields)
         if shuffle_seed is not None:
@@ -658,10 +743,15 @@ class ElectraTask(_OtherHalf):
         x: Any = None,
         y: Any = None,
         batch_size: int | None = None,
+        verbose: Any = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Returns loss and metrics, as `keras.Model.evaluate` does."""
+        self._assert_compile_called("evaluate")
         if not kwargs.get("_use_cached_eval_dataset"):
             x = self._batches(x, y, sample_weight, batch_size or BATCH_SIZE)
             y = sample_weight = batch_size = None
@@ -670,19 +760,63 @@ class ElectraTask(_OtherHalf):
             x,
             y,
             batch_size=batch_size,
+            verbose=verbose,
             sample_weight=sample_weight,
+            steps=steps,
+            callbacks=callbacks,
+            return_dict=return_dict,
             **kwargs,
         )
 
-    def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """Returns the task's answers, in the order of the inputs."""
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Returns the task's answers, in the order of the inputs.
+
+        The arguments are Keras'. Of Python values, which come a batch of like length
+        after the other, none is left out (`steps`), and "auto" shows no progress.
+        """
         if isinstance(x, tf.data.Dataset) or self._is_prepared(x):
             data = self._batches(x, None, None, batch_size or BATCH_SIZE)
-            return keras.Model.predict(self, data, **kwargs)
+            return keras.Model.predict(
+                self, data, verbose=verbose, steps=steps, callbacks=callbacks
+            )
         self.check_length()
-        rows = self.rows(x)
+        rows, size = self.rows(x), batch_size or BATCH_SIZE
         inputs.warn_of_truncation(rows, self.preprocessor.sequence_length, self.way_out)
-        return self.answers(x, rows, self.outputs_of(rows, batch_size or BATCH_SIZE))
+        with self.watched(len(rows.token_ids), size, verbose, steps, callbacks) as told:
+            return self.answers(x, rows, self.outputs_of(rows, size, watchers=told))
+
+    @contextlib.contextmanager
+    def watched(
+        self, count: int, batch_size: int, verbose: Any, steps: Any, callbacks: Any
+    ) -> Iterator[keras.callbacks.CallbackList]:
+        """Yields who is to be told of each batch of a prediction of Python values.
+
+        Raises:
+            UserError: `steps` would leave some out.
+        """
+        if steps is not None:
+            raise errors.UserError(
+                f"steps={steps} is for a tf.data.Dataset; give fewer inputs"
+            )
+        shown = 0 if verbose == "auto" else int(verbose)
+        watchers = keras.callbacks.CallbackList(
+            _listed(callbacks),
+            add_progbar=shown != 0,
+            verbose=shown,
+            epochs=1,
+            steps=-(-count // batch_size),
+            model=self,
+        )
+        watchers.on_predict_begin()
+        yield watchers
+        watchers.on_predict_end()
 
     def outputs_of(
         self,
@@ -690,6 +824,7 @@ class ElectraTask(_OtherHalf):
         batch_size: int,
         fields: dict[str, list[inputs.Ids]] | None = None,
         reduce: Callable[[Any], Any] | None = None,
+        watchers: keras.callbacks.CallbackList | None = None,
     ) -> list[Any]:
         """Runs the model over rows, long ones first; returns each row's outputs.
 
@@ -698,6 +833,7 @@ class ElectraTask(_OtherHalf):
             batch_size: rows at once.
             fields: more inputs of the model by name, an array a row, padded with 0.
             reduce: makes less of a batch's outputs, where they are large.
+            watchers: are told of each batch when it is there.
 
         Returns:
             A list, a row each: what the model returns, without the batch axis, numpy.
@@ -716,7 +852,10 @@ class ElectraTask(_OtherHalf):
 
         starts = range(0, len(order), batch_size)
         batches = (order[start : start + batch_size] for start in starts)
-        for out in _side_by_side(run, batches):
+        for number, out in enumerate(_side_by_side(run, batches)):
+            if watchers:
+                watchers.on_predict_batch_begin(number)
+                watchers.on_predict_batch_end(number, {"outputs": out})
             size = len(tf.nest.flatten(out)[0])
             for place, index in enumerate(order[done : done + size]):
                 found[index] = tf.nest.map_structure(lambda a, p=place: a[p], out)
@@ -835,9 +974,50 @@ class ElectraTask(_OtherHalf):
         )
 
 
+def _listed(callbacks: Any) -> list[Any]:
+    """Returns callbacks, one or several, as a list of one's own."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    return keras.tree.flatten(callbacks) if callbacks else []
+
+
 def usual_rates(model: config.ModelConfig) -> tuple[float, float]:
     """Returns the paper's peak rate and layer-wise decay for an encoder's width."""
     return next(found[1:] for found in RATES if model.hidden_size <= found[0])
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
+class AutoAdamW(optimizer.AdamW):
+    """What `compile` of a task takes for its "auto", on its way through a file.
+
+    In a model that is no task, a clone or another one with such layers, it is AdamW at
+    a fixed rate, the same for all layers.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        layer_decay: float,
+        weight_decay: float = 0.0,
+        name: str = "adamw",
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay=weight_decay,
+            clip_norm=CLIP_NORM,
+            reduce=True,
+            name=name,
+        )
+        self.layer_decay = layer_decay
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same optimizer."""
+        return {
+            "learning_rate": float(self.learning_rate),
+            "layer_decay": self.layer_decay,
+            "weight_decay": self.decoupled_decay,
+            "name": self.name,
+        }
 
 
 def build_optimizer(

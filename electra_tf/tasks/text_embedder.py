@@ -139,3 +139,11 @@ class _Pool(keras.layers.Layer):
             count = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
             vector = tf.reduce_sum(states * mask, axis=1) / count
         return tf.math.l2_normalize(vector, axis=-1) if self.normalize else vector
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer."""
+        return {
+            **super().get_config(),
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+        }
