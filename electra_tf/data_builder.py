@@ -36,6 +36,7 @@ from electra_tf import (
     errors,
     interrupts,
     records,
+    text_loss,
     tokenizer,
 )
 
@@ -47,8 +48,8 @@ _SAY_SECONDS = 4.0  # How often, where there is no terminal, how far it is.
 # Text drawn together for the sample that a vocabulary is trained on.
 _PIECE_CHARACTERS = 2000
 
-# Of all tokens; BERT's vocabulary has below 0.1 % on English text.
-_HIGH_UNK_RATE = 0.01
+# Text in which marks that are stripped are counted, drawn over the corpus.
+_LOOKED_AT_BYTES = 4_000_000
 
 # The first documents of as many tokens are dealt last, when it is known how much to
 # hold out; a data set of fewer tokens is dealt knowing all of it.
@@ -161,21 +162,23 @@ def _write(
     if given and (doubt := tokenizer.doubt_casing(given, config.tokenizer)):
         _say(f"WARNING: the vocabulary given: {doubt} See tokenizer.lowercase")
     folder.write_vocab(tokens)
-    num_unk = 0
+    loss = text_loss.Total()
     writer = _SplitWriter(folder, tokens, config)
     progress = _Progress(text)
     for index, document in enumerate(_encode(text, tokens, config)):
-        num_unk += document.num_unk
+        loss.add(document.num_tokens, document.num_unk, document.loss)
         writer.write(index, document)
         progress.update()
     train, validation = writer.close()
     progress.close()
-    num_tokens = sum(shard.tokens for shard in train + validation)
     manifest = records.Manifest(
         vocab_size=len(tokens),
         vocab_hash=tokenizer.vocab_hash(tokens),
         vocab_trained=given is None,
-        unk_rate=num_unk / num_tokens,
+        unk_rate=loss.unk_rate,
+        lost_rate=loss.lost_rate,
+        lost_words=loss.lost_words,
+        marked_rate=loss.marked_rate,
         replaced_characters=text.num_replaced,
         sources=_sources(text),
         settings=config,
@@ -183,6 +186,8 @@ def _write(
         validation=validation,
     )
     _summarize(manifest, progress)
+    for line in loss.warnings(tokens, config.tokenizer, trained=given is None):
+        _say(f"WARNING: {line}")
     return manifest
 
 
@@ -254,21 +259,26 @@ class _Document(NamedTuple):
     record: bytes
     num_tokens: int
     num_unk: int  # of them
+    loss: text_loss.Loss
 
 
 class _Encoder:
     """Makes documents of text."""
 
-    def __init__(self, tokens: list[str], config: configs.TokenizerConfig) -> None:
+    def __init__(
+        self, tokens: list[str], config: configs.TokenizerConfig, look_rate: float
+    ) -> None:
         self._encoder = tokenizer.Encoder(tokens, config)
+        self._finder = text_loss.Finder(config, look_rate)
         self._unk_id = tokens.index(tokenizer.UNK)
 
     def encode(self, document: corpus.Document) -> _Document:
-        token_ids, sentence_lengths = self._encoder.encode_document(document)
+        token_ids, sentence_lengths, unknown = self._encoder.encode_document(document)
         return _Document(
             records.serialize(token_ids, sentence_lengths),
             token_ids.size,
             int((token_ids == self._unk_id).sum()),
+            self._finder.find(document, unknown),
         )
 
 
@@ -277,15 +287,17 @@ def _encode(
 ) -> Iterator[_Document]:
     """Yields the corpus tokenized, in its order."""
     processes = config.processes or configs.num_cores()
+    look_rate = min(1.0, _LOOKED_AT_BYTES / max(1, text.num_bytes))
     if processes == 1:
-        yield from map(_Encoder(tokens, config.tokenizer).encode, text.documents())
+        encoder = _Encoder(tokens, config.tokenizer, look_rate)
+        yield from map(encoder.encode, text.documents())
         return
     pool = futures.ProcessPoolExecutor(
         processes,
         # Not fork: the threads of a program that calls us would not survive it.
         multiprocessing.get_context("spawn"),
         _start_worker,
-        (tokens, config.tokenizer),
+        (tokens, config.tokenizer, look_rate),
     )
     waiting: collections.deque[futures.Future[list[_Document]]] = collections.deque()
     try:
@@ -308,12 +320,14 @@ def _encode(
 _worker: _Encoder | None = None  # Of this process, if it is one that tokenizes.
 
 
-def _start_worker(tokens: list[str], config: configs.TokenizerConfig) -> None:
+def _start_worker(
+    tokens: list[str], config: configs.TokenizerConfig, look_rate: float
+) -> None:
     """Prepares a process for `_encode_batch`."""
     global _worker
     interrupts.leave_to_parent()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    _worker = _Encoder(tokens, config)
+    _worker = _Encoder(tokens, config, look_rate)
 
 
 def _end_with_the_parent() -> None:
@@ -778,13 +792,6 @@ def _summarize(manifest: records.Manifest, progress: _Progress) -> None:
         _say(
             f"WARNING: {manifest.replaced_characters} undecodable places were replaced "
             "(setting undecodable)"
-        )
-    if manifest.unk_rate > _HIGH_UNK_RATE:
-        _say(
-            f"WARNING: {manifest.unk_rate:.1%} of all tokens are {tokenizer.UNK}. Is "
-            "the vocabulary of this language and casing? See --vocab and the settings "
-            "tokenizer.lowercase, strip_accents, split_cjk; a trained vocabulary may "
-            "be too small: --vocab_size"
         )
 
 

@@ -82,7 +82,10 @@ class Manifest(configs.Settings):
     vocab_size: int
     vocab_hash: str  # `tokenizer.vocab_hash` of vocab.txt
     vocab_trained: bool  # on this corpus; else it was given
-    unk_rate: float  # share of tokens that are [UNK]
+    unk_rate: float  # share of tokens that are [UNK]; see `text_loss.Total`
+    lost_rate: float = 0.0  # share of characters in them
+    lost_words: tuple[str, ...] = ()  # some of them, cut short
+    marked_rate: float = 0.0  # share of characters that strip_accents changes
     replaced_characters: int  # U+FFFD for bytes that are not UTF-8
     sources: list[Source]
     settings: configs.BuildDataConfig

@@ -320,10 +320,11 @@ def _repeat(words: collections.Counter[str], batch: int = 1000) -> Iterator[str]
 
 
 class TokenizedDocument(NamedTuple):
-    """A document as a record holds it."""
+    """A document as a record holds it, and what it lost."""
 
     token_ids: npt.NDArray[np.uint32]  # of all sentences, no special tokens
     sentence_lengths: list[int]  # in tokens; none is 0
+    unknown_words: list[str]  # that are [UNK], one by one
 
 
 class Encoder:
@@ -335,6 +336,7 @@ class Encoder:
     def __init__(self, vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
         self._reference = _reference(vocab, config)
         self._ids = _Remembered(self._reference, config.lowercase)
+        self._unk_id = vocab.index(UNK)
         self._config = config
 
     def encode(self, text: str) -> npt.NDArray[np.uint32]:
@@ -358,11 +360,25 @@ class Encoder:
 
         A sentence of which nothing is left (control characters alone) is left out.
         """
-        parts = [self.encode(sentence) for sentence in sentences]
-        parts = [part for part in parts if part.size]
-        if not parts:
-            return TokenizedDocument(np.zeros(0, np.uint32), [])
-        return TokenizedDocument(np.concatenate(parts), [part.size for part in parts])
+        kept = [(text, ids) for text in sentences if (ids := self.encode(text)).size]
+        if not kept:
+            return TokenizedDocument(np.zeros(0, np.uint32), [], [])
+        lengths = [ids.size for _, ids in kept]
+        all_ids = np.concatenate([ids for _, ids in kept])
+        unknown = np.flatnonzero(all_ids == self._unk_id)
+        where = np.unique(np.searchsorted(np.cumsum(lengths), unknown, side="right"))
+        words = [word for i in where for word in self.unknown_words(kept[i][0])]
+        return TokenizedDocument(all_ids, lengths, words)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Returns the words of a text that become [UNK], as they stand in it."""
+        found, unk = [], self._unk_id
+        for chunk in _chunks(text, self._config):
+            if unk in np.frombuffer(self._ids[chunk], np.uint32):
+                ids, places = self.encode_with_offsets(chunk)
+                places = [p for p, i in zip(places, ids, strict=True) if i == unk]
+                found += [chunk[start:end] for start, end in places]
+        return found
 
 
 class _Remembered(dict[str, bytes]):

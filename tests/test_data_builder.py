@@ -367,9 +367,18 @@ def test_many_unknown_tokens_are_warned_of(texts, capsys):
     (texts / "c.txt").write_text("\u4f60 " * 50)
     manifest = build(texts)
     assert manifest.unk_rate == pytest.approx(50 / manifest.num_tokens)
-    out = capsys.readouterr().out
-    assert "WARNING: " in out
-    assert "split_cjk" in out
+    assert manifest.lost_words == ("\u4f60",)
+    assert 0 < manifest.lost_rate < manifest.unk_rate
+    assert "WARNING: " in (out := capsys.readouterr().out)
+    assert "The vocabulary lacks '\u4f60'" in out
+
+
+def test_marks_that_are_lost_are_told(texts, capsys):
+    (texts / "c.txt").write_text("\u0e19\u0e49\u0e33 " * 300)
+    manifest = build(texts, vocab=None, vocab_size=300)
+    assert manifest.marked_rate > 0.02
+    assert "WARNING: " in (out := capsys.readouterr().out)
+    assert "--set tokenizer.strip_accents=false" in out
 
 
 def test_replaced_bytes_are_counted_in_the_manifest(texts, capsys):
