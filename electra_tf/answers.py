@@ -85,6 +85,7 @@ def are_finite(found: Sequence[Answer]) -> bool:
     """Tells whether all scores and values are finite."""
     numbers = [one.get(name, 0.0) for one in found for name in ("score", "value")]
     numbers += [n for one in found if "tags" in one for n in one["scores"]]
+    numbers += [n for one in found if "labels" in one for n in one["scores"].values()]
     return bool(np.isfinite(numbers).all())
 
 
@@ -104,13 +105,14 @@ def fit(
         )
     if split.labels is None:
         raise errors.UserError(f"{split.source} has no labels to evaluate with")
-    if data.kind not in ("classification", "tagging"):
+    if data.kind not in ("classification", "multi_label", "tagging"):
         return split
+    _check_number_of_classes(model, data)
     known = model.class_labels() or []
     if data.kind == "classification":
         split = dataset.respell(split, known)
     said = split.labels or []
-    if data.kind == "tagging":
+    if data.kind != "classification":
         said = [tag for sentence in said for tag in sentence]
     if unknown := sorted({*said} - {*known}):
         raise errors.UserError(
@@ -126,6 +128,18 @@ def count_rules(split: dataset.Split) -> dict[str, Any]:
         return {}
     whose = (split.rules.get(key, metrics.SQUAD) for key in split.ids)
     return {"rules": dict(collections.Counter(whose))}
+
+
+def _check_number_of_classes(model: Any, data: dataset.Dataset) -> None:
+    """Refuses several classes a text where the model gives one, and the reverse."""
+    several = bool(getattr(model, "multi_label", False))
+    if several != (data.kind == "multi_label"):
+        gives = "several classes a text" if several else "one class a text"
+        other = "multi_label" if several else "text"
+        raise errors.UserError(
+            f"task {data.name} does not fit the preset, which gives {gives}; take "
+            f"--task={other}_classification"
+        )
 
 
 def show_label(label: Any) -> Any:
@@ -199,6 +213,14 @@ def _write_question_files(
 
 
 def _classify(model: Any, inputs: list[Any], batch_size: int) -> list[Answer]:
+    if model.multi_label:
+        return [
+            {
+                "labels": [str(name) for name in one["labels"]],
+                "scores": {str(name): share for name, share in one["scores"].items()},
+            }
+            for one in model.predict_classes(inputs, batch_size)
+        ]
     return [
         {
             "label": str(one["label"]),
@@ -291,6 +313,7 @@ _COLUMNS: dict[type[task.ElectraTask], str] = {
 # The field of an answer that is scored.
 _VALUES = {
     "classification": "label",
+    "multi_label": "labels",
     "regression": "value",
     "tagging": "tags",
     "multiple_choice": "index",

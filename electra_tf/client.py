@@ -324,6 +324,11 @@ def _classify(row: Answer, _: Any) -> Answer:
     return {"label": row["label"], "score": row["score"], "scores": scores}
 
 
+def _classify_several(row: Answer, _: Any) -> Answer:
+    scores = dict(zip(row["classes"], row["scores"], strict=True))
+    return {"labels": row["labels"][: row["num_labels"]], "scores": scores}
+
+
 def _take(*names: str) -> Callable[[Answer, Any], Answer]:
     return lambda row, _: {name: row[name] for name in names}
 
@@ -389,6 +394,13 @@ class _Kind(NamedTuple):
 
 _KINDS = (
     _Kind("text_or_pair", {"text"}, {"label", "classes"}, _text_or_pair, _classify),
+    _Kind(
+        "text_or_pair",
+        {"text"},
+        {"labels", "num_labels"},
+        _text_or_pair,
+        _classify_several,
+    ),
     _Kind("text_or_pair", {"text"}, {"value"}, _text_or_pair, _take("value")),
     _Kind("text_or_pair", {"text"}, {"embedding"}, _text_or_pair, _take("embedding")),
     _Kind("words", {"text"}, {"words", "tags"}, _words, _tag),

@@ -143,6 +143,9 @@ def write_hugging_face(
             f"transformers has no head like that of this {type(model).__name__}"
         )
     words = model.preprocessor.tokenizer
+    # transformers has no place for them.
+    found = getattr(model, "thresholds", None)
+    thresholds = {"thresholds": found} if getattr(model, "multi_label", False) else {}
     hugging_face.write_directory(
         folder,
         model.hugging_face_kind,
@@ -150,7 +153,7 @@ def write_hugging_face(
         _tensors(model),
         words.get_vocabulary(),
         words.tokenizer_config,
-        {"origin": origin},
+        {"origin": origin, **thresholds},
         label_names=model.label_names(),
         problem_type=model.problem_type(),
         dropout=getattr(model, "dropout", None),

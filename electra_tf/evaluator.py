@@ -16,6 +16,7 @@ from electra_tf import (
     config,
     durable,
     errors,
+    metrics,
     reporting,
     task_builder,
     task_data,
@@ -70,6 +71,11 @@ def evaluate(
     scores = data.score(found.values, split)
     for name, value in scores.items():
         say(f"{name:20} {value:.4f}")
+    by_class = {}
+    if data.kind == "multi_label":
+        by_class = metrics.multi_label_f1(split.labels or (), found.values)
+        for name, one in by_class.items():
+            say(f"f1 of {name:14} {one['f1']:.4f}  ({one['count']:,.0f} examples)")
     if output:
         values = {
             "preset": origin,
@@ -78,6 +84,7 @@ def evaluate(
             "examples": len(split.ids),
             "metrics": scores,
             **answers.count_rules(split),
+            **({"classes": by_class} if by_class else {}),
         }
         durable.write_text(output, json.dumps(values, indent=2) + "\n")
     return scores

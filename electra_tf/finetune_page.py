@@ -53,6 +53,7 @@ def write_report(folder: str, output: str, num_mistakes: int) -> None:
             if rows and "gold" in rows[0]:
                 title = " ".join([*where, split])
                 sections.append(_confusion(title, about, rows))
+                sections.append(_by_class(title, about, rows))
                 sections.append(_mistakes(title, about, rows, num_mistakes))
     usual = config.FinetuneConfig()
     sections.append(report_page.settings([_settings_run(folder, name)], usual))
@@ -189,6 +190,23 @@ def _confusion(title: str, about: Mapping[str, Any], rows: Sequence[Row]) -> str
     return section(f"Confusion on {escape(title)}", note + draw_matrix(labels, counts))
 
 
+def _by_class(title: str, about: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """Shows how well each class is found, where an example may have several."""
+    if about["kind"] != "multi_label":
+        return ""
+    found = metrics.multi_label_f1(
+        [row["gold"] for row in rows], [row["labels"] for row in rows]
+    )
+    ranked = sorted(found.items(), key=lambda item: -item[1]["count"])
+    heads = ["precision", "recall", "f1"]
+    cells = [
+        [name, *(f"{one[head]:.4f}" for head in heads), f"{one['count']:,.0f}"]
+        for name, one in ranked
+    ]
+    table = _table(["", *heads, "examples"], cells, "numeric")
+    return section(f"Classes on {escape(title)}", table)
+
+
 def draw_matrix(labels: Sequence[str], counts: Any) -> str:
     """Returns SVG of a table of counts [C, C], shaded by their shares of the row."""
     shown = [label if len(label) <= 24 else f"{label[:22]}..." for label in labels]
@@ -289,6 +307,20 @@ def _judge_class(row: Row) -> tuple[float, str] | None:
     return row["score"], f"{row['label']} ({row['score']:.3f}), right: {row['gold']}"
 
 
+def _judge_classes(row: Row) -> tuple[float, str] | None:
+    said, right = set(row["labels"]), set(row["gold"])
+    if said == right:
+        return None
+    scores = row["scores"]
+    wrong = {name: scores[name] for name in said - right}
+    missed = {name: scores.get(name, 0.0) for name in right - said}
+    parts = [f"not {name} ({share:.3f})" for name, share in wrong.items()]
+    parts += [f"also {name} ({share:.3f})" for name, share in missed.items()]
+    # The surest of its errors.
+    sure = max([*wrong.values(), *(1.0 - share for share in missed.values())])
+    return sure, ", ".join(parts)
+
+
 def _judge_number(row: Row) -> tuple[float, str] | None:
     apart = abs(row["value"] - row["gold"])
     return (apart, f"{row['value']:.3f}, right: {row['gold']:g}") if apart else None
@@ -328,6 +360,7 @@ def _judge_choice(row: Row) -> tuple[float, str] | None:
 
 _JUDGES: dict[str, Callable[[Row], tuple[float, str] | None]] = {
     "classification": _judge_class,
+    "multi_label": _judge_classes,
     "regression": _judge_number,
     "tagging": _judge_tags,
     "question_answering": _judge_answer,

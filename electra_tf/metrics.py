@@ -14,7 +14,7 @@ import re
 import string
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +77,45 @@ def macro_f1(gold: Sequence[str], predicted: Sequence[str]) -> float:
     return float(
         sklearn_metrics.f1_score(gold, predicted, average="macro", zero_division=0.0)
     )
+
+
+def multi_label(
+    gold: Sequence[Collection[str]], predicted: Sequence[Collection[str]]
+) -> dict[str, float]:
+    """Returns micro_f1, macro_f1 and subset_accuracy of sets of classes.
+
+    micro_f1 is over all pairs of an example and a class, macro_f1 the mean over the
+    classes in either list, subset_accuracy the share of examples whose classes are all
+    right, as scikit-learn counts them.
+    """
+    by_class = multi_label_f1(gold, predicted).values()
+    counts = _count_classes(gold, predicted).values()
+    return {
+        "micro_f1": _harmonic(*(sum(one[i] for one in counts) for i in range(3)))[2],
+        "macro_f1": _mean(one["f1"] for one in by_class),
+        "subset_accuracy": accuracy(
+            [frozenset(one) for one in gold], [frozenset(one) for one in predicted]
+        ),
+    }
+
+
+def multi_label_f1(
+    gold: Sequence[Collection[str]], predicted: Sequence[Collection[str]]
+) -> dict[str, dict[str, float]]:
+    """Returns precision, recall, f1 and the count in gold of each class."""
+    return _by_class(_count_classes(gold, predicted))
+
+
+def _count_classes(
+    gold: Sequence[Collection[str]], predicted: Sequence[Collection[str]]
+) -> dict[str, tuple[int, int, int]]:
+    """Returns {class: (examples that have it rightly, found, in gold)}."""
+    hits, found, wanted = (collections.Counter[str]() for _ in range(3))
+    for right, said in zip(gold, predicted, strict=True):
+        hits.update({*right} & {*said})
+        found.update({*said})
+        wanted.update({*right})
+    return {kind: (hits[kind], found[kind], wanted[kind]) for kind in found | wanted}
 
 
 def matthews(gold: Sequence[str], predicted: Sequence[str]) -> float:
@@ -192,16 +231,22 @@ def entity_f1_by_type(
     gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, float]]:
     """Returns precision, recall, f1 and the count in gold of each type of chunk."""
-    by_type = {}
-    for kind, counts in sorted(_count(gold, predicted).items()):
-        precision, recall, f_measure = _harmonic(*counts)
-        by_type[kind] = {
+    return _by_class(_count(gold, predicted))
+
+
+def _by_class(
+    counts: Mapping[str, tuple[int, int, int]],
+) -> dict[str, dict[str, float]]:
+    found = {}
+    for kind, numbers in sorted(counts.items()):
+        precision, recall, f_measure = _harmonic(*numbers)
+        found[kind] = {
             "precision": precision,
             "recall": recall,
             "f1": f_measure,
-            "count": float(counts[2]),
+            "count": float(numbers[2]),
         }
-    return by_type
+    return found
 
 
 def _split_tag(tag: str, has_types: bool) -> tuple[str, str]:

@@ -16,8 +16,11 @@ from electra_tf.tasks import catalog, task
 # Tokens a row: of questions with their texts; of all else (2020 code).
 QUESTION_LENGTH, LENGTH = 512, 128
 
+# Kinds of data that have classes.
+_OF_CLASSES = ("classification", "multi_label", "tagging")
+
 # Arguments of a task that are not for the user to give.
-_CLASSES = {"num_classes", "class_names"}
+_CLASSES = {"num_classes", "class_names", "multi_label"}
 _OURS = {"self", "backbone", "preprocessor", "kwargs"} | _CLASSES
 
 
@@ -106,16 +109,19 @@ def _classes(job: task_data.Job) -> dict[str, Any]:
     """Returns what the data say of the head."""
     if job.data.kind == "question_answering":
         return {"null_threshold": None}  # That of a preset is of other data.
-    if job.data.kind not in ("classification", "tagging"):
+    if job.data.kind not in _OF_CLASSES:
         return {}
     names = list(job.data.labels)
-    return {"num_classes": len(names), "class_names": names}
+    found: dict[str, Any] = {"num_classes": len(names), "class_names": names}
+    return found | ({"multi_label": True} if job.data.kind == "multi_label" else {})
 
 
 def _agrees(model: Any, job: task_data.Job) -> bool:
     """Tells whether the head that a model has is for such labels."""
-    if job.data.kind in ("classification", "tagging"):
-        return set(model.class_names or []) == set(job.data.labels)
+    if job.data.kind in _OF_CLASSES:
+        several = getattr(model, "multi_label", False)
+        same = set(model.class_names or []) == set(job.data.labels)
+        return same and several == (job.data.kind == "multi_label")
     if job.data.kind == "regression":
         if model.offset is None or model.scale is None:
             return False

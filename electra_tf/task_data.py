@@ -166,12 +166,28 @@ def guess_score(job: Job) -> float:
         guess = [[common] * len(words) for words in dev.inputs]
     elif kind == "regression":
         guess = [statistics.fmean(labels)] * count
+    elif kind == "multi_label":
+        guess = [_best_labels(labels)] * count
     else:
         guess = [_most_common(labels)] * count
     return job.data.score(guess, dev)[job.data.metric]
 
 
+def _best_labels(labels: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the classes that, said of every example, have the best micro F1."""
+    counts = collections.Counter(label for some in labels for label in some)
+    best, score, hits = 0, 0.0, 0
+    ranked = counts.most_common()
+    for number, (_, count) in enumerate(ranked, 1):
+        hits += count
+        if (found := 2 * hits / (number * len(labels) + counts.total())) > score:
+            best, score = number, found
+    return [label for label, _ in ranked[:best]]
+
+
 def _classes(kind: str, values: Any) -> set[str]:
+    if kind == "multi_label":
+        return {", ".join(some) or "no class" for some in values}
     if kind == "tagging":
         return {tag for sentence in values for tag in sentence}
     return set(values) if kind == "classification" else set()

@@ -49,6 +49,12 @@ def leaves(value):
             TEXTS,
             "label score scores",
         ),
+        (
+            text_classifier.ElectraTextClassifier,
+            {"num_classes": 3, "multi_label": True},
+            PAIRS,
+            "labels scores",
+        ),
         (text_regressor.ElectraTextRegressor, {}, PAIRS, "value"),
         (
             token_classifier.ElectraTokenClassifier,
@@ -152,6 +158,23 @@ def test_data_that_do_not_fit_are_refused_in_one_line(build):
     answers.fit(tagger, make_data("tagging"), make_split([["x"]], [["1"]]))
     with pytest.raises(errors.UserError, match="label 'B-X' is none of the classes"):
         answers.fit(tagger, make_data("tagging"), make_split([["x"]], [["B-X"]]))
+
+
+def test_one_class_a_text_and_several_do_not_fit_each_other(build):
+    names = {"class_names": ["a", "b"]}
+    several = build(text_classifier.ElectraTextClassifier, multi_label=True, **names)
+    one = build(text_classifier.ElectraTextClassifier, **names)
+    sets, classes = make_split(["x"], [["a", "b"]]), make_split(["x"], ["a"])
+    answers.fit(several, make_data("multi_label"), sets)
+    unknown = make_split(["x"], [["a", "c"]])
+    with pytest.raises(errors.UserError, match="label 'c' is none of the classes"):
+        answers.fit(several, make_data("multi_label"), unknown)
+    with pytest.raises(
+        errors.UserError, match="gives one class a text; take --task=te"
+    ):
+        answers.fit(one, make_data("multi_label"), sets)
+    with pytest.raises(errors.UserError, match=r"several .*--task=multi_label_class"):
+        answers.fit(several, make_data("classification"), classes)
 
 
 def test_numbers_that_are_not_finite_are_found():

@@ -44,6 +44,7 @@ def served(tiny_tuned, tmp_path_factory):
     models = {
         "cats": servers.Served(str(base / "1")),
         "numbers": Stub(["token_ids"], ["logits"]),
+        "several": Stub(["text"], ["labels", "num_labels", "classes", "scores"]),
         "single": Stub(["text"], ["label", "classes"]),
     }
     with servers.serve(models) as addresses:
@@ -51,6 +52,20 @@ def served(tiny_tuned, tmp_path_factory):
 
 
 TEXTS = ["the cat sat", "", "a dog", "caf\u00e9 \u2028 cat", "the dog " * 9]
+
+
+def test_several_classes_are_read_as_predict_says_them(served):
+    model = client.Model(f"{served.rest}/several")
+    row = {
+        "labels": ["b", "", ""],
+        "num_labels": 1,
+        "classes": ["a", "b", "c"],
+        "scores": [0.25, 0.75, 0.5],
+    }
+    assert model._kind.read(row, "text") == {
+        "labels": ["b"],
+        "scores": {"a": 0.25, "b": 0.75, "c": 0.5},
+    }
 
 
 @pytest.mark.parametrize("way", ["grpc", "rest"])

@@ -225,6 +225,10 @@ TUNED = {
         {"class_names": ["no", "yes", "so"], "dropout": 0.0},
         ["a b", "c g"],
     ),
+    "several": (
+        {"class_names": ["no", "yes"], "multi_label": True, "thresholds": [0.3, 0.6]},
+        ["a b", "c g"],
+    ),
     "ElectraTextRegressor": (
         {"offset": 3.0, "scale": 0.5, "dropout": 0.3},
         ["a b", "c g"],
@@ -246,6 +250,7 @@ def test_a_fine_tuned_model_answers_alike_at_hugging_face_and_back(
     name, ours, tmp_path
 ):
     arguments, asked = TUNED[name]
+    name = "ElectraTextClassifier" if name == "several" else name
     kind = getattr(electra_tf, name)
     model = kind.from_preset(ours, **arguments)
     drawn_head(model)
@@ -259,6 +264,8 @@ def test_a_fine_tuned_model_answers_alike_at_hugging_face_and_back(
     convert(str(tmp_path / "hf"), tmp_path / "back", "keras_hub")
     for folder in ("hf", "back"):
         other = kind.from_preset(str(tmp_path / folder))
+        for what in ("multi_label", "thresholds"):
+            assert getattr(other, what, None) == getattr(model, what, None)
         assert getattr(other, "dropout", 0.1) == arguments.get("dropout", 0.1)
         answers = flat(other.predict(asked))
         # A regressor's scale is folded into the last layer on the way.

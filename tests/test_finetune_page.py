@@ -129,6 +129,24 @@ def test_mistakes_are_the_surest_first_and_escaped(workdir):
     assert len(scripts) == 1
 
 
+def test_several_classes_have_a_table_and_the_surest_errors(workdir):
+    rows = [
+        {
+            "text": "one",
+            "gold": ["a"],
+            "labels": ["a", "<b>"],
+            "scores": {"a": 0.9, "<b>": 0.8},
+        },
+        {"text": "two", "gold": ["a"], "labels": [], "scores": {"a": 0.1, "<b>": 0.2}},
+        {"text": "three", "gold": [], "labels": [], "scores": {"a": 0.1, "<b>": 0.2}},
+    ]
+    _, shown = workdir("multi_label", ["a", "<b>"], rows)
+    assert "Classes on dev" in shown
+    assert "2 of 3 are wrong" in shown
+    assert shown.index("also a (0.100)") < shown.index("not <b> (0.800)")
+    assert "Confusion" not in shown
+
+
 def test_the_matrix_counts_right_against_predicted(workdir):
     page, shown = workdir("classification", ["a", "<b>"], CLASS_ROWS)
     assert "a taken for <b>: 2, 66.7% of 3" in shown

@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
 
 from electra_tf import metrics
 
@@ -24,6 +25,31 @@ def test_macro_f1_is_the_mean_over_the_classes_there_are():
     assert metrics.macro_f1(list("aabc"), list("abba")) == pytest.approx(
         np.mean([2 / 4, 2 / 3, 0])
     )
+
+
+def test_sets_of_classes_are_scored_as_scikit_learn_does():
+    gold = [["a", "b"], [], ["c"], ["a"]]
+    said = [["b", "a"], ["a"], ["a", "c"], []]
+    found = metrics.multi_label(gold, said)
+    hot = [
+        np.array([[c in some for c in "abc"] for some in rows]) for rows in (gold, said)
+    ]
+    for average in ("micro", "macro"):
+        want = sklearn_metrics.f1_score(*hot, average=average)
+        assert found[f"{average}_f1"] == pytest.approx(want)
+    assert found["subset_accuracy"] == 0.25
+    by_class = metrics.multi_label_f1(gold, said)
+    assert by_class["a"] == {
+        "precision": pytest.approx(1 / 3),
+        "recall": 0.5,
+        "f1": pytest.approx(0.4),
+        "count": 2.0,
+    }
+    assert metrics.multi_label([], []) == {
+        "micro_f1": 0.0,
+        "macro_f1": 0.0,
+        "subset_accuracy": 0.0,
+    }
 
 
 def test_matthews_is_as_by_hand():

@@ -28,6 +28,7 @@ def build(origin, *jobs, **model):
     ("kind", "wanted"),
     [
         ("classification", text_classifier.ElectraTextClassifier),
+        ("multi_label", text_classifier.ElectraTextClassifier),
         ("regression", text_regressor.ElectraTextRegressor),
         ("tagging", token_classifier.ElectraTokenClassifier),
         ("question_answering", question_answerer.ElectraQuestionAnswerer),
@@ -37,6 +38,7 @@ def build(origin, *jobs, **model):
 def test_every_kind_of_data_has_its_model(kind, wanted, tiny_preset):
     model = build(tiny_preset, job(kind, ("O", "B-X", "I-X")))["mine"]
     assert type(model) is wanted
+    assert getattr(model, "multi_label", False) == (kind == "multi_label")
     if kind in ("classification", "tagging"):
         assert model.class_names == ["O", "B-X", "I-X"]
     # 128, or 512 of questions, but no more than the 32 positions there are.

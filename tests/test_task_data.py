@@ -199,6 +199,18 @@ def test_guessing_is_known_of_every_kind(tmp_path):
     assert task_data.guess_score(job) == pytest.approx(1 / 3)
 
 
+def test_guessing_says_the_classes_of_the_best_f1_of_every_text(tmp_path):
+    rows = [("a", "x|y"), ("b", "x"), ("c", "x|z"), ("d", "")]
+    folder = write_table(tmp_path / "a", train=rows, dev=rows)
+    options = {"label_column": "label"}
+    name = "multi_label_classification"
+    job = read(folder, name, options=options)[name]
+    # x of all four: hits 3, said 4, right 5; with y and z it would be less.
+    assert task_data.guess_score(job) == pytest.approx(6 / 9)
+    (line, _) = task_data.failures(job, [[], [], [], []], {"micro_f1": 0.0})
+    assert line.endswith("all predictions are 'no class'")
+
+
 def test_guessing_that_no_question_has_an_answer_scores_those_without(tmp_path):
     qas = [
         {"id": "1", "question": "q", "answers": [], "is_impossible": True},

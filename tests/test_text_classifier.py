@@ -225,3 +225,87 @@ def test_it_computes_in_bfloat16_where_asked(tiny_model_config, tiny_preprocesso
     assert classifier.classification_head.dense.compute_dtype == "bfloat16"
     assert classifier.predict(TEXTS).dtype == np.float32
     assert all(v.dtype == "float32" for v in classifier.trainable_variables)
+
+
+# Several classes of one text.
+
+LABELS = [
+    [name for name, word in (("c", "cat"), ("s", "sat")) if word in text]
+    for text in TEXTS
+]
+
+
+def test_it_learns_texts_with_several_classes_or_none(build, tmp_path):
+    classifier = build(2, multi_label=True, thresholds=[0.5, 0.4])
+    classifier.compile(learning_rate=1e-2)
+    history = classifier.fit(TEXTS, LABELS, batch_size=8, epochs=30, verbose=0)
+    assert history.history["micro_f1"][-1] > 0.9
+    assert classifier.class_names == ["c", "s"]
+    found = classifier.predict_classes(TEXTS)
+    assert [answer["labels"] for answer in found] == LABELS
+    assert [] in LABELS
+    shares = [list(answer["scores"].values()) for answer in found]
+    np.testing.assert_allclose(shares, tf.sigmoid(classifier.predict(TEXTS)), rtol=1e-5)
+    hot = np.array([[c in some for c in "cs"] for some in LABELS])
+    assert classifier.evaluate(TEXTS, hot, verbose=0)[1] > 0.95
+    classifier.save_to_preset(str(tmp_path / "saved"))
+    again = text_classifier.ElectraTextClassifier.from_preset(str(tmp_path / "saved"))
+    assert (again.multi_label, again.thresholds) == (True, [0.5, 0.4])
+    assert again.predict_classes(TEXTS[:2]) == [
+        {**one, "scores": pytest.approx(one["scores"], abs=1e-6)} for one in found[:2]
+    ]
+    other = text_classifier.ElectraTextClassifier.from_preset(
+        str(tmp_path / "saved"), num_classes=3
+    )
+    assert (other.num_classes, other.thresholds) == (3, 0.5)
+
+
+def test_a_server_gives_the_classes_above_the_threshold(build):
+    classifier = build(
+        class_names=["c", "m", "t"], multi_label=True, thresholds=[0.5, 0.4, 0.6]
+    )
+    wanted = classifier.predict_classes(TEXTS[:3])
+    assert sum(len(one["labels"]) for one in wanted) not in (0, 9)
+    found = classifier.signatures()["serving_default"].function(tf.constant(TEXTS[:3]))
+    for place, one in enumerate(wanted):
+        count = int(found["num_labels"][place])
+        labels = [label.decode() for label in found["labels"][place].numpy()]
+        assert labels == one["labels"] + [""] * (3 - count)
+        np.testing.assert_allclose(
+            found["scores"][place], list(one["scores"].values()), atol=1e-5
+        )
+
+
+def test_labels_of_several_classes_may_come_in_a_dataset(build):
+    classifier = build(class_names=["c", "s"], multi_label=True)
+    for labels in (
+        np.array([[c in some for c in "cs"] for some in LABELS], np.float32),
+        tf.ragged.constant(LABELS, dtype=tf.string),
+    ):
+        data = tf.data.Dataset.from_tensor_slices((TEXTS, labels)).batch(8)
+        _, y = next(iter(classifier.dataset(data)))[:2]
+        np.testing.assert_array_equal(
+            y[:4], [[c in some for c in "cs"] for some in LABELS[:4]]
+        )
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (
+            {"activation": "softmax"},
+            "softmax.* is for one class a text; of multi_label",
+        ),
+        ({"thresholds": [0.5, 0.5]}, "want a number between 0 and 1, or 3 of them"),
+    ],
+)
+def test_what_does_not_go_with_several_classes_is_refused(kwargs, message, build):
+    with pytest.raises(errors.UserError, match=message):
+        build(3, multi_label=True, **kwargs)
+    classifier = build(3, multi_label=True)
+    with pytest.raises(
+        errors.UserError, match="class_weight weighs texts by their one"
+    ):
+        classifier.fit(TEXTS, LABELS, class_weight={0: 2.0})
+    with pytest.raises(errors.UserError, match="label 3 is none of the classes 0 to 2"):
+        classifier.targets([[3]] * 2, classifier.rows(TEXTS[:2]))

@@ -1,8 +1,9 @@
 """What a task's data is once it is read, whatever file it came from.
 
 Predictions, as `score` and `write_submission` take them, in the order of a split:
-classification a class each, regression a number, tagging a list of tags, multiple
-choice an index. Question answering: {id: metrics.QaPrediction}.
+classification a class each, multi-label a list of classes, regression a number, tagging
+a list of tags, multiple choice an index. Question answering: {id:
+metrics.QaPrediction}.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from electra_tf import errors
 
 KINDS = (
     "classification",
+    "multi_label",
     "regression",
     "tagging",
     "question_answering",
@@ -49,11 +51,12 @@ class Split:
 
     # Unique in question answering. Else as the file has them, or its row numbers.
     ids: list[str]
-    # Classification, regression: str or (str, str). Tagging: list of words. Question
-    # answering: Question. Multiple choice: Choice.
+    # Classification, multi-label, regression: str or (str, str). Tagging: list of
+    # words. Question answering: Question. Multiple choice: Choice.
     inputs: list[Any]
-    # Classification: str. Regression: float. Tagging: list of tags. Question answering:
-    # list of Answer, empty = unanswerable; train on the first. Multiple choice: int.
+    # Classification: str. Multi-label: list of str. Regression: float. Tagging: list
+    # of tags. Question answering: list of Answer, empty = unanswerable; train on the
+    # first. Multiple choice: int.
     labels: list[Any] | None  # None where there are none: a test set
     source: str  # the file
     skipped: int = 0  # rows that could not be used
@@ -68,8 +71,8 @@ class Dataset:
 
     name: str
     kind: str  # one of KINDS
-    # Classification: the classes in order. Tagging: the tags of all splits, sorted, O
-    # first. Else none.
+    # Classification, multi-label: the classes in order. Tagging: the tags of all
+    # splits, sorted, O first. Else none.
     labels: tuple[str, ...]
     splits: dict[str, Split]  # train, dev, test, dev_mismatched, ..., diagnostic
     metric: str  # the main one of `score`; higher is better

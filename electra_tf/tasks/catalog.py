@@ -25,6 +25,7 @@ from electra_tf.tasks import (
 # The task that learns a kind of data set.
 OF_KIND: dict[str, type[task.ElectraTask]] = {
     "classification": text_classifier.ElectraTextClassifier,
+    "multi_label": text_classifier.ElectraTextClassifier,
     "regression": text_regressor.ElectraTextRegressor,
     "tagging": token_classifier.ElectraTokenClassifier,
     "question_answering": question_answerer.ElectraQuestionAnswerer,
