@@ -1,6 +1,7 @@
 """Renders the runs of one or more workdirs as one self-contained HTML page.
 
-python -m electra_tf.report --workdir=runs/small --workdir=runs/mlm --output=both.html
+python -m electra_tf.report --workdir=runs/small,runs/mlm --output=both.html
+python -m electra_tf.report --workdir='runs/rate-*' --output=rates.html
 """
 
 import os
@@ -10,7 +11,9 @@ from absl import flags
 
 from electra_tf import cli, console, errors, report_page
 
-WORKDIR = flags.DEFINE_multi_string("workdir", [], "What a run wrote; several overlay.")
+WORKDIR = flags.DEFINE_multi_string(
+    "workdir", [], "What a run wrote; several overlay: repeat it, or a,b, or 'runs/*'."
+)
 OUTPUT = flags.DEFINE_string(
     "output", None, "HTML file to write; report.html in the first workdir if not given."
 )
@@ -20,9 +23,10 @@ def main() -> None:
     """Writes the report and says where it lies."""
     if not WORKDIR.value:
         raise errors.UserError("--workdir is missing: name the workdir of a run")
-    output = OUTPUT.value or os.path.join(WORKDIR.value[0], "report.html")
+    workdirs = report_page.find_workdirs(WORKDIR.value)
+    output = OUTPUT.value or os.path.join(workdirs[0], "report.html")
     with console.doing("writing the report"):
-        report_page.write_report(WORKDIR.value, output)
+        report_page.write_report(workdirs, output)
     sys.stdout.write(f"{output}\n")
 
 

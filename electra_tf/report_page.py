@@ -1,19 +1,25 @@
 """Renders runs as one self-contained HTML page: no other file, no network, no library.
 
 In:   workdirs: metrics.jsonl and, if there, run.json, config.yaml, samples.json.
-Out:  report.html: what ran, curves of all runs overlaid, held-out rows with the
-      generator's fills and the discriminator's verdicts, settings.
+Out:  report.html: what ran, what differs between the runs and what came of it, curves
+      of all overlaid, held-out rows with the generator's fills and the discriminator's
+      verdicts, settings.
+
+Runs that differ by their seed alone are one row, with mean and standard deviation, and
+one curve within a band of it.
 
 Everything from a file is escaped: a token may well be `<script>`.
 """
 
 import dataclasses
 import datetime
+import glob
 import html
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,12 +44,18 @@ CURVES = {
     "row_fill": "Row fill",
 }
 SPLITS = ("train", "validation")
+METRICS = "metrics.jsonl"
+SEED = "train.seed"
 MAX_POINTS = 500
 NUM_COLOURS = 8
 
 # A curve's drawing area, in the units of its viewBox.
 WIDTH, HEIGHT = 440, 230
-LEFT, RIGHT, TOP, BOTTOM = 52, 430, 10, 204
+# A label is up to 7 characters of 7 units: right of LEFT's, around RIGHT's tick.
+LEFT, RIGHT, TOP, BOTTOM = 58, 414, 10, 204
+
+# What a comparison shows of the end of a run.
+COMPARED = ("loss", "mlm_loss", "rtd_loss", "mlm_accuracy", "rtd_auc")
 
 Point = tuple[int, float]
 
@@ -69,6 +81,70 @@ class Run:
         ]
 
 
+class Group(NamedTuple):
+    """Runs that differ by their seed alone; most often one."""
+
+    runs: list[Run]
+
+    @property
+    def name(self) -> str:
+        """Returns the name of its run, or of the first with all seeds."""
+        if len(self.runs) == 1:
+            return self.runs[0].name
+        seeds = ", ".join(str(run.settings[SEED]) for run in self.runs)
+        return f"{self.runs[0].name} (seeds {seeds})"
+
+    def points(self, name: str, split: str) -> list[tuple[int, list[float]]]:
+        """Returns the values of all its runs at the steps that all of them have."""
+        curves = [dict(run.points(name, split)) for run in self.runs]
+        return [
+            (step, [curve[step] for curve in curves])
+            for step in curves[0]
+            if all(step in curve for curve in curves)
+        ]
+
+
+def group(runs: Sequence[Run]) -> list[Group]:
+    """Puts together the runs of one kind, in the order of the first of each.
+
+    They have all settings but the seed in common, and the data.
+    """
+    groups: dict[Any, Group] = {}
+    for index, run in enumerate(runs):
+        same = {name: value for name, value in run.settings.items() if name != SEED}
+        key: Any = index  # Of a run whose settings are not known: none is like it.
+        if SEED in run.settings:
+            key = json.dumps([same, run.info.get("facts")], sort_keys=True, default=str)
+        groups.setdefault(key, Group([])).runs.append(run)
+    return list(groups.values())
+
+
+def find_workdirs(names: Sequence[str]) -> list[str]:
+    """Returns the folders that names stand for: themselves, lists, patterns.
+
+    Args:
+        names: a folder each; or several, apart by commas; or patterns such as "runs/*",
+            of which those count that hold a run.
+
+    Raises:
+        UserError: a pattern matches no run.
+    """
+    found: list[str] = []
+    for name in names:
+        parts = [name] if os.path.isdir(name) else filter(None, name.split(","))
+        for part in parts:
+            if os.path.isdir(part) or not glob.has_magic(part):
+                found.append(part)
+                continue
+            there = sorted(glob.glob(os.path.join(part, METRICS)))
+            if not there:
+                raise errors.UserError(
+                    f"--workdir={part}: no folder of this pattern holds {METRICS}"
+                )
+            found += [os.path.dirname(file) for file in there]
+    return found
+
+
 def write_report(workdirs: Sequence[str], output: str) -> None:
     """Renders the runs of `workdirs` into the file `output`.
 
@@ -90,7 +166,7 @@ def read_run(workdir: str, name: str) -> Run:
     Raises:
         UserError: if it has no metrics.
     """
-    metrics_file = os.path.join(workdir, "metrics.jsonl")
+    metrics_file = os.path.join(workdir, METRICS)
     if not os.path.isfile(metrics_file):
         raise errors.UserError(
             f"no {metrics_file}: name the workdir of a run that has logged something"
@@ -133,6 +209,7 @@ def render(runs: Sequence[Run]) -> str:
         title,
         [
             _facts(runs),
+            _comparison(runs),
             _last_metrics(runs),
             curves(runs, CURVES),
             _held_out_rows(runs),
@@ -204,28 +281,71 @@ def _last_metrics(runs: Sequence[Run]) -> str:
     return section("Last metrics", table)
 
 
+def _comparison(runs: Sequence[Run]) -> str:
+    """Lists runs of one kind a row: the settings that differ, and what came of them."""
+    if len(runs) == 1:
+        return ""
+    groups = group(runs)
+    firsts = [one.runs[0].settings for one in groups]
+    different = [
+        name
+        for name in dict.fromkeys(name for values in firsts for name in values)
+        if name != SEED and len({_text(s.get(name, "")) for s in firsts}) > 1
+    ]
+    ends = [(name, split) for name in COMPARED for split in SPLITS]
+    ends = [end for end in ends if any(one.points(*end) for one in groups)]
+    heads = [*different, "step", *(f"{name}, {split}" for name, split in ends)]
+    rows = []
+    for index, one in enumerate(groups):
+        steps = {step for end in ends for step, _ in one.points(*end)[-1:]}
+        cells = [_text(one.runs[0].settings.get(name, "")) for name in different]
+        cells += [f"{max(steps, default=0):,}", *(_last(one, *end) for end in ends)]
+        label = f"<th>{_swatch(index)}{escape(one.name)}</th>"
+        rows.append(label + "".join(f"<td>{escape(cell)}</td>" for cell in cells))
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in ["", *heads])
+    note = (
+        '<p class="count">Settings that differ between the runs, and the last values; '
+        "of several seeds, mean and standard deviation.</p>"
+    )
+    return section("Comparison", note + _frame(head, rows, "numeric"))
+
+
+def _last(one: Group, name: str, split: str) -> str:
+    """Shows the last values of a group: one, or their mean and deviation."""
+    end = one.points(name, split)[-1:]
+    if not end:
+        return ""
+    values = end[0][1]
+    mean = _number(statistics.fmean(values))
+    if len(values) == 1:
+        return mean
+    return f"{mean} \u00b1 {statistics.stdev(values):.2g}"
+
+
 def curves(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
     """Draws the values that have a title, a chart each, all runs overlaid."""
+    groups = group(runs)
     legend = "".join(
-        f"<li>{_swatch(index)}{escape(run.name)}" for index, run in enumerate(runs)
+        f"<li>{_swatch(index)}{escape(one.name)}" for index, one in enumerate(groups)
     )
     key = (
         '<li><svg class="key" viewBox="0 0 30 8"><path d="M0 4H30"/></svg>train'
         '<li><svg class="key validation" viewBox="0 0 30 8"><path d="M0 4H30"/>'
         '<circle cx="15" cy="4" r="3"/></svg>validation'
     )
-    charts = "\n".join(_chart(name, title, runs) for name, title in titles.items())
+    charts = "\n".join(_chart(name, title, groups) for name, title in titles.items())
     legend = f'<ul class="legend">{legend}{key}</ul>'
     return section("Curves", f'{legend}\n<div class="grid">{charts}</div>')
 
 
 class _Series(NamedTuple):
-    """One run's value in one split."""
+    """A value of one run, or of several of a kind, in one split."""
 
     label: str
     colour: int
     split: str
     points: list[Point]
+    deviations: list[float]  # of each point; none of a single run
 
 
 class _Frame(NamedTuple):
@@ -242,17 +362,29 @@ class _Frame(NamedTuple):
         return BOTTOM - (BOTTOM - TOP) * (value - self.low) / (self.high - self.low)
 
 
-def _chart(name: str, title: str, runs: Sequence[Run]) -> str:
+def _series(name: str, groups: Sequence[Group]) -> Iterator[_Series]:
+    for index, one in enumerate(groups):
+        for split in SPLITS:
+            colour = index % NUM_COLOURS
+            several = dict(one.points(name, split))
+            if len(one.runs) > 1 and several:
+                means = [(at, statistics.fmean(found)) for at, found in several.items()]
+                points = thin(means)
+                apart = [statistics.stdev(several[at]) for at, _ in points]
+                yield _Series(f"{one.name}, {split}", colour, split, points, apart)
+                continue
+            for run in one.runs:
+                if points := run.points(name, split):
+                    label = f"{run.name}, {split}"
+                    yield _Series(label, colour, split, thin(points), [])
+
+
+def _chart(name: str, title: str, groups: Sequence[Group]) -> str:
     """Draws one value of all runs over the steps; empty if no run has it."""
-    series = [
-        _Series(f"{run.name}, {split}", index % NUM_COLOURS, split, thin(points))
-        for index, run in enumerate(runs)
-        for split in SPLITS
-        if (points := run.points(name, split))
-    ]
+    series = list(_series(name, groups))
     if not series:
         return ""
-    values = [value for line in series for _, value in line.points]
+    values = [edge for line in series for edge in _edges(line)]
     last_step = max(1, *(line.points[-1][0] for line in series))
     frame = _Frame(last_step, *_padded(min(values), max(values)))
     lines = "".join(_line(line, frame) for line in series)
@@ -269,6 +401,17 @@ def _chart(name: str, title: str, runs: Sequence[Run]) -> str:
         f'{_axes(frame)}{lines}<path class="cursor" d="M0 {TOP}V{BOTTOM}" hidden=""/>'
         "</svg></figure>"
     )
+
+
+def _edges(series: _Series) -> list[float]:
+    """Returns all values that a drawing has room for."""
+    return [
+        value + side * apart
+        for (_, value), apart in zip(
+            series.points, series.deviations or [0.0] * len(series.points), strict=True
+        )
+        for side in (-1, 1)
+    ]
 
 
 def _axes(frame: _Frame) -> str:
@@ -294,7 +437,18 @@ def _line(series: _Series, frame: _Frame) -> str:
         f'<circle cx="{x}" cy="{y}" r="2.5"/>' for x, y in places if has_dots
     )
     kind = f"{series.split} c{series.colour}"
-    return f'<g class="{kind}"><path d="M{path}"/>{dots}</g>'
+    return f'<g class="{kind}">{_band(series, frame)}<path d="M{path}"/>{dots}</g>'
+
+
+def _band(series: _Series, frame: _Frame) -> str:
+    """Draws a mean's standard deviation to both sides, where there is one."""
+    if not series.deviations:
+        return ""
+    edges = list(zip(series.points, series.deviations, strict=True))
+    upper = [(step, value + apart) for (step, value), apart in edges]
+    lower = [(step, value - apart) for (step, value), apart in reversed(edges)]
+    places = " ".join(f"{frame.x(s):.1f},{frame.y(v):.1f}" for s, v in upper + lower)
+    return f'<polygon class="band" points="{places}"/>'
 
 
 def _held_out_rows(runs: Sequence[Run]) -> str:
@@ -417,23 +571,30 @@ def _table(
     """
     span = f' colspan="{len(columns)}"' if columns else ""
     head = "<th></th>" + (f"<th>{escape(before)}</th>" if before else "")
+    colours = {
+        id(run): index for index, one in enumerate(group(runs)) for run in one.runs
+    }
     head += "".join(
-        f"<th{span}>{_swatch(index)}{escape(run.name)}</th>"
-        for index, run in enumerate(runs)
+        f"<th{span}>{_swatch(colours[id(run)])}{escape(run.name)}</th>" for run in runs
     )
     if columns:
         below = "".join(f"<th>{column}</th>" for column in columns) * len(runs)
         head += f"</tr><tr><th></th>{below}"
-    body = "\n".join(
-        f"<tr><th>{escape(row[0])}</th>"
+    cells = [
+        f"<th>{escape(row[0])}</th>"
         + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
         for row in rows
-    )
-    kind = ' class="numeric"' if numeric else ""
+    ]
+    return _frame(head, cells, "numeric" if numeric else "")
+
+
+def _frame(head: str, rows: Iterable[str], kind: str) -> str:
+    """Returns a table of HTML cells that scrolls where it is too wide."""
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    attribute = f' class="{kind}"' if kind else ""
     return (
-        f'<div class="wide" tabindex="0"><table{kind}><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="wide" tabindex="0"><table{attribute}><thead><tr>{head}</tr>'
+        f"</thead>\n<tbody>{body}</tbody></table></div>"
     )
 
 

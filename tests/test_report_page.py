@@ -318,3 +318,106 @@ def test_a_page_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
     output = run / "metrics.jsonl" / "page.html"
     with pytest.raises(errors.UserError, match=r"cannot write .*page\.html"):
         report_page.write_report([str(run)], str(output))
+
+
+# Comparing runs.
+
+
+def write_kind(folder, name, rate, seed, loss, steps=(100, 200)):
+    values = config.PretrainConfig(train={"learning_rate": rate, "seed": seed})
+    settings = values.model_dump(mode="json")
+    write_run(
+        folder / name,
+        {"mlm_loss": loss},
+        steps,
+        **{"config.yaml": json.dumps(settings)},
+    )
+    return str(folder / name)
+
+
+@pytest.fixture
+def kinds(tmp_path):
+    """Three seeds of one kind, a run of another."""
+    return [
+        write_kind(tmp_path, "a1", 1e-3, 1, 2.0),
+        write_kind(tmp_path, "b", 5e-4, 1, 9.0),
+        write_kind(tmp_path, "a2", 1e-3, 2, 4.0, steps=(100, 200, 300)),
+        write_kind(tmp_path, "a3", 1e-3, 3, 6.0),
+    ]
+
+
+def render(folders, tmp_path):
+    report_page.write_report(folders, str(tmp_path / "all.html"))
+    return (tmp_path / "all.html").read_text("utf-8")
+
+
+def test_runs_that_differ_by_the_seed_alone_are_one_row(kinds, tmp_path):
+    source = render(kinds, tmp_path)
+    table = source[source.index("<h2>Comparison") : source.index("<h2>Last metrics")]
+    heads, several, single = re.findall("<tr>(.*?)</tr>", table)
+    assert re.findall("<th>(.*?)</th>", heads) == [
+        "",
+        "train.learning_rate",
+        "step",
+        "mlm_loss, train",
+        "mlm_loss, validation",
+    ]
+    mean = "4.000 \u00b1 2"
+    assert re.findall("<td>(.*?)</td>", several) == ["0.001", "200", mean, mean]
+    assert "a1 (seeds 1, 2, 3)" in several
+    assert re.findall("<td>(.*?)</td>", single)[:3] == ["0.0005", "200", "9.000"]
+
+
+def test_seeds_are_one_curve_within_a_band(kinds, tmp_path):
+    source = render(kinds, tmp_path)
+    curves = Page(source).curves("MLM loss")
+    assert curves["a1 (seeds 1, 2, 3), train"] == [[100, 4], [200, 4]]
+    assert curves["b, validation"] == [[100, 9], [200, 9]]
+    assert len(curves) == 4
+    bands = re.findall('<polygon class="band" points="(.*?)"', source)
+    assert [len(band.split()) for band in bands] == [4, 4]  # train, validation
+    (upper, lower) = (float(bands[0].split()[at].split(",")[1]) for at in (0, 3))
+    assert lower - upper > 20
+    alone = render(kinds[:2], tmp_path)
+    assert "<polygon" not in alone
+
+
+def test_seeds_that_share_no_step_keep_their_curves(tmp_path):
+    folders = [
+        write_kind(tmp_path, "a", 1e-3, 1, 2.0, steps=(10, 20)),
+        write_kind(tmp_path, "b", 1e-3, 2, 3.0, steps=(15, 25)),
+    ]
+    curves = Page(render(folders, tmp_path)).curves("MLM loss")
+    assert {"a, train", "b, train"} <= curves.keys()
+
+
+def test_one_run_is_compared_with_none(kinds, tmp_path):
+    assert "<h2>Comparison" not in render(kinds[:1], tmp_path)
+
+
+def test_workdirs_are_named_by_lists_and_patterns(kinds, tmp_path):
+    (tmp_path / "a,b").mkdir()
+    (tmp_path / "empty").mkdir()
+    find = report_page.find_workdirs
+    assert find([f"{kinds[0]},{kinds[1]}"]) == kinds[:2]
+    assert find([f"{tmp_path}/a?", kinds[1]]) == [kinds[0], *kinds[2:], kinds[1]]
+    assert find([f"{tmp_path}/*"]) == sorted(kinds)
+    assert find([f"{tmp_path}/a,b"]) == [f"{tmp_path}/a,b"]
+    with pytest.raises(errors.UserError, match=r"x\*: no folder of this pattern holds"):
+        find([f"{tmp_path}/x*"])
+
+
+def test_labels_of_axes_lie_within_the_drawing(tmp_path):
+    """Letters are at most 7 units wide, at 12 pixels a letter."""
+    texts = []
+    for number, (value, last) in enumerate([(2.5e-5, 600), (3.0, 1_250_000)]):
+        folder = tmp_path / str(number)
+        write_run(folder, {"mlm_loss": value}, (last // 2, last))
+        texts += Page(render([str(folder)], tmp_path)).find("text")
+    assert {"600", "2.5e-05", "1M"} <= {text for _, text in texts}
+    for attributes, text in texts:
+        at, width = float(attributes["x"]), 7 * len(text)
+        left = at - width if attributes["class"] == "y" else at - width / 2
+        right = at if attributes["class"] == "y" else at + width / 2
+        assert left >= 0, text
+        assert right <= report_page.WIDTH, text
