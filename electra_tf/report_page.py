@@ -176,7 +176,8 @@ def read_run(workdir: str, name: str) -> Run:
         raise errors.UserError(
             f"{metrics_file} holds no records yet: wait for the first, or leave it out"
         )
-    notes = [f"metrics.jsonl: broken lines skipped: {num_broken}"] if num_broken else []
+    lost = reporting.lost_records(records, num_broken)
+    notes = [f"{METRICS}: {remark}" for remark in lost]
     info = _read_mapping(os.path.join(workdir, "run.json"), json.loads, notes)
     # The first session stands above as the run's own; of the others, when.
     resumed = [session.get("date", "?") for session in info.pop("sessions", [])[1:]]

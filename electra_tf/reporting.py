@@ -12,6 +12,7 @@ import collections
 import contextlib
 import datetime
 import io
+import itertools
 import json
 import math
 import os
@@ -91,7 +92,9 @@ class Reporter:
     def __enter__(self) -> Self:
         with durable.explained(self._workdir):
             durable.make_folder(self._workdir)
-        self._seconds_before = _roll_back(self._metrics_file, self._resumed_step)
+        self._seconds_before, lost = _roll_back(self._metrics_file, self._resumed_step)
+        for remark in lost:
+            self.say(f"{self._metrics_file}: {remark}")
         durable.append(self._metrics_file, b"")  # A refusal is better said now.
         try:
             self._event_files = {
@@ -367,14 +370,51 @@ def _bar(fields: Mapping[str, str], done: float, width: int) -> str:
     return f"[{'=' * full}{' ' * (cells - full)}] {text}"
 
 
-def _roll_back(path: str, step: int) -> float:
-    """Drops later records and broken lines; returns the seconds run until `step`."""
+def lost_records(
+    records: Sequence[Mapping[str, Any]], num_broken: int, until: int | None = None
+) -> list[str]:
+    """Says what a metrics.jsonl has lost: lines that are broken, steps not recorded.
+
+    A step is missed where two records lie further apart than most do, and than those
+    around them: another interval, from some step on, is no loss.
+
+    Args:
+        records: in their order.
+        num_broken: lines that were none.
+        until: the step that the run has got to; None = that of the last record.
+    """
+    found = [f"broken lines skipped: {num_broken}"] if num_broken else []
+    for split in ("train", "validation"):
+        steps = sorted({r["step"] for r in records if r.get("split", "train") == split})
+        if not steps:
+            continue
+        ends = [0, *steps, *([until] if until and until > steps[-1] else [])]
+        apart = [after - before for before, after in itertools.pairwise(ends)]
+        (usual, _), *_ = collections.Counter(apart).most_common(1)
+        for place, width in enumerate(apart):
+            around = [0, *apart, 0][place : place + 3 : 2]
+            if width > max(usual, *around):
+                found.append(
+                    f"no {split} record between steps {ends[place]:,} and "
+                    f"{ends[place + 1]:,}, where there should be some"
+                )
+    return found
+
+
+def _roll_back(path: str, step: int) -> tuple[float, list[str]]:
+    """Drops later records and broken lines.
+
+    Returns:
+        the seconds run until `step`, and what has been lost before it.
+    """
     if not os.path.isfile(path):
-        return 0.0
-    records, _ = read_metrics(path)
+        lost = [f"is gone, with the records up to step {step:,}"] if step else []
+        return 0.0, lost
+    records, num_broken = read_metrics(path)
     kept = [record for record in records if record["step"] <= step]
     durable.write_text(path, "".join(_line(record) for record in kept))
-    return float(kept[-1].get("seconds") or 0.0) if kept else 0.0
+    lost = lost_records(kept, num_broken, step)
+    return (float(kept[-1].get("seconds") or 0.0) if kept else 0.0), lost
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -101,6 +101,42 @@ def test_a_half_written_last_line_is_repaired(tmp_path, torn):
     assert steps_on_disk(tmp_path) == [*kept, 9]
 
 
+@pytest.mark.parametrize(
+    ("steps", "until", "lost"),
+    [
+        ([20, 40, 60], None, []),
+        ([20, 40, 60], 70, []),
+        ([20, 40, 80, 100], None, ["no train record between steps 40 and 80, "]),
+        ([60, 80, 100], None, ["no train record between steps 0 and 60, "]),
+        ([20, 40, 60], 140, ["no train record between steps 60 and 140, "]),
+        ([20, 40, 90, 140, 190], None, []),
+        ([20, 40, 57, 60, 80], None, []),
+        ([500], None, []),
+        ([], 500, []),
+    ],
+)
+def test_steps_that_were_lost_are_told(steps, until, lost):
+    found = reporting.lost_records([{"step": step} for step in steps], 0, until)
+    assert len(found) == len(lost)
+    for remark, wanted in zip(found, lost, strict=True):
+        assert remark.startswith(wanted)
+
+
+def test_a_run_that_resumes_says_what_was_lost(tmp_path):
+    report(tmp_path, [3, 6, 9, 12, 15])
+    file = tmp_path / "metrics.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:2], lines[2][:20], *lines[3:]]) + "\n")
+    stream = io.StringIO()
+    report(tmp_path, [18], resumed_step=15, stream=stream)
+    said = stream.getvalue().splitlines()
+    assert said[0] == f"{file}: broken lines skipped: 1"
+    assert said[1].startswith(f"{file}: no train record between steps 6 and 12, where")
+    file.unlink()
+    report(tmp_path, [18], resumed_step=15, stream=stream)
+    assert f"{file}: is gone, with the records up to step 15\n" in stream.getvalue()
+
+
 def test_seconds_go_on_from_the_checkpoint_and_not_from_what_was_dropped(tmp_path):
     lines = [{"step": 5, "seconds": 500.0}, {"step": 6, "seconds": 9000.0}]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
