@@ -212,7 +212,8 @@ class Corpus:
                     f"{file} has no column {column!r} (setting text_field); "
                     f"it has {', '.join(names)}"
                 )
-            batches = table.iter_batches(_rows_at_a_time(table, column), None, [column])
+            num_rows = _rows_at_a_time(table.metadata.num_rows, file.stat().st_size)
+            batches = table.iter_batches(num_rows, None, [column])
             values = (value for batch in batches for value in _values(batch.column(0)))
             for row, value in enumerate(values, 1):
                 yield from self._field(f"{file}, row {row}", value)
@@ -253,17 +254,12 @@ def _damaged(file: Path, error: Exception) -> str:
     )
 
 
-def _rows_at_a_time(table: Any, column: str) -> int:
-    """Returns how many rows of a Parquet file hold about _PART_BYTES of a column."""
-    index = table.schema_arrow.names.index(column)
-    groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
-    # Columns within columns are counted one by one; then the index is that of another.
-    sizes = [
-        group.column(min(index, group.num_columns - 1)).total_uncompressed_size
-        for group in groups
-    ]
-    rows = max(1, sum(group.num_rows for group in groups))
-    return int(max(1, min(1000, _PART_BYTES * rows // max(1, sum(sizes)))))
+def _rows_at_a_time(num_rows: int, num_bytes: int) -> int:
+    """Returns how many rows of a Parquet file, as it lies on disk, are _PART_BYTES.
+
+    Not from the sizes in its metadata: pyarrow aborts when these are damaged.
+    """
+    return max(1, min(1000, _PART_BYTES * num_rows // max(1, num_bytes)))
 
 
 def _values(column: Any) -> list[Any]:
