@@ -3,8 +3,9 @@
 In:   paths of text, maybe a vocabulary, a `config.BuildDataConfig`.
 Out:  a folder as in `records`, the manifest written last.
 
-This process reads and writes, others tokenize. Results are taken in the order of the
-corpus, so the shards are the same, byte for byte, whatever the number of processes.
+This process reads, writes and tokenizes, others tokenize. Results are taken in the
+order of the corpus, so the shards are the same, byte for byte, whatever the number of
+processes.
 None of them needs TensorFlow (D27).
 """
 
@@ -12,6 +13,7 @@ import collections
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import math
 import multiprocessing
 import os
@@ -42,6 +44,12 @@ from electra_tf import (
 
 # Text handed to a process at a time: milliseconds of work, little to hold.
 _BATCH_CHARACTERS = 200_000
+
+# Batches that this process does before it starts others.
+_BATCHES_ALONE = 4
+
+# Batches a process that are done, or begun, while the first of them is not.
+_MOST_WAITING = 24
 
 _SAY_SECONDS = 4.0  # How often, where there is no terminal, how far it is.
 
@@ -285,36 +293,59 @@ class _Encoder:
 def _encode(
     text: corpus.Corpus, tokens: list[str], config: configs.BuildDataConfig
 ) -> Iterator[_Document]:
-    """Yields the corpus tokenized, in its order."""
-    processes = config.processes or configs.num_cores()
+    """Yields the corpus tokenized, in its order.
+
+    This process begins, and alone does a small corpus: others take as long to start as
+    a few megabytes.
+    """
+    others = (config.processes or configs.num_cores()) - 1
     look_rate = min(1.0, _LOOKED_AT_BYTES / max(1, text.num_bytes))
-    if processes == 1:
-        encoder = _Encoder(tokens, config.tokenizer, look_rate)
-        yield from map(encoder.encode, text.documents())
-        return
+    encoder = _Encoder(tokens, config.tokenizer, look_rate)
+    batches = _batches(text.documents())
+    for batch in itertools.islice(batches, _BATCHES_ALONE if others else None):
+        yield from map(encoder.encode, batch)
     pool = futures.ProcessPoolExecutor(
-        processes,
+        max(1, others),
         # Not fork: the threads of a program that calls us would not survive it.
         multiprocessing.get_context("spawn"),
         _start_worker,
         (tokens, config.tokenizer, look_rate),
     )
-    waiting: collections.deque[futures.Future[list[_Document]]] = collections.deque()
     try:
-        for batch in _batches(text.documents()):
-            with interrupts.held_back():  # From a process that may be started.
-                waiting.append(pool.submit(_encode_batch, batch))
-            if len(waiting) > 3 * processes:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        yield from _encode_with(pool, others, encoder, batches)
     except process_pools.BrokenProcessPool:
         raise errors.UserError(
             f"a tokenizing process died, perhaps killed for want of memory; "
-            f"--set processes={max(1, processes // 2)} needs less"
+            f"--set processes={max(1, (others + 1) // 2)} needs less"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _encode_with(
+    pool: futures.Executor,
+    others: int,
+    encoder: _Encoder,
+    batches: Iterator[list[corpus.Document]],
+) -> Iterator[_Document]:
+    """Yields batches tokenized by others, and here while all of these have enough."""
+    waiting: collections.deque[futures.Future[list[_Document]]] = collections.deque()
+    asked: collections.deque[futures.Future[list[_Document]]] = collections.deque()
+    for batch in batches:
+        while asked and asked[0].done():
+            asked.popleft()
+        if len(asked) < 2 * others:
+            with interrupts.held_back():  # From a process that may be started.
+                result = pool.submit(_encode_batch, batch)
+            asked.append(result)
+        else:
+            result = futures.Future()
+            result.set_result(list(map(encoder.encode, batch)))
+        waiting.append(result)
+        while waiting and (waiting[0].done() or len(waiting) > _MOST_WAITING * others):
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()
 
 
 _worker: _Encoder | None = None  # Of this process, if it is one that tokenizes.

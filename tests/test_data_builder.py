@@ -146,6 +146,7 @@ def test_no_process_of_a_build_needs_tensorflow(texts):
         from electra_tf import config, data_builder
 
         if __name__ == "__main__":
+            data_builder._BATCHES_ALONE = 0  # Else so little is done here.
             settings = config.BuildDataConfig(processes=2)
             data_builder.build([sys.argv[1]], sys.argv[2], None, settings)
     """)
@@ -165,7 +166,18 @@ def test_a_process_a_core_that_this_one_may_use_tokenizes(texts, monkeypatch):
 
     monkeypatch.setattr(data_builder.futures, "ProcessPoolExecutor", Pool)
     build(texts, processes=0)
-    assert asked == [3]
+    assert asked == [2]  # And this one.
+
+
+def test_a_small_corpus_waits_for_no_other_process(texts, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a process is started")
+
+    monkeypatch.setattr(data_builder.futures.ProcessPoolExecutor, "submit", refuse)
+    build(texts, processes=3)
+    monkeypatch.setattr(data_builder, "_BATCH_CHARACTERS", 500)
+    with pytest.raises(AssertionError, match="a process is started"):
+        build(texts, "other", processes=3)
 
 
 def test_another_seed_deals_other_documents(texts):
