@@ -335,8 +335,8 @@ class Encoder:
 
     def __init__(self, vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
         self._reference = _reference(vocab, config)
-        self._ids = _Remembered(self._reference, config.lowercase)
         self._unk_id = vocab.index(UNK)
+        self._ids = _Remembered(self._reference, config.lowercase, self._unk_id)
         self._config = config
 
     def encode(self, text: str) -> npt.NDArray[np.uint32]:
@@ -366,28 +366,32 @@ class Encoder:
         lengths = [ids.size for _, ids in kept]
         all_ids = np.concatenate([ids for _, ids in kept])
         unknown = np.flatnonzero(all_ids == self._unk_id)
-        where = np.unique(np.searchsorted(np.cumsum(lengths), unknown, side="right"))
-        words = [word for i in where for word in self.unknown_words(kept[i][0])]
+        words: list[str] = []
+        if unknown.size:
+            where = np.searchsorted(np.cumsum(lengths), unknown, side="right")
+            for i in np.unique(where):
+                words += self.unknown_words(kept[i][0])
         return TokenizedDocument(all_ids, lengths, words)
 
     def unknown_words(self, text: str) -> list[str]:
         """Returns the words of a text that become [UNK], as they stand in it."""
-        found, unk = [], self._unk_id
+        found: list[str] = []
         for chunk in _chunks(text, self._config):
-            if unk in np.frombuffer(self._ids[chunk], np.uint32):
-                ids, places = self.encode_with_offsets(chunk)
-                places = [p for p, i in zip(places, ids, strict=True) if i == unk]
-                found += [chunk[start:end] for start, end in places]
+            found += self._ids.unknown_words(chunk)
         return found
 
 
 class _Remembered(dict[str, bytes]):
     """Chunk of text -> its uint32 token ids, asked for once."""
 
-    def __init__(self, reference: tokenizers.Tokenizer, lowercase: bool) -> None:
+    def __init__(
+        self, reference: tokenizers.Tokenizer, lowercase: bool, unk_id: int
+    ) -> None:
         self._reference = reference
         self._model = reference.model
         self._lowercase = lowercase
+        self._unk_id = unk_id
+        self._unknown: dict[str, list[str]] = {}  # words that are [UNK] in a chunk
 
     def __missing__(self, chunk: str) -> bytes:
         if chunk.isascii() and chunk.isalnum():
@@ -400,8 +404,23 @@ class _Remembered(dict[str, bytes]):
         if len(chunk) <= MAX_WORD_CHARACTERS:
             if len(self) >= _MAX_REMEMBERED:
                 self.clear()
+                self._unknown.clear()
             self[chunk] = ids
+            if self._unk_id in found:
+                self._unknown[chunk] = self._find_unknown(chunk)
         return ids
+
+    def unknown_words(self, chunk: str) -> list[str]:
+        """Returns the words of a chunk that become [UNK]."""
+        if len(chunk) > MAX_WORD_CHARACTERS:
+            return self._find_unknown(chunk)
+        assert self[chunk] is not None  # Else it would not be remembered.
+        return self._unknown.get(chunk, [])
+
+    def _find_unknown(self, chunk: str) -> list[str]:
+        found = self._reference.encode(chunk, add_special_tokens=False)
+        places = zip(found.ids, found.offsets, strict=True)
+        return [chunk[start:end] for i, (start, end) in places if i == self._unk_id]
 
 
 def _chunks(text: str, config: configs.TokenizerConfig) -> list[str]:
