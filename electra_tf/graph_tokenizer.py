@@ -78,7 +78,8 @@ class GraphTokenizer:
         new = tf.where(tf.equal(new, _ITSELF), old.values[:, None], new)
         there = tf.where(new >= 0)
         codes, source = tf.gather_nd(new, there), there[:, 0]  # [new characters]
-        text = tf.gather(old.value_rowids(), source)
+        text_of = row_ids(old.row_splits)  # [characters]
+        text = tf.gather(text_of, source)
         letters, source = runs(codes, text, tf.not_equal(codes, ord(" ")), source)
         words = tf.strings.unicode_encode(letters, "UTF-8")
 
@@ -88,16 +89,13 @@ class GraphTokenizer:
             tf.where(is_long, tokenizer.UNK, words)
         )  # [words, (tokens)]
         size = tf.strings.length(words)
-        word = ids.value_rowids()
+        word = row_ids(ids.row_splits)
         first = tf.gather(tf.cumsum(size, exclusive=True), word)
         is_long, size = tf.gather(is_long, word), tf.gather(size, word)
         last = tf.where(is_long, size, tf.cast(ends.values, tf.int32)) - 1
-        letter = tf.range(tf.size(letters.values))
-        width = sum(tf.cast(letters.values >= c, tf.int32) for c in _WIDER) + 1
-        letter_of = tf.repeat(letter, width)  # [bytes of all words]
-        text_of_word = tf.gather(
-            old.value_rowids(), tf.gather(source, letters.row_starts())
-        )
+        width = sum(tf.cast(letters.values >= c, tf.int64) for c in _WIDER) + 1
+        letter_of = row_ids(tf.pad(tf.cumsum(width), [[1, 0]]))  # [bytes of all words]
+        text_of_word = tf.gather(text_of, tf.gather(source, letters.row_starts()))
         begin = tf.gather(old.row_starts(), tf.gather(text_of_word, word))
 
         def character(place: tf.Tensor) -> tf.Tensor:
@@ -130,6 +128,19 @@ def _held(vocab: Sequence[str]) -> list[str]:
     # No word has a space, so what has one is never found.
     ids = tokenizer.token_ids(vocab)
     return [token if ids.get(token) == i else f" {i}" for i, token in enumerate(vocab)]
+
+
+def row_ids(splits: tf.Tensor) -> tf.Tensor:
+    """Returns which row each value of a ragged tensor is of, int64 [values].
+
+    As `value_rowids` and `tf.repeat` do, but these take rows x the longest row of
+    memory, whatever the other rows are.
+
+    Args:
+        splits: int64 [rows + 1], where rows begin and the last one ends.
+    """
+    place = tf.range(splits[-1])
+    return tf.searchsorted(splits[1:], place, side="right", out_type=tf.int64)
 
 
 def runs(

@@ -1,13 +1,17 @@
 """Rows in a graph are the rows of Python, whatever the texts are."""
 
 import itertools
+import os
 import random
+from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_tf.tasks import graph, inputs
+from electra_tf.tasks import graph, inputs, preprocessor
+from electra_tf.tasks import tokenizer as tokenizers
 
 CLS, SEP = 2, 3
 
@@ -224,3 +228,79 @@ def test_ids_that_a_server_filled_up_with_their_first_are_padding():
     rows = graph.rows_of_ids(tf.constant(ids), tf.zeros([3, 5], tf.int32), frame)
     want = [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
     assert rows["padding_mask"].numpy().tolist() == want
+
+
+# Long texts.
+
+PARTS = [
+    *"cat dog sat on mat the ab-cd".split(),
+    "a" * 150,
+    " " * 300,
+    "e" + "\u0301" * 320 + "x",
+    "\u4eac\u90fd",
+    "\x01" * 90,
+    "!" * 30,
+]
+
+
+def make_texts(count):
+    chance = random.Random(4)
+    texts = []
+    for _ in range(count):
+        parts = chance.choices(PARTS, k=chance.randint(0, 24))
+        texts.append("".join(part + chance.choice(["", " "]) for part in parts))
+    return [text.encode() for text in texts]
+
+
+def test_what_a_row_has_room_for_is_made_of_the_start_of_a_text(
+    tiny_preprocessor, monkeypatch
+):
+    monkeypatch.setattr(graph, "LEAST_START_BYTES", 600)
+    before = graph.Preprocessor(tiny_preprocessor)
+    texts = make_texts(120)
+    cut = [text for text in texts if len(text) > 600]
+    assert 20 < len(cut) < 110
+    expected = before.encode(tf.constant(texts)).ids[:, :25].to_list()
+    assert before.encode_start(tf.constant(texts)).to_list() == expected
+    found = before._count_sure(before.encode([text[:600] for text in cut])).numpy()
+    assert (found < 25).any()  # These are read to their ends.
+    assert (found >= 25).any()
+
+
+def read_long_texts(vocab):
+    """Prints the kilobytes of memory that a batch took which has one long text."""
+    words = tokenizers.ElectraTokenizer(vocab)
+    before = graph.Preprocessor(
+        preprocessor.ElectraTextPreprocessor(words, sequence_length=24)
+    )
+    before.rows(tf.constant(["a", "b"]))
+    for long in (b"the " * 250_000, b" " * 1_000_000, b"a" * 1_000_000):
+        Path("/proc/self/clear_refs").write_text("5")  # The peak begins anew.
+        start = memory("VmRSS")
+        rows = before.rows(tf.constant([long, *[b"the cat"] * 255]))
+        assert rows.token_ids.shape[0] == 256
+        os.write(1, f"{memory('VmHWM') - start}\n".encode())
+
+
+def memory(kind):
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{kind}:")[1].split()[0])
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="not Linux")
+def test_one_long_text_does_not_make_the_others_long(tiny_vocab, tmp_path):
+    process = commands.Started(tmp_path, read_long_texts, str(tiny_vocab))
+    assert process.wait() == 0, process.stderr()
+    usual, spaces, word = map(int, process.stdout().split())
+    assert usual < 20_000, usual
+    # These are read to their ends: docs/serving.md says how much that takes.
+    assert spaces < 250_000, spaces
+    assert word < 250_000, word
+
+
+def test_an_answer_with_a_place_for_each_token_is_bounded(monkeypatch):
+    monkeypatch.setattr(graph, "MOST_PLACES", 12)
+    values = tf.ragged.constant([[1, 2, 3, 4], [], [5]])
+    assert graph.bounded(values).to_list() == values.to_list()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="ask for the long ones"):
+        graph.bounded(values, places=2)

@@ -20,6 +20,20 @@ from electra_tf.tasks import inputs, preprocessor
 TOKENS_A_TURN = 256
 TURNS_AT_ONCE = 16
 
+# Of a text that is cut off, so many bytes are read for each token that a row has room
+# for, at least so many; and if these turn out to be too few, the whole of it.
+START_BYTES_A_TOKEN = 16
+LEAST_START_BYTES = 4096
+# At their end tokens may be others than in the whole: so far as a word reaches that has
+# a token of its own, and more.
+UNSURE_CHARACTERS = 256
+
+# An answer of a place for each token has rows as long as the longest; more places than
+# so many are refused, before they are computed.
+MOST_PLACES = 2**24
+
+STRINGS = tf.TensorSpec([None], tf.string)
+
 # What the encoder takes.
 ROWS = {
     name: tf.TensorSpec([None, None], tf.int32)
@@ -66,9 +80,11 @@ class Preprocessor:
         encode = graph_tokenizer.GraphTokenizer(
             words.get_vocabulary(), words.tokenizer_config
         ).encode_with_offsets
+        self._continues = [token.startswith("##") for token in words.get_vocabulary()]
         # One function of the graph, however many signatures call it.
-        self.encode = tf.function(
-            encode, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+        self.encode = tf.function(encode, input_signature=[STRINGS], autograph=False)
+        self.encode_start = tf.function(
+            self._encode_start, input_signature=[STRINGS], autograph=False
         )
 
     def rows(
@@ -84,8 +100,62 @@ class Preprocessor:
             seconds: the second ones of pairs.
             has_second: bool [N]; which are pairs, where not all are.
         """
-        pairs = None if seconds is None else self.encode(seconds).ids
-        return self.frame_rows(self.encode(firsts).ids, pairs, has_second)
+        all_of_it = self.long_texts == "windows"
+        # Of a pair the second text slides, and the first one is cut off.
+        first = self._ids(
+            firsts, all_of_it and (seconds is None or has_second is not None)
+        )
+        pairs = None if seconds is None else self._ids(seconds, all_of_it)
+        return self.frame_rows(first, pairs, has_second)
+
+    def _ids(self, texts: tf.Tensor, all_of_it: bool) -> tf.RaggedTensor:
+        return self.encode(texts).ids if all_of_it else self.encode_start(texts)
+
+    def _encode_start(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Returns the tokens of string [N] that a row has room for, and one more.
+
+        Without those of the rest of a long text: a megabyte has half a million.
+        """
+        least = self.frame.length + 1
+        num_bytes = max(LEAST_START_BYTES, START_BYTES_A_TOKEN * least)
+        is_cut = tf.strings.length(texts) > num_bytes
+
+        def of_starts() -> tuple[tf.Tensor, tf.Tensor]:
+            found = self.encode(tf.strings.substr(texts, 0, num_bytes))
+            lacking = is_cut & (self._count_sure(found) < least)
+            number = found.ids.nrows() + tf.cumsum(tf.cast(lacking, tf.int64)) - 1
+            others = self.encode(tf.boolean_mask(texts, lacking)).ids
+            ids = tf.gather(
+                tf.concat([found.ids, others], axis=0),
+                tf.where(lacking, number, tf.range(found.ids.nrows())),
+            )
+            return ids.values, ids.row_splits
+
+        def of_all() -> tuple[tf.Tensor, tf.Tensor]:
+            ids = self.encode(texts).ids
+            return ids.values, ids.row_splits
+
+        values, splits = tf.cond(tf.reduce_any(is_cut), of_starts, of_all)
+        row = graph_tokenizer.row_ids(splits)
+        kept = tf.range(tf.size(row, tf.int64)) - tf.gather(splits, row) < least
+        lengths = tf.minimum(splits[1:] - splits[:-1], least)
+        return tf.RaggedTensor.from_row_lengths(values[kept], lengths)
+
+    def _count_sure(self, found: graph_tokenizer.GraphTokens) -> tf.Tensor:
+        """Returns how many tokens of texts would be the same, did the texts go on."""
+        ids, num_texts = found.ids, found.ids.nrows()
+        row = graph_tokenizer.row_ids(ids.row_splits)
+        place = tf.range(tf.size(row, tf.int64)) - tf.gather(ids.row_starts(), row)
+        begins = ~tf.gather(tf.constant(self._continues), ids.values)
+        last_word = tf.math.unsorted_segment_max(
+            tf.where(begins, place, 0), row, num_texts
+        )
+        end = tf.math.unsorted_segment_max(found.ends.values, row, num_texts)
+        is_sure = found.ends.values <= tf.gather(end, row) - UNSURE_CHARACTERS
+        num_sure = tf.math.unsorted_segment_sum(
+            tf.cast(is_sure, tf.int64), row, num_texts
+        )
+        return tf.maximum(tf.minimum(last_word, num_sure), 0)
 
     def frame_rows(
         self,
@@ -135,8 +205,9 @@ def frame_texts(
         step = tf.maximum(tf.minimum(space, stride or space // 2), 1)
         last = tf.maximum(size - space, 0)
         windows = -(-last // step) + 1
-        source = tf.repeat(tf.range(num_texts), windows)
-        before = tf.gather(tf.cumsum(windows, exclusive=True), source)
+        splits = tf.pad(tf.cumsum(windows), [[1, 0]])
+        source = graph_tokenizer.row_ids(splits)
+        before = tf.gather(splits, source)
         number = tf.range(tf.size(source, tf.int64)) - before
         starts = tf.minimum(number * tf.gather(step, source), tf.gather(last, source))
         kept = tf.minimum(size, space)
@@ -286,7 +357,7 @@ def best_places(rows: Rows) -> tuple[tf.Tensor, tf.Tensor]:
         Row and position, int64 [T]; -1 and 0 where the token was cut off.
     """
     place = tf.ragged.range(rows.counts)  # [R, (tokens)]
-    row = place.value_rowids()
+    row = graph_tokenizer.row_ids(place.row_splits)
     context = tf.minimum(place.values, tf.gather(rows.counts, row) - 1 - place.values)
     num_rows = place.nrows()
     begin = tf.gather(rows.first, rows.source) + rows.starts
@@ -309,6 +380,27 @@ def at_places(outputs: tf.Tensor, places: tuple[tf.Tensor, tf.Tensor]) -> tf.Ten
     return tf.gather_nd(outputs, tf.stack([tf.maximum(row, 0), position], axis=-1))
 
 
+def bounded(values: tf.RaggedTensor, places: int = 1) -> tf.RaggedTensor:
+    """Refuses what would make an answer of more than MOST_PLACES.
+
+    Args:
+        values: [N, (values)], of which each text gets so many as the longest has.
+        places: of the answer, for each of them.
+
+    Returns:
+        The same; a request that is too large fails before more is made of it.
+    """
+    longest = tf.reduce_max(tf.concat([values.row_lengths(), [0]], 0))
+    refused = tf.debugging.assert_less_equal(
+        values.nrows() * longest * places,
+        tf.constant(MOST_PLACES, tf.int64),
+        "the texts of this request, each taken as long as the longest, are too much: "
+        "ask for the long ones apart",
+    )
+    with tf.control_dependencies([refused]):
+        return values.with_values(tf.identity(values.values))
+
+
 def pieces(values: tf.RaggedTensor, size: int) -> tuple[tf.Tensor, tf.RaggedTensor]:
     """Cuts rows of values [R, (values)] into pieces of `size` values at most.
 
@@ -317,10 +409,9 @@ def pieces(values: tf.RaggedTensor, size: int) -> tuple[tf.Tensor, tf.RaggedTens
     """
     lengths = values.row_lengths()
     counts = -(-lengths // size)
-    row = tf.repeat(tf.range(values.nrows()), counts)
-    number = tf.range(tf.size(row, tf.int64)) - tf.gather(
-        tf.cumsum(counts, exclusive=True), row
-    )
+    splits = tf.pad(tf.cumsum(counts), [[1, 0]])
+    row = graph_tokenizer.row_ids(splits)
+    number = tf.range(tf.size(row, tf.int64)) - tf.gather(splits, row)
     kept = tf.minimum(tf.gather(lengths, row) - number * size, size)
     return row, tf.RaggedTensor.from_row_lengths(values.values, kept)
 
@@ -337,7 +428,7 @@ def split_words(texts: tf.Tensor) -> Words:
     """Splits string [N] as Python's str.split does."""
     codes = tf.strings.unicode_decode(texts, "UTF-8")  # [N, (characters)]
     is_space = tf.reduce_any(tf.equal(codes.values[:, None], _SPACES), axis=-1)
-    text = codes.value_rowids()
+    text = graph_tokenizer.row_ids(codes.row_splits)
     place = tf.ragged.range(codes.row_lengths(), dtype=tf.int64).values
     letters, place = graph_tokenizer.runs(codes.values, text, ~is_space, place)
     first = letters.row_starts()
@@ -380,9 +471,6 @@ def rows_of_ids(
 # The signatures that tasks have alike.
 
 EXAMPLE = "The quick brown fox jumps over the lazy dog."
-
-
-STRINGS = tf.TensorSpec([None], tf.string)
 
 
 def of_text(

@@ -14,7 +14,7 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from electra_tf import errors, layers, masking, saved_model, tokenizer
+from electra_tf import errors, graph_tokenizer, layers, masking, saved_model, tokenizer
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import columns, graph, inputs, preprocessor, task
 
@@ -313,7 +313,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
                 guess, {**rows_of, "mask_positions": places.to_tensor(0)}
             )  # [pieces, P, K]
             used = tf.sequence_mask(places.row_lengths(), tf.shape(shares)[1])
-            text_of = tokens.value_rowids()[is_blank]
+            text_of = graph_tokenizer.row_ids(tokens.row_splits)[is_blank]
 
             def show(values: tf.Tensor, padding: Any) -> tf.Tensor:
                 return tf.RaggedTensor.from_value_rowids(
@@ -353,11 +353,11 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
     ) -> tf.RaggedTensor:
         """Turns string [N] into tokens, int32 [N, (tokens)]; [MASK] is one."""
         parts = tf.strings.split(text, tokenizer.MASK)  # [N, (parts)]
+        parts = graph.bounded(parts, TOP_K)
         ids = before.encode(parts.values).ids  # [parts, (tokens)]
         number = tf.range(ids.nrows())
-        is_last = tf.equal(
-            number + 1, tf.gather(parts.row_limits(), parts.value_rowids())
-        )
+        text_of = graph_tokenizer.row_ids(parts.row_splits)
+        is_last = tf.equal(number + 1, tf.gather(parts.row_limits(), text_of))
         blanks = tf.cast(~is_last, tf.int64)
         mask = tf.fill(
             [tf.reduce_sum(blanks)], self.preprocessor.tokenizer.mask_token_id

@@ -375,7 +375,7 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
         most = min(self.max_query_tokens, inputs.room(before.frame, 2) // 2)
 
         def ask(question: tf.Tensor, context: tf.Tensor) -> saved_model.Tensors:
-            asked = before.encode(question).ids
+            asked = before.encode_start(question)
             ids, starts, ends = before.encode(context)
             rows = before.frame_rows(asked[:, :most], ids)
             outputs = graph.run(self.forward(), rows.fields())

@@ -124,6 +124,7 @@ class ElectraReplacedTokenDetector(token_classifier.TokenTask, keras_hub.models.
 
         def detect(text: tf.Tensor) -> saved_model.Tensors:
             ids, starts, ends = before.encode(text)
+            ids = graph.bounded(ids)
             rows = before.frame_rows(ids)
             logits = graph.run(self.forward(), rows.fields())  # [R, L]
             shares = tf.sigmoid(graph.at_places(logits, graph.best_places(rows)))

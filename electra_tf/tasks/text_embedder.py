@@ -96,7 +96,7 @@ class ElectraTextEmbedder(task.ElectraTask, keras_hub.models.TextEmbedder):
         )
 
         def encode(text: tf.Tensor) -> saved_model.Tensors:
-            rows = graph.frame_texts(before.encode(text).ids, None, before.frame)
+            rows = graph.frame_texts(before.encode_start(text), None, before.frame)
             return {
                 "states": graph.run(states, rows.fields()),
                 "token_ids": rows.token_ids,

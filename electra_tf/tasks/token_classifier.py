@@ -231,6 +231,7 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
 
         def tag(text: tf.Tensor) -> saved_model.Tensors:
             words, starts, ends = graph.split_words(text)
+            words = graph.bounded(words)
             pieces = before.encode(words.values).ids  # [words, (tokens)]
             is_empty = tf.cast(pieces.row_lengths() == 0, tf.int64)
             blanks = tf.fill([tf.reduce_sum(is_empty)], blank)
