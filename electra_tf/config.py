@@ -303,6 +303,12 @@ class TrainConfig(Settings):
     xla: Literal["auto", "on", "off"] = Field(
         "auto", description="Compile the step. auto: on for GPU and TPU, off for CPU."
     )
+    streams: Literal["auto"] | PositiveInt = Field(
+        "auto",
+        description="Parts of a micro-batch that a CPU computes side by side; they add "
+        "up in another order. auto: 2 on a CPU that is left to us, else 1, and as it "
+        "was begun where a run is resumed (D25).",
+    )
     steps_per_loop: PositiveInt = Field(
         20,
         description="Steps between two looks at the host; logging may look more often.",

@@ -79,6 +79,12 @@ def streams() -> int:
     return _streams
 
 
+def keep_streams(number: int | None) -> None:
+    """Has a run that is resumed compute with as many as before; None = as it is."""
+    global _streams
+    _streams = number or _streams
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Tells whether this process is the one that writes: worker 0 of a cluster."""
     resolver = strategy.cluster_resolver

@@ -22,7 +22,7 @@ def main() -> None:
     with cli.loading():
         from electra_tf import distribution, pretraining
 
-    if not TPU.value:
+    if not TPU.value and settings.train.streams != 1:
         distribution.share_cores()
     pretraining.run(settings, workdir, TPU.value)
 

@@ -50,11 +50,14 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
     _check_row_length(source, settings)
     vocab = source.vocab.tokens
     words = _tokenizer_of(source, settings)
-    settings = _with_vocab_size(settings, len(vocab))
+    settings = _with_streams(_with_vocab_size(settings, len(vocab)), folder)
     settings, origin = _origin(settings, folder, vocab, words)
     strategy = distribution.strategy(tpu)
     is_chief = distribution.is_chief(strategy)
-    facts = source.identity | {"objective": settings.objective.name}
+    facts = source.identity | {
+        "objective": settings.objective.name,
+        "replicas": strategy.num_replicas_in_sync,  # Each draws dropout of its own.
+    }
     devices = list(strategy.extended.worker_devices)
     with workdir.opened(folder, settings, facts, is_chief=is_chief, devices=devices):
         _train(settings, folder, source, origin, strategy)
@@ -114,7 +117,7 @@ def _build(
         return pretrainer.build(
             settings,
             compile_step=distribution.compile_step(strategy, settings.train.xla),
-            streams=distribution.streams(),
+            streams=int(settings.train.streams),
         )
 
 
@@ -220,6 +223,19 @@ def _with_stored_architecture(
     )
 
 
+def _with_streams(
+    settings: config.PretrainConfig, folder: str
+) -> config.PretrainConfig:
+    """Takes the streams of the run that is resumed, or else of this machine."""
+    streams = settings.train.streams
+    if streams == "auto" and workdir.is_started(folder):
+        streams = workdir.read_settings(folder).train.streams
+    if streams == "auto":
+        streams = distribution.streams()
+    train = settings.train.model_copy(update={"streams": streams})
+    return settings.model_copy(update={"train": train})
+
+
 def _tokenizer_of(
     source: input_pipeline.Source, settings: config.PretrainConfig
 ) -> config.TokenizerConfig:
@@ -281,7 +297,7 @@ def _seconds_left(
         architectures,
         train.batch_size * data.row_tokens,
         data.row_tokens,
-        streams=distribution.streams(),
+        streams=int(train.streams),
         precision=train.precision,
     )
 

@@ -149,7 +149,7 @@ def _refuse_changes(written: Path, settings: RunSettings) -> None:
     changed = [
         f"{name} was {old!r}, now {new!r}"
         for name, (old, new) in config.differences(before, settings).items()
-        if not name.startswith(MAY_CHANGE)
+        if not name.startswith(MAY_CHANGE) and old != "auto"  # Of earlier versions.
     ]
     if changed:
         raise errors.UserError(

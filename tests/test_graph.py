@@ -298,6 +298,13 @@ def test_one_long_text_does_not_make_the_others_long(tiny_vocab, tmp_path):
     assert word < 250_000, word
 
 
+def test_rows_without_a_column_are_refused_in_a_sentence():
+    rows = tf.zeros([3, 2], tf.int32)
+    assert graph.with_a_column(rows).shape == [3, 2]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="has no column: a row be"):
+        tf.function(graph.with_a_column)(rows[:, :0])
+
+
 def test_an_answer_with_a_place_for_each_token_is_bounded(monkeypatch):
     monkeypatch.setattr(graph, "MOST_PLACES", 12)
     values = tf.ragged.constant([[1, 2, 3, 4], [], [5]])

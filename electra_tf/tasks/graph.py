@@ -446,6 +446,15 @@ def split_words(texts: tf.Tensor) -> Words:
 _SPACES = [code for code in range(0x10000) if chr(code).isspace()]
 
 
+def with_a_column(token_ids: tf.Tensor) -> tf.Tensor:
+    """Returns int32 [R, L] as it is; a request of rows without tokens is refused."""
+    refused = tf.debugging.assert_positive(
+        tf.shape(token_ids)[1], "token_ids has no column: a row begins with [CLS]"
+    )
+    with tf.control_dependencies([refused]):
+        return tf.identity(token_ids)
+
+
 def rows_of_ids(
     token_ids: tf.Tensor, segment_ids: tf.Tensor, frame: inputs.Frame
 ) -> dict[str, tf.Tensor]:
@@ -492,7 +501,7 @@ def of_token_ids(
     frame = model.preprocessor.frame
 
     def function(token_ids: tf.Tensor, segment_ids: tf.Tensor) -> saved_model.Tensors:
-        rows = rows_of_ids(token_ids, segment_ids, frame)
+        rows = rows_of_ids(with_a_column(token_ids), segment_ids, frame)
         return answer(run(model.forward(), rows))
 
     def whole(token_ids: tf.Tensor, segment_ids: tf.Tensor) -> saved_model.Tensors:

@@ -331,6 +331,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         def of_ids(
             token_ids: tf.Tensor, segment_ids: tf.Tensor, mask_positions: tf.Tensor
         ) -> saved_model.Tensors:
+            token_ids = graph.with_a_column(token_ids)
             rows = graph.rows_of_ids(token_ids, segment_ids, before.frame)
             shares, ids = graph.run(guess, {**rows, "mask_positions": mask_positions})
             return {
