@@ -79,6 +79,16 @@ def test_quotes_in_tsv_are_text(tmp_path):
     assert split.inputs == ['"open', 'x "y"']
 
 
+@pytest.mark.parametrize("ending", [".csv", ".tsv"])
+def test_a_carriage_return_within_a_line_is_text(tmp_path, ending):
+    mark = "," if ending == ".csv" else "\t"
+    for lines, text in (("a\rb{}1\nc{}0\n", "a\rb"), ('"a\r\nb"{}1\r\nc{}0', "a\r\nb")):
+        table = f"text{{}}label\n{lines}".replace("{}", mark)
+        (tmp_path / f"train{ending}").write_bytes(table.encode())
+        found = read("text_classification", tmp_path).split("train")
+        assert (found.inputs, found.labels) == ([text, "c"], ["1", "0"])
+
+
 def test_a_cell_may_be_longer_than_pythons_limit(tmp_path):
     before = csv.field_size_limit()
     rows = [{"text": "x" * (before + 1), "label": "a"}, {"text": "x", "label": "b"}]
@@ -93,7 +103,7 @@ def test_a_cell_may_be_longer_than_pythons_limit(tmp_path):
     [
         ('text,label\n"open,1\nx,2\n', "line 3 is not CSV: unexpected end of data"),
         ('text,label\n"a"b,1\n', "line 2 is not CSV: ',' expected after '\"'"),
-        ("text,label\na\rb,1\n", "line 2 is not CSV: new-line character"),
+        ("text,label\ra,1\rb,0\r", "lines end in carriage returns alone, as on old"),
         ("text,text\na,b\n", "has 2 columns 'text'"),
         ('""\n', "holds no examples"),
         (",,\n", "holds no examples"),

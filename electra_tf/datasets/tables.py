@@ -27,6 +27,9 @@ Row = dict[str, Any]  # A cell by column: text, of JSON and Parquet any value.
 
 _MAX_CELL_CHARACTERS = (1 << 31) - 1
 
+# Stands for a carriage return while `csv` reads: no character, says Unicode.
+_RETURN = "\ufdd0"
+
 # Of one quoted cell; beyond, a quote at the start of a cell is but text.
 _MAX_CELL_LINES = 10_000
 
@@ -202,7 +205,8 @@ def _read_cells(
     note: str,
 ) -> Table:
     rows = _parse_csv(lines, mark, path) if quoted else _split_lines(lines, mark)
-    header = rename.header(next((cells for _, cells in rows if cells), []))
+    filled = (cells for _, cells in rows if any(cell.strip() for cell in cells))
+    header = rename.header(next(filled, []))
     _check_header(path, header)
     return Table("line", _under(header, rows), f"{path}: {note}" if note else "")
 
@@ -218,18 +222,17 @@ def _mark_of(first: str) -> str:
 def _split_lines(lines: Iterable[str], mark: str) -> Iterator[tuple[int, list[str]]]:
     for number, line in enumerate(lines, 1):
         text = line.removesuffix("\n").removesuffix("\r")
-        yield number, text.split(mark) if text.strip(" ") else []
+        yield number, text.split(mark)
 
 
 def _parse_csv(
     lines: Iterable[str], mark: str, path: Path
 ) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(lines, delimiter=mark, strict=True)
+    reader = csv.reader(map(_hide_returns, lines), delimiter=mark, strict=True)
     limit = csv.field_size_limit(_MAX_CELL_CHARACTERS)  # Of the whole process.
     try:
         for cells in reader:
-            is_blank = len(cells) == 1 and not cells[0].strip()
-            yield reader.line_num, [] if is_blank else cells
+            yield reader.line_num, [cell.replace(_RETURN, "\r") for cell in cells]
     except csv.Error as error:
         raise errors.UserError(
             f"{path}, line {reader.line_num} is not CSV: {error}"
@@ -238,7 +241,20 @@ def _parse_csv(
         csv.field_size_limit(limit)
 
 
+def _hide_returns(line: str) -> str:
+    """Spells a carriage return within a line otherwise: `csv` takes it for its end."""
+    if "\r" not in line:
+        return line
+    text = line.removesuffix("\n").removesuffix("\r")
+    return text.replace("\r", _RETURN) + line[len(text) :]
+
+
 def _check_header(path: Path, header: list[str]) -> None:
+    if any("\r" in name for name in header):
+        raise errors.UserError(
+            f"{path}: its lines end in carriage returns alone, as on old Macs; convert "
+            "them, for example with tr '\\r' '\\n'"
+        )
     for name, count in collections.Counter(header).items():
         if count > 1 and name:  # Programs that keep no names leave these empty.
             raise errors.UserError(f"{path} has {count} columns {name!r:.40}")
@@ -253,7 +269,7 @@ def _under(
             cells = [""]
         if len(cells) == len(header):
             yield line, dict(zip(header, cells, strict=True))
-        elif cells:
+        elif len(cells) > 1 or any(cell.strip() for cell in cells):
             yield line, f"{len(cells)} columns, want {len(header)}"
 
 
@@ -332,7 +348,10 @@ class _Quotes:
         self._num_rows += 1
         self._num_misfits += len(cells) != self._width
         self.num_quoted += len(quoted)
-        self.num_needed += any(re.search(r'["\t\n]', inner) for inner in quoted)
+        # One column of a blank line and one that is empty are told apart by quotes.
+        self.num_needed += any(re.search(r'["\t\n]', inner) for inner in quoted) or (
+            self._width == 1 and quoted == [""]
+        )
         self.num_with_comma += sum("," in inner for inner in quoted)
         self.plain_comma = self.plain_comma or any(
             "," in cell for cell in cells if not cell.startswith('"')
