@@ -13,7 +13,8 @@ ROWS = "text\tlabel\nfine\t1\nbad\t0\n"
 def test_every_task_is_known_by_its_name():
     assert {*registry.READERS} == set(
         "cola sst-2 mrpc sts-b qqp mnli qnli rte wnli ax squad mrqa conll conll2000 "
-        "conll2003 text_classification text_regression tagging multiple_choice "
+        "conll2003 text_classification multi_label_classification "
+        "text_regression tagging multiple_choice "
         "question_answering".split()
     )
 
