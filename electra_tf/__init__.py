@@ -2,7 +2,8 @@
 
 The modules, in the order of the data; each imports only what stands above it (BUILD):
 
-settings                       native_log, console, interrupts, errors, durable, config
+settings                       native_log, console, interrupts, errors, durable,
+                               checksums, config
 text -> records                tokenizer, corpus_files, corpus, records, record_reader,
                                text_loss, data_builder
 records -> masked batches      packing, masking, input_pipeline

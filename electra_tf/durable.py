@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 
 from electra_tf import errors
 
+LOCK = ".lock"  # of a folder that is written to where it stands
+
 
 @contextlib.contextmanager
 def explained(path: str, *others: type[Exception]) -> Iterator[None]:

@@ -29,6 +29,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from electra_tf import (
+    checksums,
     config,
     durable,
     errors,
@@ -493,6 +494,7 @@ def _looks_like_one(folder: str) -> bool:
 
 
 def _open_one(folder: str) -> HuggingFaceDirectory:
+    checksums.verify(folder)
     path = os.path.join(folder, CONFIG)
     values = preset.read_json(path)
     if values.get("model_type") != "electra":
@@ -839,7 +841,7 @@ def _read_vocab(folder: str, fast: _FastTokenizer | None) -> list[str] | None:
 
 def _is_ours(folder: str) -> bool:
     """Tells whether all there is was written here, apart from a README.md."""
-    ours = {CONFIG, WEIGHTS, VOCAB, FAST_TOKENIZER, TOKENIZER_CONFIG}
+    ours = {CONFIG, WEIGHTS, VOCAB, FAST_TOKENIZER, TOKENIZER_CONFIG, checksums.FILE}
     parts = [os.path.join(folder, part) for part in PARTS]
     try:
         for place in (folder, *filter(os.path.isdir, parts)):
@@ -920,6 +922,7 @@ def _write_model(
     if vocab is not None:
         max_tokens = values["max_position_embeddings"]
         _write_tokenizer(folder, vocab, tokenizer_config, max_tokens)
+    checksums.write(folder)
 
 
 def _write_card(

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from electra_tf import (
+    checksums,
     config,
     durable,
     errors,
@@ -150,6 +151,7 @@ def open_preset(folder: str) -> KerasHubPreset:
     Raises:
         UserError: it is damaged, or holds no ELECTRA.
     """
+    checksums.verify(folder)
     about = _read_json(folder, CONFIG)
     registered = about.get("registered_name")
     if registered not in (OURS, *THEIRS):
@@ -487,6 +489,7 @@ def _save(
         with open(os.path.join(building, METADATA), "w", encoding="utf-8") as file:
             json.dump(metadata, file, indent=4)
         model_card.write(building, card)
+        checksums.write(building)
 
 
 def _card(

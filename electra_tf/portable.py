@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from electra_tf import errors, layers, saved_model, tokenizer
+from electra_tf import durable, errors, layers, saved_model, tokenizer
 
 FILES = {"tflite": "model.tflite", "onnx": "model.onnx"}
 
@@ -80,8 +80,7 @@ def export(
         vocab = model.preprocessor.tokenizer.get_vocabulary()
         tokenizer.write_vocab(os.path.join(building, "vocab.txt"), vocab)
         text = json.dumps({**about, "weights": weights, **described}, indent=2)
-        with open(os.path.join(building, saved_model.ABOUT), "w") as stream:
-            stream.write(f"{text}\n")
+        durable.write_text(os.path.join(building, saved_model.ABOUT), f"{text}\n")
     return folder
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import h5py
 import keras
 
-from electra_tf import config, durable, errors, model_card, models, tokenizer
+from electra_tf import checksums, config, durable, errors, model_card, models, tokenizer
 
 FORMAT = 1
 ABOUT = "config.json"
@@ -81,6 +81,7 @@ class Preset(NamedTuple):
 
     def load_weights(self, name: str, network: keras.Model) -> None:
         """Loads the weights of its network `name` into a network of that shape."""
+        checksums.verify(self.folder, _weights(name))
         load_file(network.load_weights, os.path.join(self.folder, _weights(name)))
 
 
@@ -123,6 +124,7 @@ def save(
             "preset", about.networks, tokenizer_config, origin, facts=facts
         )
         model_card.write(building, card)
+        checksums.write(building)
 
 
 def read_json(path: str) -> dict[str, Any]:
@@ -160,6 +162,7 @@ def load(folder: str) -> Preset:
         UserError: if it is missing, malformed or of another format.
     """
     durable.recover(folder)
+    checksums.verify(folder, ABOUT, "vocab.txt")
     path = os.path.join(folder, ABOUT)
     try:
         with open(path, encoding="utf-8") as file:

@@ -23,7 +23,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 import electra_tf
-from electra_tf import errors, stored_weights
+from electra_tf import checksums, durable, errors, stored_weights
 
 DEFAULT = "serving_default"  # the signature of a request that names none
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # inputs; a batch is filled up to one of these
@@ -112,7 +112,8 @@ def export(
             "batch_sizes": list(batch_sizes),
             "versions": package_versions(),
         }
-        _write(os.path.join(extra, ABOUT), json.dumps(described, indent=2) + "\n")
+        text = json.dumps(described, indent=2) + "\n"
+        durable.write_text(os.path.join(extra, ABOUT), text)
         name = os.path.basename(base)
         with tf.io.TFRecordWriter(os.path.join(extra, WARMUP)) as writer:
             for request in warmup_requests(name, signatures, batch_sizes):
@@ -123,7 +124,7 @@ def export(
             MODELS: _models(name),
         }.items():
             if not os.path.exists(os.path.join(base, file)):
-                _write(os.path.join(base, file), text)
+                durable.write_text(os.path.join(base, file), text)
     return Exported(folder, _command(base))
 
 
@@ -183,51 +184,68 @@ def new_version(base: str, version: int | None, file: str) -> Iterator[tuple[str
         file: that each version has.
 
     Raises:
-        UserError: see `export`.
+        UserError: another export writes there; see `export`.
     """
+    _refuse_foreign(base, file)
+    is_new = not os.path.isdir(base)
+    lock = durable.locked(os.path.join(base, durable.LOCK), base)
     try:
-        _refuse_foreign(base, file)
-        there = versions(base)
-        if version is None:
-            version = max(there, default=0) + 1
-        elif version < 1:
-            raise errors.UserError(f"version={version}: want 1 or more")
-        elif version in there:
-            raise errors.UserError(
-                f"{base} has a version {version}; name another, or none to get "
-                f"{max(there) + 1}"
-            )
-        folder = os.path.join(base, str(version))
-        building = f"{folder}.building"
-        is_new = not os.path.isdir(base)
-        os.makedirs(base, exist_ok=True)
-        shutil.rmtree(building, ignore_errors=True)
-        try:
-            yield building, folder
-            os.rename(building, folder)
-        except BaseException:
-            shutil.rmtree(base if is_new else building, ignore_errors=True)
-            raise
-    except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
+        with durable.explained(base, tf.errors.OpError), lock:
+            there = set(os.listdir(base))
+            folder = os.path.join(base, str(_choose(base, version)))
+            building = f"{folder}.building"
+            for name in filter(_is_draft, there):  # Of exports that were killed.
+                shutil.rmtree(os.path.join(base, name), ignore_errors=True)
+            try:
+                yield building, folder
+                checksums.write(building)
+                durable.sync_tree(building)
+                os.rename(building, folder)
+                durable.sync(base)
+            except BaseException:
+                for name in {BATCHING, MODELS} - there:
+                    with contextlib.suppress(OSError):
+                        os.remove(os.path.join(base, name))
+                raise
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+    finally:
+        if is_new:  # Nothing became of it, unless it holds something, whosever.
+            with contextlib.suppress(OSError):
+                os.rmdir(base)
+
+
+def _choose(base: str, version: int | None) -> int:
+    """Returns the number of the next version."""
+    there = versions(base)
+    following = max(there, default=0) + 1
+    if version is not None and version < 1:
+        raise errors.UserError(f"version={version}: want 1 or more")
+    if version in there:
         raise errors.UserError(
-            f"cannot write {base}: {reason}; free some space or give permission, then "
-            "run the same command again"
-        ) from None
+            f"{base} has a version {version}; name another, or none to get {following}"
+        )
+    return following if version is None else version
 
 
 def _refuse_foreign(base: str, file: str) -> None:
     """Refuses a folder that holds what is neither a version nor beside them."""
     if os.path.lexists(base) and not os.path.isdir(base):
         raise errors.UserError(f"{base} is a file; name a folder")
+    partial = [f".{name}.partial" for name in (BATCHING, MODELS)]
+    beside = {BATCHING, MODELS, durable.LOCK, *partial}
     for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
-        is_ours = name in (BATCHING, MODELS) or name.endswith(".building")
         is_model = os.path.isfile(os.path.join(base, name, file))
-        if not is_ours and not (_is_version(name) and is_model):
+        is_ours = name in beside or _is_draft(name) or (_is_version(name) and is_model)
+        if not is_ours:
             raise errors.UserError(
                 f"{base} holds {name}, which is no version of a served model with a "
                 f"{file}; name another folder"
             )
+
+
+def _is_draft(name: str) -> bool:
+    return name.endswith(".building") and _is_version(name.removesuffix(".building"))
 
 
 def _is_version(name: str) -> bool:
@@ -264,12 +282,6 @@ def package_versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},
     }
-
-
-def _write(file: str, text: str) -> None:
-    with open(f"{file}.building", "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.replace(f"{file}.building", file)
 
 
 def _batching(signatures: Mapping[str, Signature], sizes: Sequence[int]) -> str:

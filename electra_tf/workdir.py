@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from electra_tf import config, durable, errors
 
-SETTINGS, RUN, LOCK = "config.yaml", "run.json", ".lock"
+SETTINGS, RUN = "config.yaml", "run.json"
 
 # What there is to resume: of pre-training, of fine-tuning.
 PROGRESS = ("checkpoints/*.index", "trials/*.json")
@@ -60,7 +60,7 @@ def opened(
     """
     with contextlib.ExitStack() as stack:
         if is_chief:  # Workers of one run share the folder, and it alone writes.
-            lock = durable.locked(os.path.join(folder, LOCK), folder)
+            lock = durable.locked(os.path.join(folder, durable.LOCK), folder)
             with durable.explained(f"--workdir={folder}"):
                 stack.enter_context(lock)
         open_workdir(folder, settings, facts, is_chief=is_chief, devices=devices)
@@ -190,7 +190,7 @@ def _refuse_foreign(path: Path, kind: type[RunSettings]) -> None:
         ) from None
     if RUN in found:  # It was stopped before there was anything to resume.
         return
-    if foreign := sorted(found - {LOCK, f".{RUN}.partial", SETTINGS}):
+    if foreign := sorted(found - {durable.LOCK, f".{RUN}.partial", SETTINGS}):
         raise errors.UserError(
             f"--workdir={path} holds something else than a run ({foreign[0]} ...); "
             "name a new or empty folder"

@@ -99,6 +99,7 @@ def prepare(arguments: argparse.Namespace, folder: str) -> dict[str, Any]:
     for network in about["networks"].values():
         network |= rates
     Path(ours, "config.json").write_text(json.dumps(about), encoding="utf-8")
+    Path(ours, "SHA256SUMS").unlink()  # It has the file as it was.
     return {
         **vars(arguments),
         "ours": ours,

@@ -113,6 +113,16 @@ def test_it_is_on_the_disk_when_it_is_saved(save, tmp_path, monkeypatch):
     watched.assert_holds(tmp_path / "hub")
 
 
+def test_a_bit_that_flips_is_noticed_before_the_file_is_used(save, tmp_path):
+    save(tmp_path / "out")
+    file = tmp_path / "out/generator/model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 4
+    file.write_bytes(data)
+    with pytest.raises(errors.UserError, match=f"{file} is not what was written"):
+        hugging_face.open_directory(str(tmp_path / "out"))
+
+
 def head_arrays(head, hidden=CONFIG.hidden_size, labels=4, seed=6):
     chance = np.random.default_rng(seed)
     sizes = {"D": hidden, "N": labels}
@@ -277,7 +287,7 @@ def test_from_here_to_there_and_back_no_bit_changes(save, networks, vocab, tmp_p
 
 
 def test_two_networks_have_a_folder_each_and_one_has_none(save, tmp_path):
-    files = ["README.md", "config.json", "model.safetensors"]
+    files = ["README.md", "SHA256SUMS", "config.json", "model.safetensors"]
     files += ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
     save(tmp_path / "both")
     assert sorted(os.listdir(tmp_path / "both")) == [

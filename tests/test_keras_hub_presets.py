@@ -101,10 +101,20 @@ def saved_theirs(approximate, tmp_path_factory):
 
 @pytest.fixture(params=["saved_ours", "saved_theirs"])
 def saved(request, tmp_path):
-    """A copy of either, to damage."""
+    """A copy of either, to damage; of a version before there were checksums."""
     folder = tmp_path / "preset"
     shutil.copytree(request.getfixturevalue(request.param), folder)
+    (folder / "SHA256SUMS").unlink()
     return folder
+
+
+def test_a_bit_that_flips_is_noticed_before_the_file_is_used(saved_ours, tmp_path):
+    folder = shutil.copytree(saved_ours, tmp_path / "preset")
+    data = bytearray((folder / "model.weights.h5").read_bytes())
+    data[len(data) // 2] ^= 4
+    (folder / "model.weights.h5").write_bytes(data)
+    with pytest.raises(errors.UserError, match=r"weights\.h5 is not what was wri"):
+        keras_hub_presets.open_preset(str(folder))
 
 
 def test_it_is_on_the_disk_when_it_is_saved(source, tmp_path, monkeypatch):
@@ -150,9 +160,12 @@ def test_kerashub_loads_our_backbone_and_tokenizer(saved_ours, source):
     assert words.tokenizer_config == SETTINGS
 
 
-def test_it_holds_the_files_of_kerashub_and_a_card(saved):
+@pytest.mark.parametrize("saved", ["saved_ours", "saved_theirs"])
+def test_it_holds_the_files_of_kerashub_a_card_and_checksums(request, saved):
+    saved = request.getfixturevalue(saved)
     assert sorted(os.listdir(saved)) == [
         "README.md",
+        "SHA256SUMS",
         "assets",
         "config.json",
         "metadata.json",

@@ -54,7 +54,23 @@ def save(networks, configs, vocab):
 
 @pytest.fixture
 def saved(save, tmp_path):
-    return save(tmp_path / "preset")
+    """A preset to damage, of a version before there were checksums."""
+    folder = save(tmp_path / "preset")
+    (folder / "SHA256SUMS").unlink()
+    return folder
+
+
+def test_a_bit_that_flips_is_noticed_before_the_file_is_used(save, tmp_path):
+    folder = save(tmp_path / "preset")
+    for name in ("config.json", "vocab.txt", "generator.weights.h5"):
+        data = bytearray((folder / name).read_bytes())
+        data[len(data) // 2] ^= 4
+        (folder / name).write_bytes(data)
+        with pytest.raises(errors.UserError, match=f"{name} is not what was written"):
+            preset.build(preset.load(str(folder)), "generator")
+        data[len(data) // 2] ^= 4
+        (folder / name).write_bytes(data)
+    preset.build(preset.load(str(folder)), "generator")
 
 
 def weights(network):
@@ -73,15 +89,16 @@ def test_what_is_loaded_is_what_was_saved(saved, networks, configs, vocab):
             np.testing.assert_array_equal(built[path], value)
 
 
-def test_it_holds_five_files_and_leaves_no_other(saved):
-    assert os.listdir(saved.parent) == ["preset"]
-    assert sorted(os.listdir(saved)) == [
+def test_it_holds_six_files_and_leaves_no_other(save, tmp_path):
+    assert sorted(os.listdir(save(tmp_path / "preset"))) == [
         "README.md",
+        "SHA256SUMS",
         "config.json",
         "discriminator.weights.h5",
         "generator.weights.h5",
         "vocab.txt",
     ]
+    assert os.listdir(tmp_path) == ["preset"]
 
 
 def test_it_is_on_the_disk_when_it_is_saved(save, tmp_path, monkeypatch):
@@ -94,6 +111,7 @@ def test_an_old_preset_is_replaced_whole(saved, save, networks):
     save(saved, networks={"discriminator": networks["discriminator"]}, origin={})
     assert sorted(os.listdir(saved)) == [
         "README.md",
+        "SHA256SUMS",
         "config.json",
         "discriminator.weights.h5",
         "vocab.txt",

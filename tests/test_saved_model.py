@@ -5,7 +5,9 @@ import json
 import os
 import resource
 import signal
+from pathlib import Path
 
+import disk
 import pytest
 import servers
 import tensorflow as tf
@@ -18,7 +20,7 @@ from google.protobuf import (
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from electra_tf import errors, saved_model
+from electra_tf import checksums, errors, saved_model
 
 STRINGS = tf.TensorSpec([None], tf.string)
 
@@ -302,3 +304,44 @@ def test_the_command_mounts_the_folder_and_names_its_configs(tmp_path):
     plain = export(tmp_path / "mine").command
     assert "--model_config_file=/models/mine/models.config --enable_batching" in plain
     assert "--batching_parameters_file=/models/mine/batching.config" in plain
+
+
+def test_it_is_on_the_disk_when_it_is_there_and_vouched_for(tmp_path, monkeypatch):
+    watched = disk.Disk(monkeypatch)
+    found = export(tmp_path / "models/mine")
+    watched.assert_holds(tmp_path / "models")
+    checksums.verify(found.folder)
+    assert (
+        "variables/variables.index" in (Path(found.folder) / "SHA256SUMS").read_text()
+    )
+
+
+def test_of_two_exports_the_second_is_refused_and_removes_nothing(tmp_path):
+    base = tmp_path / "new"
+    with saved_model.new_version(str(base), None, "model") as (building, folder):
+        (Path(building) / "deep").mkdir(parents=True)
+        (Path(building) / "model").touch()
+        with pytest.raises(errors.UserError, match=f"written by pid {os.getpid()}"):
+            export(base)
+        assert sorted(os.listdir(building)) == ["deep", "model"]
+    assert os.listdir(base) == ["1"]
+    assert sorted(os.listdir(folder)) == ["SHA256SUMS", "deep", "model"]
+
+
+def test_one_that_fails_in_a_new_folder_removes_what_it_wrote_and_no_more(tmp_path):
+    def fail(*mine):
+        with saved_model.new_version(str(tmp_path / "new"), None, "model") as (
+            draft,
+            _,
+        ):
+            for file in (os.path.join(draft, "model"), *mine):
+                Path(file).parent.mkdir(exist_ok=True)
+                Path(file).touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(KeyboardInterrupt):
+        fail(tmp_path / "new/of_somebody_else")
+    assert os.listdir(tmp_path / "new") == ["of_somebody_else"]

@@ -216,8 +216,9 @@ def test_pretraining_loads_neither_tensorflow_text_nor_keras_hub():
 def test_a_reader_of_pretraining_needs_few_files_and_lines():
     # Other people's weights are read about when one starts from them.
     aside = {"model_card", "weight_map", "google_checkpoint", "hugging_face"}
-    # How a process talks and ends, when one wonders about that.
-    aside |= {"native_log", "console", "interrupts"}
+    # How a process talks and ends, and how files come whole to the disk, when one
+    # wonders about that.
+    aside |= {"native_log", "console", "interrupts", "durable", "checksums"}
     road = closure("pretrain") - aside
     lines = sum(len(MODULES[name].read_text().splitlines()) for name in road)
     assert len(road) <= 31, sorted(road)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from electra_tf import (
+    checksums,
     config,
     distribution,
     errors,
@@ -178,6 +179,7 @@ class ElectraTask(_OtherHalf):
             if doubt := tokenizer.doubt_casing(source.vocab, source.tokenizer):
                 warnings.warn(f"{folder}: {doubt}", stacklevel=2)
             return cls.from_pretrained(source, load_weights, **kwargs)
+        checksums.verify(folder)
         stated = {name: kwargs.pop(name) for name in PREPROCESSING if name in kwargs}
         if kwargs.get("dtype") is None and keras_hub_presets.is_mixed(folder):
             kwargs["dtype"] = keras.config.dtype_policy()
