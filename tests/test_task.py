@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import threading
+import warnings
 from pathlib import Path
 
 import keras
@@ -369,6 +370,67 @@ def test_predictions_come_in_the_order_of_the_inputs(build):
         np.testing.assert_allclose(found, want, atol=1e-5)
     assert classifier.predict([]).shape == (0, 3)
     assert classifier.predict_classes([]) == []
+
+
+@pytest.mark.parametrize("long_texts", ["truncate", "windows"])
+def test_a_dataset_of_strings_is_read_as_a_list_is(long_texts, build):
+    classifier = build()
+    classifier.preprocessor.change(sequence_length=7, long_texts=long_texts)
+    data = tf.data.Dataset.from_tensor_slices((TEXTS, LABELS)).batch(4)
+
+    def told(act):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            return act(), [w for w in caught if "lost their end" in str(w.message)]
+
+    want, said = told(lambda: classifier.predict(TEXTS))
+    found, said_again = told(lambda: classifier.predict(data))
+    np.testing.assert_allclose(found, want, atol=1e-5)
+    want, _ = told(lambda: classifier.evaluate(TEXTS, LABELS, verbose=0))
+    found, once_more = told(lambda: classifier.evaluate(data, verbose=0))
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+    _, at_last = told(lambda: classifier.fit(data, epochs=1, verbose=0))
+    assert [*map(len, (said, said_again, once_more, at_last))] == (
+        [1] * 4 if long_texts == "truncate" else [0] * 4
+    )
+    # The schedule is over the batches, which windows are more of.
+    steps = len(list(classifier.dataset(data)))
+    assert (steps > 3) == (long_texts == "windows")
+    assert int(classifier.optimizer.iterations) == steps
+    schedule = classifier.optimizer.get_config()["learning_rate"]["config"]
+    assert schedule["steps"] == steps
+    found, _ = told(lambda: classifier.predict_classes(data))
+    assert found[0]["label"] in range(3)
+    found, _ = told(lambda: classifier.predict(data.repeat(), steps=2))
+    assert len(found) == 8
+
+
+def test_what_has_no_effect_on_a_dataset_is_refused(build):
+    classifier = build()
+    data = tf.data.Dataset.from_tensor_slices((TEXTS, LABELS)).batch(4)
+    for act, message in (
+        (lambda: classifier.fit(data, LABELS), "labels and weights come with a"),
+        (lambda: classifier.fit(data, sample_weight=LABELS), "labels and weights come"),
+        (lambda: classifier.fit(data, batch_size=2), "batch_size=2 has no effect"),
+        (lambda: classifier.evaluate(data, batch_size=2), "batch_size=2 has no effect"),
+        (lambda: classifier.fit(data.map(lambda x, y: x)), "has no labels; want"),
+        (lambda: classifier.fit(data.unbatch()), "one by one; want batches"),
+        (lambda: classifier.predict(data.repeat()), "has no end; give steps"),
+    ):
+        with pytest.raises(errors.UserError, match=message) as refused:
+            act()
+        assert "\n" not in str(refused.value)
+
+
+def test_a_batch_of_lists_is_trained_on_tested_and_predicted(build):
+    classifier = build()
+    want = classifier.evaluate(TEXTS, LABELS, verbose=0)
+    np.testing.assert_allclose(classifier.test_on_batch(TEXTS, LABELS), want, rtol=1e-5)
+    np.testing.assert_allclose(
+        classifier.predict_on_batch(TEXTS), classifier.predict(TEXTS), atol=1e-5
+    )
+    classifier.train_on_batch(TEXTS, LABELS)
+    assert int(classifier.optimizer.iterations) == 1
 
 
 @pytest.mark.slow
@@ -761,6 +823,73 @@ def test_a_damaged_preset_of_a_task_is_named_in_one_line(
     with pytest.raises(errors.UserError, match=message) as error:
         Classifier.from_preset(str(folder))
     assert "\n" not in str(error.value)
+
+
+# Weights of classes.
+
+
+def weighed_loss(classifier, weights, texts=TEXTS, labels=LABELS):
+    """The mean of the losses, each times the weight of its class."""
+    logs = np.log(np.asarray(tf.nn.softmax(classifier.predict(texts))))
+    each = -logs[np.arange(len(labels)), labels]
+    return np.mean(np.array(weights)[labels] * each)
+
+
+@pytest.mark.parametrize("kind", ["lists", "one-hot", "dataset", "windows", "ids"])
+def test_class_weight_weighs_the_losses_of_its_class(kind, build):
+    classifier = build(class_names=["a", "b", "c"])
+    classifier.compile(optimizer=keras.optimizers.SGD(0.0))
+    weights = {"c": 5.0, 0: 0.5}
+    names = [classifier.class_names[label] for label in LABELS]
+    want = weighed_loss(classifier, [0.5, 1.0, 5.0])
+    x, y = TEXTS, names
+    if kind == "one-hot":
+        y = np.eye(3)[LABELS]
+    elif kind == "dataset":
+        x, y = tf.data.Dataset.from_tensor_slices((TEXTS, names)).batch(11), None
+    elif kind == "windows":
+        classifier.preprocessor.change(sequence_length=7, long_texts="windows")
+        # Of one row each, for whose rows the loss is the mean.
+        x = [text[:11] for text in TEXTS]
+        want = weighed_loss(classifier, [0.5, 1.0, 5.0], x)
+    elif kind == "ids":
+        x = arrays_of(classifier, TEXTS)
+    size = None if kind == "dataset" else 11
+    fit = classifier.fit(
+        x, y, batch_size=size, epochs=1, class_weight=weights, verbose=0
+    )
+    assert fit.history["loss"][0] == pytest.approx(want, rel=1e-4)
+
+
+def test_weights_of_samples_and_classes_are_multiplied_and_windows_share_them(build):
+    classifier = build()
+    classifier.preprocessor.change(sequence_length=6, long_texts="windows", stride=2)
+    weights = [float(n) for n in range(11)]
+    data = classifier._weighed(
+        classifier.dataset(TEXTS, LABELS, weights, batch_size=100), {2: 3.0}
+    )
+    ((_, y, found),) = data
+    rows = classifier.rows(TEXTS)
+    assert len(rows.source) > 15
+    order = inputs.by_length(rows)
+    counts = np.bincount(rows.source)[rows.source[order]]
+    of_class = np.where(np.array(LABELS)[rows.source[order]] == 2, 3.0, 1.0)
+    np.testing.assert_allclose(found, rows.source[order] / counts * of_class, rtol=1e-6)
+    np.testing.assert_array_equal(y, np.array(LABELS)[rows.source[order]])
+
+
+def test_class_weight_is_refused_where_there_are_no_classes_or_several(
+    build, tiny_backbone, tiny_preprocessor
+):
+    regressor = text_regressor.ElectraTextRegressor(tiny_backbone, tiny_preprocessor)
+    with pytest.raises(errors.UserError, match="Regressor has no classes to weigh"):
+        regressor.fit(TEXTS, LABELS, class_weight={0: 1.0}, verbose=0)
+    classifier = build()
+    with pytest.raises(errors.UserError, match="'x' is none of the classes"):
+        classifier.fit(TEXTS, LABELS, class_weight={"x": 1.0}, verbose=0)
+    classifier.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    with pytest.raises(errors.UserError, match="may have several classes each"):
+        classifier.fit(TEXTS, np.eye(3)[LABELS], class_weight={0: 1.0}, verbose=0)
 
 
 # Inputs and labels of any kind.

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from electra_tf import errors, hugging_face, tokenizer
-from electra_tf.tasks import backbone, preprocessor, token_classifier
+from electra_tf.tasks import (
+    backbone,
+    preprocessor,
+    replaced_token_detector,
+    token_classifier,
+)
 from electra_tf.tasks import tokenizer as tokenizers
 
 GOLDEN = Path(__file__).parent / "golden" / "hugging_face"
@@ -173,6 +178,36 @@ def test_a_word_of_a_long_text_is_read_where_it_has_most_context(build):
         np.testing.assert_allclose(
             found[index]["score"], alone[index - 11]["score"], rtol=1e-4
         )
+
+
+@pytest.mark.parametrize("head", ["tags", "replaced"])
+def test_class_weight_weighs_each_token_by_its_class(
+    head, build, tiny_backbone, tiny_preprocessor
+):
+    texts = [["the", "cat"], ["the", "dog", "ran", "over"]]
+    tags = [[0, 1], [0, 1, 1, 1]]
+    if head == "tags":
+        model, x = build(2, class_names=["O", "B"]), texts
+        weights = {"B": 9.0}
+    else:
+        model = replaced_token_detector.ElectraReplacedTokenDetector(
+            tiny_backbone, tiny_preprocessor
+        )
+        x, weights = [*map(" ".join, texts)], {1: 9.0}
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+
+    def loss(y, **kwargs):
+        fit = model.fit(x, y, epochs=1, batch_size=2, verbose=0, **kwargs)
+        return fit.history["loss"][0]
+
+    # Of 6 tokens, 4 of class 1: theirs is what the others' does not account for.
+    of_ones = loss(tags, class_weight={0: 0.0})
+    of_zeros = loss(tags, class_weight={0: 1.0, 1: 0.0})
+    assert of_ones + of_zeros == pytest.approx(loss(tags), rel=1e-4)
+    weighed = loss(tags, class_weight=weights)
+    assert weighed == pytest.approx(9.0 * of_ones + of_zeros, rel=1e-4)
+    weighed = loss(tags, class_weight=weights, sample_weight=[2.0, 2.0])
+    assert weighed == pytest.approx(2 * (9.0 * of_ones + of_zeros), rel=1e-4)
 
 
 def test_a_weight_of_0_silences_a_text(build):

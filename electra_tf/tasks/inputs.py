@@ -24,7 +24,7 @@ from electra_tf import errors
 _HALVED_UP_TO = (16, 32, 64)
 
 # Batches whose rows are sorted by length together, in training.
-_POOL_BATCHES = 50
+POOL_BATCHES = 50
 
 Ids = npt.NDArray[np.int32]
 LongTexts = Literal["truncate", "windows"]
@@ -311,7 +311,7 @@ class _Chooser:
         self._epoch += 1
         chosen = []
         # Rows of like length share a batch, out of a pool drawn at random.
-        for pool in _cut(chance.permutation(len(self._lengths)), size * _POOL_BATCHES):
+        for pool in _cut(chance.permutation(len(self._lengths)), size * POOL_BATCHES):
             pool = pool[np.argsort(self._lengths[pool], kind="stable")]
             chosen += _cut(pool, size)
         # A smaller batch comes last, or Keras would take it for the usual size.

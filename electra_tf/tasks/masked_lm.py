@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from electra_tf import errors, graph_tokenizer, layers, masking, saved_model, tokenizer
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import columns, graph, inputs, preprocessor, task
+from electra_tf.tasks import columns, graph, inputs, preprocessor, streams, task
 
 # Blanks of a row that are filled in at once, for each takes V numbers.
 _BLANKS = 32
@@ -50,6 +50,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
 
     networks: ClassVar = ("generator",)  # An encoder alone would guess at random.
     hugging_face_class = "ElectraForMaskedLM"
+    has_labels = False
 
     def __init__(
         self,
@@ -114,9 +115,17 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
                 "no weights"
             )
         if isinstance(x, tf.data.Dataset):
-            if self.preprocessor is None or isinstance(_first(x.element_spec), dict):
+            if self._is_prepared(streams.inputs_of(x)):
                 return x
-            batches = x.map(self.preprocess_samples, tf.data.AUTOTUNE)
+            batches = streams.batches(
+                x,
+                self.preprocessor,
+                self.graph_targets,
+                shuffle_seed=shuffle_seed,
+                pool=1 if in_order else self.pool_batches,
+                long_texts="windows",
+                stride=self.preprocessor.sequence_length,
+            )
         else:
             columns.refuse_streams(x, "inputs")
             # Windows side by side.
@@ -211,6 +220,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         Returns:
             Of each text, a list a [MASK], of the `top_k` likeliest guesses.
         """
+        x, steps = self.strings(x, steps)
         if isinstance(x, tf.data.Dataset) or self._is_prepared(x):
             return super().predict(x, batch_size, verbose, steps, callbacks)
         if not 1 <= top_k <= self.backbone.model_config.vocab_size:

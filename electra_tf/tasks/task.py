@@ -37,7 +37,7 @@ from electra_tf import (
     tokenizer,
 )
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import columns, inputs, labels, preprocessor
+from electra_tf.tasks import columns, inputs, labels, preprocessor, streams
 from electra_tf.tasks import tokenizer as tokenizers
 
 # Width up to which, peak learning rate and layer-wise decay (paper, Table 7).
@@ -91,6 +91,11 @@ class ElectraTask(_OtherHalf):
     way_out = 'see long_texts="windows"'  # what to do about truncated texts
     # Why a tf.data.Dataset of strings does not do, where it does not.
     of_lists: str | None = None
+    has_labels = True  # Whether it learns from labels.
+    # Batches of a dataset that are sorted by length together.
+    pool_batches = inputs.POOL_BATCHES
+    # What labels may be, where they are classes.
+    classes: Any = None
 
     # What a task says.
 
@@ -563,8 +568,9 @@ class ElectraTask(_OtherHalf):
             validation_split: share of the data to validate on, its end.
             validation_data: (x, y), or a tf.data.Dataset.
             shuffle: whether each epoch has an order of its own; else the inputs stay
-                in theirs. A tf.data.Dataset has its own anyway.
-            class_weight: Keras'.
+                in theirs. A tf.data.Dataset has its own: see `streams`.
+            class_weight: {class: weight} of the loss, by names or numbers; 1 where
+                nothing is said.
             sample_weight: of the loss, one an input.
             initial_epoch: Keras'.
             steps_per_epoch: Keras'.
@@ -577,15 +583,19 @@ class ElectraTask(_OtherHalf):
         """
         self._assert_compile_called("fit")
         size = batch_size or BATCH_SIZE
+        self._refuse_idle(x, batch_size)
         if validation_split and validation_data is None:
             x, y, sample_weight, validation_data = self._split(
                 x, y, sample_weight, validation_split
             )
-        train = self._batches(
+        made = train = self._batches(
             x, y, sample_weight, size, seed if shuffle else None, in_order=not shuffle
         )
+        if class_weight is not None:
+            train = self._weighed(train, class_weight)
         if validation_data is not None:
             held_out = self.held_out(validation_data)
+            self._refuse_idle(held_out[0], validation_batch_size)
             validation_data = self._batches(*held_out, validation_batch_size or size)
         steps = steps_per_epoch or int(train.cardinality())
         self._prepare(steps * epochs)
@@ -599,7 +609,7 @@ class ElectraTask(_OtherHalf):
                     restore_best_weights=restore_best,
                 )
             )
-        return keras.Model.fit(
+        history = keras.Model.fit(
             self,
             train,
             epochs=epochs,
@@ -607,12 +617,33 @@ class ElectraTask(_OtherHalf):
             callbacks=watchers,
             validation_data=validation_data,
             shuffle=False,
-            class_weight=class_weight,
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
             validation_freq=validation_freq,
         )
+        for data in (made, validation_data):
+            streams.warn_of_truncation(data, self._length(), self.way_out)
+        return history
+
+    def _length(self) -> int:
+        return self.preprocessor.sequence_length if self.preprocessor else 0
+
+    def _refuse_idle(self, x: Any, batch_size: int | None = None) -> None:
+        """Refuses what has no effect on a dataset, and a dataset without labels."""
+        if not isinstance(x, tf.data.Dataset):
+            return
+        if self.of_lists and not self._is_prepared(streams.inputs_of(x)):
+            raise errors.UserError(self.of_lists)
+        if batch_size is not None:
+            raise errors.UserError(
+                f"batch_size={batch_size} has no effect on a tf.data.Dataset, whose "
+                "batches stay as they are; see its rebatch"
+            )
+        if self.has_labels and not isinstance(x.element_spec, tuple):
+            raise errors.UserError(
+                "the dataset has no labels; want batches of (inputs, labels)"
+            )
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """Computes the outputs of a batch; where it trains, of its parts side by side.
@@ -677,10 +708,8 @@ class ElectraTask(_OtherHalf):
                 first, which takes less time.
         """
         if isinstance(x, tf.data.Dataset):
-            self.check_length()
-            # What autograph converts raises its own errors, pages of them.
-            prepare = tf.autograph.experimental.do_not_convert(self.preprocess_samples)
-            return x.map(prepare, tf.data.AUTOTUNE).prefetch(2)
+            pool = 1 if in_order else self.pool_batches
+            return self._of_dataset(x, shuffle_seed, pool)
         rows, targets = self.labelled_rows(x, y)
         return inputs.batches(
             rows,
@@ -690,6 +719,81 @@ class ElectraTask(_OtherHalf):
             weights=self.row_weights(rows, sample_weight),
             order=None if in_order else inputs.by_length(rows),
         )
+
+    def _of_dataset(
+        self, data: tf.data.Dataset, shuffle_seed: int | None, pool: int
+    ) -> tf.data.Dataset:
+        """Makes batches of those of a dataset, of strings or of token ids."""
+        self.check_length()
+        if self._is_prepared(streams.inputs_of(data)):
+            return data.map(self._with_targets, tf.data.AUTOTUNE).prefetch(2)
+        if self.of_lists:
+            raise errors.UserError(self.of_lists)
+        return streams.batches(
+            data,
+            self.preprocessor,
+            self.graph_targets,
+            shuffle_seed=shuffle_seed,
+            pool=pool,
+        )
+
+    @tf.autograph.experimental.do_not_convert  # Whose errors are pages long.
+    def _with_targets(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Turns labels of a batch of token ids into targets."""
+        y = None if y is None else self.graph_targets(y)
+        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    def _weighed(self, data: tf.data.Dataset, class_weight: Any) -> tf.data.Dataset:
+        """Gives each label of batches the weight of its class.
+
+        Raises:
+            UserError: there are no classes, or several an input.
+        """
+        if self.classes is None:
+            raise errors.UserError(
+                f"class_weight: {type(self).__name__} has no classes to weigh; give "
+                "sample_weight, a weight an input"
+            )
+        table = self.classes.weights(class_weight)
+        is_vector = data.element_spec[1].dtype.is_floating
+        if is_vector and "categorical" not in loss_name(self.loss):
+            raise errors.UserError(
+                "class_weight: the labels may have several classes each, and the loss "
+                "is one for all; give sample_weight, a weight an input"
+            )
+
+        @tf.autograph.experimental.do_not_convert
+        def weigh(x: Any, y: tf.Tensor, sample_weight: Any = 1.0) -> Any:
+            if is_vector:
+                weights = tf.linalg.matvec(y, table)
+            else:  # -1 stands where there is no label.
+                weights = tf.gather(table, tf.maximum(y, 0))
+            return x, y, weights * tf.cast(sample_weight, tf.float32)
+
+        return data.map(weigh)
+
+    def strings(self, x: Any, steps: int | None = None) -> tuple[Any, int | None]:
+        """Returns inputs, those of a dataset of strings as a list, and what is left.
+
+        Args:
+            x: inputs.
+            steps: batches of the dataset to take; None = all.
+
+        Returns:
+            The inputs; and steps, None where they were taken.
+
+        Raises:
+            UserError: they have no end.
+        """
+        if not isinstance(x, tf.data.Dataset) or self._is_prepared(
+            streams.inputs_of(x)
+        ):
+            return x, steps
+        if steps is None and int(x.cardinality()) == tf.data.INFINITE_CARDINALITY:
+            raise errors.UserError(
+                "the dataset has no end; give steps=..., or .take(...)"
+            )
+        return streams.texts(x if steps is None else x.take(steps)), None
 
     def labelled_rows(self, x: Any, y: Any) -> tuple[inputs.Rows, Any]:
         """Turns inputs into rows and labels into targets; says what was cut."""
@@ -712,33 +816,33 @@ class ElectraTask(_OtherHalf):
         in_order: bool = False,
     ) -> tf.data.Dataset:
         """Does as `dataset`, and takes arrays of token ids too."""
-        if isinstance(x, tf.data.Dataset) or not self._is_prepared(x):
+        if isinstance(x, tf.data.Dataset):
+            if y is not None or sample_weight is not None:
+                raise errors.UserError(
+                    "labels and weights come with a tf.data.Dataset: make it one of "
+                    "(inputs, labels, weights)"
+                )
+            made = self.dataset(x, shuffle_seed=shuffle_seed, in_order=in_order)
+            return streams.counted(made) if int(x.cardinality()) >= 0 else made
+        if not self._is_prepared(x):
             return self.dataset(x, y, sample_weight, batch_size, shuffle_seed, in_order)
+        given = ((y, "labels"), (sample_weight, "sample weights"))
+        y, sample_weight = (
+            None if one is None else np.array(columns.values(one, what))
+            for one, what in given
+        )
         fields = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
         data = tf.data.Dataset.from_tensor_slices(fields)
         if shuffle_seed is not None:
             data = data.shuffle(int(data.cardinality()), shuffle_seed)
-
-        def prepare(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-            y = None if y is None else self.graph_targets(y)
-            return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-
-        return data.batch(batch_size).map(prepare).prefetch(2)
+        return data.batch(batch_size).map(self._with_targets).prefetch(2)
 
     def preprocess_samples(
         self, x: Any, y: Any = None, sample_weight: Any = None
     ) -> Any:
-        """Turns a batch of a tf.data.Dataset into what the model takes.
-
-        Raises:
-            UserError: it is strings, and the task's labels do not go with those.
-        """
-        y = None if y is None else self.graph_targets(y)
-        if self._is_prepared(x):
-            return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-        if self.of_lists:
-            raise errors.UserError(self.of_lists)
-        return super().preprocess_samples(x, y, sample_weight)
+        """Turns inputs into one batch, for `train_on_batch` and `test_on_batch`."""
+        (batch,) = self._batches(x, y, sample_weight, 10**9)
+        return batch
 
     def evaluate(
         self,
@@ -755,9 +859,10 @@ class ElectraTask(_OtherHalf):
         """Returns loss and metrics, as `keras.Model.evaluate` does."""
         self._assert_compile_called("evaluate")
         if not kwargs.get("_use_cached_eval_dataset"):
+            self._refuse_idle(x, batch_size)
             x = self._batches(x, y, sample_weight, batch_size or BATCH_SIZE)
             y = sample_weight = batch_size = None
-        return keras.Model.evaluate(
+        found = keras.Model.evaluate(
             self,
             x,
             y,
@@ -769,6 +874,12 @@ class ElectraTask(_OtherHalf):
             return_dict=return_dict,
             **kwargs,
         )
+        streams.warn_of_truncation(x, self._length(), self.way_out)
+        return found
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Does as `predict`."""
+        return self.predict(x)
 
     def predict(
         self,
@@ -783,6 +894,7 @@ class ElectraTask(_OtherHalf):
         The arguments are Keras'. Of Python values, which come a batch of like length
         after the other, none is left out (`steps`), and "auto" shows no progress.
         """
+        x, steps = self.strings(x, steps)
         if isinstance(x, tf.data.Dataset) or self._is_prepared(x):
             data = self._batches(x, None, None, batch_size or BATCH_SIZE)
             return keras.Model.predict(
@@ -1097,5 +1209,9 @@ def _weights(rows: inputs.Rows, sample_weight: Any) -> npt.NDArray[np.float32] |
 
 def is_sparse(loss: Any) -> bool:
     """Tells whether a loss takes class numbers; None is the task's, which does."""
-    name = loss if isinstance(loss, str) else getattr(loss, "name", loss)
-    return loss is None or "sparse" in str(name)
+    return loss is None or "sparse" in loss_name(loss)
+
+
+def loss_name(loss: Any) -> str:
+    """Returns how Keras calls a loss, or the name of a function."""
+    return loss if isinstance(loss, str) else str(getattr(loss, "name", loss))

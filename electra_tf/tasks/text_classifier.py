@@ -129,6 +129,8 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         if self.multi_label:
             number = self.classes.in_graph
             return label_sets.vectors_in_graph(y, self.num_classes, number)
+        if y.shape.rank == 2 and y.shape[1] == 1:
+            y = y[:, 0]
         if y.shape.rank == 2 and y.shape[1] == self.num_classes > 1:
             hot = tf.cast(y, tf.float32)
             return labels.hot_places_in_graph(hot) if self._is_sparse() else hot
@@ -137,15 +139,6 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
     def _is_sparse(self) -> bool:
         """Tells whether the loss takes class numbers, as the task's does."""
         return task.is_sparse(getattr(self, "loss", None))
-
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Trains: see `task.ElectraTask.fit`."""
-        if self.multi_label and kwargs.get("class_weight") is not None:
-            raise errors.UserError(
-                "class_weight weighs texts by their one class, and with multi_label "
-                "they have several; give sample_weight, or compile a loss that weighs"
-            )
-        return super().fit(*args, **kwargs)
 
     def predict_classes(
         self, x: Any, batch_size: int | None = None

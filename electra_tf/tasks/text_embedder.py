@@ -23,12 +23,17 @@ class ElectraTextEmbedder(task.ElectraTask, keras_hub.models.TextEmbedder):
 
     `fit` needs a loss of yours, `compile(loss=...)`, and targets [N, ...] for it.
 
+    The batches of a tf.data.Dataset stay as they are, for losses that compare the texts
+    of a batch.
+
     Args:
         backbone: the encoder.
         preprocessor: strings to token ids; None where the inputs are token ids.
         pooling: "mean" over all tokens, [CLS] and [SEP] included, or "cls".
         normalize: whether vectors have length 1.
     """
+
+    pool_batches = 1
 
     def __init__(
         self,

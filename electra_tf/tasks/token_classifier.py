@@ -180,7 +180,7 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
             Of each text, `{"word": it, "tag": name or number, "score": probability}` a
             word; the score is 0 where the word was cut off.
         """
-        texts = split_words(x)
+        texts = split_words(self.strings(x)[0])
         rows = self.rows(texts)
         inputs.warn_of_truncation(rows, self.preprocessor.sequence_length, self.way_out)
         outputs = self.outputs_of(rows, batch_size or task.BATCH_SIZE)
