@@ -323,7 +323,10 @@ def write_directory(
     with durable.replacing_folder(folder, _is_ours) as building:
         _keep_cards(folder, building)
         _write_model(building, values, tensors, vocab, tokenizer_config)
-        _write_card(building, {name: model}, tokenizer_config, extra, facts)
+        card = _card({name: model}, tokenizer_config, extra, facts)
+        labels = label_names if problem_type != "regression" else None
+        card = card._replace(problem_type=problem_type, labels=labels or ())
+        model_card.write(building, card)
 
 
 def save_networks(
@@ -365,10 +368,12 @@ def save_networks(
                 "hugging_face",
             )
             _write_model(place, values[name], tensors, vocab, tokenizer_config)
-            _write_card(place, {name: configs[name]}, tokenizer_config, extra, facts)
+            card = _card({name: configs[name]}, tokenizer_config, extra, facts)
+            model_card.write(place, card)
         if len(networks) > 1:
             shown = {name: configs[name] for name in networks}
-            _write_card(building, shown, tokenizer_config, extra, facts)
+            card = _card(shown, tokenizer_config, extra, facts)
+            model_card.write(building, card)
 
 
 # Reading.
@@ -925,20 +930,18 @@ def _write_model(
     checksums.write(folder)
 
 
-def _write_card(
-    folder: str,
+def _card(
     models: dict[str, config.ModelConfig],
     tokenizer_config: config.TokenizerConfig,
     extra: dict[str, Any],
     facts: model_card.Facts,
-) -> None:
+) -> model_card.Card:
     head = next((name for name in models if name in HEADS), None)
     networks = {"encoder": models[head]} if head else models
     origin = extra.get("origin", {})
-    card = model_card.Card(
+    return model_card.Card(
         "hugging_face", networks, tokenizer_config, origin, head, facts
     )
-    model_card.write(folder, card)
 
 
 def _write_tensors(

@@ -107,6 +107,8 @@ def read_weights(
     What the source does not have is left out, and said.
     """
     where = f"train.init_from={source.folder}"
+    for note in getattr(source, "notes", []):
+        say(f"note: {where}: {note}")
     main, generator = _chosen(settings, source)
     plan = {_name_of_main(settings): main}
     if settings.objective.name == "electra":

@@ -213,7 +213,7 @@ def save_backbone(
 
 def save_task(
     folder: str,
-    model: keras_hub.models.Task,
+    model: Any,
     source: preset.Pretrained,
     facts: model_card.Facts = model_card.NO_FACTS,
 ) -> None:
@@ -231,6 +231,8 @@ def save_task(
     card = _card(source, model.backbone.model_config, facts)._replace(
         networks={name: model.backbone.model_config},
         head=getattr(model, "hugging_face_kind", None),
+        problem_type=model.problem_type(),
+        labels=model.class_labels() or (),
     )
     _save(folder, [model], name, card)
 

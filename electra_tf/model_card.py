@@ -11,7 +11,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import yaml
@@ -54,10 +54,15 @@ _WHAT = {
     "discriminator": "tells of each token whether it was replaced",
     "generator": "guesses hidden tokens",
     "sequence_classification": "sorts texts, or rates them",
+    "single_label_classification": "sorts texts into classes",
+    "multi_label_classification": "tells which classes a text has, several or none",
+    "regression": "rates texts by a number",
     "token_classification": "labels the words of a text",
     "question_answering": "finds the answer to a question in a text",
     "multiple_choice": "picks one of several continuations",
 }
+
+_LISTED = 50  # classes
 
 # A card that was edited by hand has another hash, and is no longer ours to replace.
 _MARK = "<!-- made by electra_tf.model_card: {} -->\n"
@@ -87,6 +92,8 @@ class Card(NamedTuple):
     origin: dict[str, Any]  # how it came to be: JSON values
     head: str | None = None  # a task's, on the encoder: a key of CLASSES
     facts: Facts = NO_FACTS
+    problem_type: str | None = None  # what a head of texts learned: a key of _WHAT
+    labels: Sequence[str] = ()  # of the head, in order
 
 
 def write(folder: str, card: Card) -> bool:
@@ -162,11 +169,14 @@ def _hash(text: str) -> str:
 
 def _front_matter(card: Card) -> dict[str, Any]:
     kinds = _kinds(card)
+    several = (
+        ["multi-label-classification"] if "multi" in str(card.problem_type) else []
+    )
     values: dict[str, Any] = {
         "language": card.facts.language,
         "license": card.facts.license,
         "library_name": LIBRARIES[card.layout],
-        "tags": ["electra", *(kind.replace("_", "-") for kind in kinds)],
+        "tags": ["electra", *(kind.replace("_", "-") for kind in kinds), *several],
         "pipeline_tag": PIPELINES.get(kinds[0]) if len(kinds) == 1 else None,
         "base_model": card.facts.base_model,
     }
@@ -189,9 +199,13 @@ def _title(card: Card) -> str:
 
 
 def _introduction(card: Card) -> str:
-    return " ".join(
-        f"The {'model' if card.head else kind} {_WHAT[kind]}." for kind in _kinds(card)
-    )
+    if not card.head:
+        return " ".join(f"The {kind} {_WHAT[kind]}." for kind in _kinds(card))
+    text = f"The model {_WHAT[card.problem_type or card.head]}."
+    if card.labels:
+        more = " ..." if len(card.labels) > _LISTED else ""
+        text += f" Classes: {', '.join(map(_escape, card.labels[:_LISTED]))}{more}."
+    return text
 
 
 def _architecture(card: Card) -> str:

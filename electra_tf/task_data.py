@@ -145,10 +145,12 @@ def failures(job: Job, values: Any, scores: Mapping[str, float]) -> list[str]:
     metric = job.data.metric
     baseline = guess_score(job)
     if scores[metric] <= baseline + 1e-9:
+        several = job.data.kind == "multi_label"
         found.append(
             f"{job.name}: dev {metric} {scores[metric]:.4f} is no better than "
             f"guessing ({baseline:.4f}); another seed, a lower train.learning_rate or "
             "more train.epochs may learn"
+            + (", lower thresholds in model.options say more classes" * several)
         )
     return found
 

@@ -53,6 +53,35 @@ def cells(table):
 # What it says.
 
 
+@pytest.mark.parametrize(
+    ("problem_type", "what"),
+    [
+        (
+            "single_label_classification",
+            "sorts texts into classes. Classes: a, b, x\\|",
+        ),
+        (
+            "multi_label_classification",
+            "tells which classes a text has, several or none.",
+        ),
+        ("regression", "rates texts by a number."),
+    ],
+)
+def test_what_a_head_of_texts_learned_is_told_with_its_classes(problem_type, what):
+    labels = () if problem_type == "regression" else ("a", "b", "x|y\n# z")
+    card = CARD._replace(
+        networks={"encoder": MODEL},
+        head="sequence_classification",
+        problem_type=problem_type,
+        labels=labels,
+    )
+    text = model_card.render(card)
+    assert f"The model {what}" in text
+    assert "\n# z" not in text
+    several = "multi-label-classification" in front_matter(text)["tags"]
+    assert several == (problem_type == "multi_label_classification")
+
+
 def test_the_architecture_of_each_network_is_told():
     table = cells(section(model_card.render(CARD), "Architecture"))
     rows = {row[0]: row[1:] for row in table}

@@ -801,6 +801,7 @@ def test_an_error_in_a_batch_is_the_callers():
         ("other head", r"cannot load .*task\.weights\.h5: "),
         ("fewer layers", r"model\.weights\.h5 holds .* arrays, and the model has"),
         ("no config", r"cannot open .*preset: "),
+        ("no class", r"cannot open .*preset: Attempting to load class ../x"),
     ],
 )
 def test_a_damaged_preset_of_a_task_is_named_in_one_line(
@@ -817,6 +818,9 @@ def test_a_damaged_preset_of_a_task_is_named_in_one_line(
         values["config"] |= {"num_classes": 3, "class_names": None}
     elif damage == "fewer layers":
         values["config"]["backbone"]["config"]["num_layers"] = 1
+    elif damage == "no class":
+        file = folder / "config.json"
+        values = json.loads(file.read_text()) | {"registered_name": "../x"}
     else:
         del values["config"]
     file.write_text(json.dumps(values))

@@ -27,6 +27,7 @@ from electra_tf import (
     config,
     distribution,
     errors,
+    google_checkpoint,
     keras_hub_presets,
     layers,
     optimizer,
@@ -46,6 +47,9 @@ WARMUP_RATE = 0.1  # of the steps (paper)
 CLIP_NORM = 1.0  # 2020 code
 EPOCHS = 3  # paper; 10 for RTE and STS-B, 2 for SQuAD
 BATCH_SIZE = 32  # paper
+
+# What KerasHub raises for a preset that is damaged.
+_DAMAGES = (OSError, LookupError, AttributeError, RecursionError, ValueError, TypeError)
 
 # Arguments of `from_preset` that are the preprocessor's.
 PREPROCESSING = ("sequence_length", "truncate", "long_texts", "stride")
@@ -183,6 +187,9 @@ class ElectraTask(_OtherHalf):
             )
             if doubt := tokenizer.doubt_casing(source.vocab, source.tokenizer):
                 warnings.warn(f"{folder}: {doubt}", stacklevel=2)
+            if isinstance(source, google_checkpoint.GoogleCheckpoint):
+                for note in source.notes:
+                    warnings.warn(f"{folder}: {note}", stacklevel=2)
             return cls.from_pretrained(source, load_weights, **kwargs)
         checksums.verify(folder)
         stated = {name: kwargs.pop(name) for name in PREPROCESSING if name in kwargs}
@@ -190,7 +197,11 @@ class ElectraTask(_OtherHalf):
             kwargs["dtype"] = keras.config.dtype_policy()
         try:
             task: Self = super().from_preset(folder, load_weights, **kwargs)
-        except (OSError, LookupError, AttributeError, RecursionError) as error:
+        except errors.UserError:
+            raise
+        except _DAMAGES as error:
+            if kwargs and isinstance(error, ValueError | TypeError):
+                raise  # They may be of an argument.
             raise errors.UserError(
                 f"cannot open {folder}: {errors.one_line(error, 200)}; copy or write "
                 "it again"

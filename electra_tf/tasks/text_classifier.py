@@ -192,10 +192,10 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
             found = {"classes": classes, "scores": scores}
             if self.multi_label:
                 chosen = scores > tf.constant(self.thresholds, tf.float32)
-                labels = tf.ragged.boolean_mask(classes, chosen)
+                said = tf.ragged.boolean_mask(classes, chosen)
                 return {
-                    "labels": labels.to_tensor("", shape=[None, self.num_classes]),
-                    "num_labels": tf.cast(labels.row_lengths(), tf.int32),
+                    "labels": said.to_tensor("", shape=[None, self.num_classes]),
+                    "num_labels": tf.reduce_sum(tf.cast(chosen, tf.int32), axis=-1),
                     **found,
                 }
             return {
