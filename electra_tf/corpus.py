@@ -109,11 +109,12 @@ class Corpus:
         before = self.bytes_read
         try:
             with file.open("rb") as raw:
+                size = os.fstat(raw.fileno()).st_size
                 for document in self._parse(file, raw):
                     self.bytes_read = before + raw.tell()
                     if document:
                         yield document
-                self.bytes_read = before + raw.tell()
+            self.bytes_read = before + size
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise errors.UserError(

@@ -143,19 +143,19 @@ def form(file: Path, stream: io.BufferedReader, text_field: str) -> Form:
     """
     head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
     ending = _ending(file)
+    for start, what in _ARCHIVES.items():
+        if head.startswith(start):
+            raise errors.UserError(f"{file} is {what}; convert it, or leave it out")
     if head.startswith(b"PAR1") or ending in _PARQUET:
         return "parquet"
     if ending in (*_ROWS, ".json"):
         return "jsonl"
     if _OBJECT_STARTS.match(head) and _first_row_has(file, text_field):
         return "jsonl"
-    what = next(
-        (what for start, what in _ARCHIVES.items() if head.startswith(start)), ""
-    )
-    if not what and ending not in _TEXT and b"\0" in head:
-        what = "no text: it has bytes of 0"
-    if what:
-        raise errors.UserError(f"{file} is {what}; convert it, or leave it out")
+    if ending not in _TEXT and b"\0" in head:
+        raise errors.UserError(
+            f"{file} is no text: it has bytes of 0; convert it, or leave it out"
+        )
     return "text"
 
 

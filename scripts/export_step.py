@@ -38,7 +38,6 @@ from electra_tf import (
     masking,
     models,
     pretrainer,
-    tokenizer,
     workdir,
 )
 
@@ -249,10 +248,7 @@ def take_back(
         )
     for name in found:
         state[name].assign(found[name])
-    facts = {
-        "vocabulary": tokenizer.vocab_hash(source.vocab.tokens),
-        "objective": settings.objective.name,
-    }
+    facts = source.identity | {"objective": settings.objective.name}
     workdir.open_workdir(
         folder, settings, facts, is_chief=True, devices=["an exported step's"]
     )

@@ -91,10 +91,13 @@ def test_zstandard_without_its_library_says_what_to_install(tmp_path, monkeypatc
     ],
 )
 def test_what_holds_no_text_is_refused_when_named(tmp_path, data, what):
-    file = tmp_path / "a.bin"
-    file.write_bytes(data)
-    with pytest.raises(errors.UserError, match=rf"a\.bin is {what}; convert it, or"):
-        read(file)
+    for name in ("a.bin", "a.jsonl", "a.txt")[: 1 if "bytes" in what else 3]:
+        file = tmp_path / name
+        file.write_bytes(data)
+        with pytest.raises(
+            errors.UserError, match=rf"{name} is {what}; convert it, or"
+        ):
+            read(file)
 
 
 def test_folders_are_read_by_endings_and_the_rest_is_counted_and_named(tmp_path):
