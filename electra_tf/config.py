@@ -570,7 +570,9 @@ class BuildDataConfig(Settings):
     min_shards: PositiveInt = Field(
         16, description="Training shards filled side by side: small data has as many."
     )
-    processes: NonNegativeInt = Field(0, description="That tokenize; 0 = a core each.")
+    processes: NonNegativeInt = Field(
+        0, le=1024, description="That tokenize; 0 = a core each."
+    )
     seed: NonNegativeInt = Field(42, description="Of the split and the order.")
 
 

@@ -41,6 +41,9 @@ _MAX_DOCUMENT_CHARACTERS = 1 << 22
 # Of a Parquet column, read at a time; of a compressed file, to see how far it grows.
 _PART_BYTES = 1 << 22
 
+# Before each article in what WikiExtractor writes.
+_ARTICLE = b'<doc id="'
+
 Document = list[str]
 
 
@@ -132,6 +135,8 @@ class Corpus:
         if form == "jsonl":
             return self._parse_jsonl(file, stream)
         lines = self._lines(file, stream)
+        if stream.peek(1).startswith(_ARTICLE):
+            lines = _articles(lines)
         return _group(lines, blank_line_ends=not self._config.document_per_file)
 
     def _lines(self, file: Path, stream: io.BufferedReader) -> Iterator[str]:
@@ -342,6 +347,15 @@ def cut_line(line: str, size: int) -> Iterator[str]:
         yield line[start:cut]
         start = cut
     yield line[start:]
+
+
+def _articles(lines: Iterator[str]) -> Iterator[str]:
+    """Yields WikiExtractor's articles, a blank line in place of what is around each."""
+    for line in lines:
+        if line.startswith(_ARTICLE.decode()) or line.rstrip() == "</doc>":
+            yield ""
+        elif line.strip():
+            yield line
 
 
 def _last_word_starts(line: bytes) -> int:

@@ -67,7 +67,7 @@ _WAITING_TOKENS = 1_000_000
 _LARGEST_SHARE = 0.25
 
 # Of what is held out, the share that may be missing in the end.
-_TOLERANCE = 0.05
+_TOLERANCE = 0.02
 
 # A sentence is not cut into pieces of fewer tokens.
 _LEAST_TOKENS = 16

@@ -273,12 +273,18 @@ def _identify(manifest: records.Manifest, files: Sequence[str]) -> dict[str, Any
     ]
     if len(manifest.sources) > len(sources):
         sources.append(f"{len(manifest.sources) - len(sources)} more")
+    changed = config.differences(config.BuildDataConfig(), manifest.settings)
+    stated = [
+        f"{name}={new}"
+        for name, (_, new) in changed.items()
+        if name != "processes" and not name.startswith("tokenizer.")
+    ]
     return {
         **{f"tokenizer.{name}": value for name, value in manifest.tokenizer},
         "vocabulary": manifest.vocab_hash,
         "records": f"{manifest.num_documents:,} documents, {manifest.num_tokens:,} "
         f"tokens, {known[:16]}",
-        "corpus": f"{', '.join(sources)}, dealt by seed {manifest.seed}",
+        "corpus": ", ".join([*sources, *stated]),
     }
 
 

@@ -29,6 +29,14 @@ def test_a_file_is_one_document_where_the_settings_say_so(tmp_path):
     assert read(tmp_path, document_per_file=True) == [["one", "two"], ["three"]]
 
 
+def test_an_article_of_wikiextractor_is_a_document_without_what_is_around_it(tmp_path):
+    article = '<doc id="{0}" url="x" title="T{0}">\nT{0}\n\none\n\ntwo\n\n</doc>\n'
+    (tmp_path / "wiki_00").write_text(article.format(1) + article.format(2))
+    assert read(tmp_path) == [["T1", "one", "two"], ["T2", "one", "two"]]
+    (tmp_path / "wiki_00").write_text("of <doc id= or\n</doc>")
+    assert read(tmp_path) == [["of <doc id= or", "</doc>"]]
+
+
 def test_folders_are_read_in_order_with_what_is_under_them(tmp_path):
     for name in ("b.txt", "a/z.txt", "a/y.jsonl", ".hidden/x.txt", "notes.md"):
         file = tmp_path / name
