@@ -33,7 +33,7 @@ tasks -> fine-tuned models     answers, task_data, task_builder, task_trainer, t
                                evaluator, client, predictor, finetune_page,
                                finetuner, portable, exporter
 commands                       cli, then build_data, pretrain, report, convert,
-                               finetune, evaluate, predict, export
+                               finetune, evaluate, predict, export, __main__
 
 What is handed over from one to the next stands in docs/architecture.md. This file
 imports nothing, so that a command pays only for what it uses; the classes of the

@@ -19,7 +19,9 @@ from electra_tf import config, console, errors, interrupts
 # Errors alone (2), and before TensorFlow is loaded: it looks only then.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-CONFIG = flags.DEFINE_string("config", None, "YAML file with the settings of this run.")
+CONFIG = flags.DEFINE_string(
+    "config", None, "YAML file with the settings of this run; or a name, such as small."
+)
 SET = flags.DEFINE_multi_string(
     "set", [], "section.field=value, over the file; repeatable."
 )
@@ -113,6 +115,5 @@ class _Once(logging.Filter):
 
 
 def _end(message: str) -> None:
-    lines = message.splitlines() or [""]
-    sys.stderr.write(f"error: {' '.join(lines)}\n")
+    sys.stderr.write(f"error: {errors.one_line(message)}\n")
     sys.exit(1)

@@ -612,11 +612,16 @@ def load(
 ) -> AnySettings:
     """Reads settings: defaults, then `file`, then `overrides` ("train.steps=10").
 
+    Args:
+        kind: of what command.
+        file: a path; or, where there is none of that name, one of `named`.
+        overrides: the last word.
+
     Raises:
         UserError: for a missing or malformed file, an unknown or misspelt setting, a
             value out of bounds, settings that contradict each other.
     """
-    values = _read_yaml(Path(file)) if file else {}
+    values = _read_yaml(_find(kind, file)) if file else {}
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals or not name:
@@ -624,6 +629,37 @@ def load(
         _set(values, name.strip().split("."), _parse(text, f"--set {override}"))
     sources = filter(None, [file, "--set" if overrides else None])
     return check(kind, values, " and ".join(sources) or "the settings")
+
+
+def named(kind: type[Settings]) -> dict[str, Path]:
+    """Returns the files of settings that come with the package, by their names."""
+    here = Path(__file__).parent
+    # In a wheel they are in the package, in a checkout beside it.
+    folders = [here / "configs", here.parent / "configs"]
+    folder = next((path for path in folders if path.is_dir()), folders[0])
+    if kind is FinetuneConfig:
+        folder /= "finetune"
+    elif kind is not PretrainConfig:
+        return {}
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _find(kind: type[Settings], file: str) -> Path:
+    """Returns the path of a file, or of the settings of that name."""
+    path, known = Path(file), named(kind)
+    name = file.removeprefix("configs/").removeprefix("finetune/").removesuffix(".yaml")
+    if path.exists():
+        return path
+    if name in known:
+        return known[name]
+    if path.suffix or not known:
+        return path  # It will be said that there is none.
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise errors.UserError(
+        f"--config={file}: there is no such file; {hint}settings that can be named: "
+        f"{', '.join(known)}"
+    )
 
 
 def check(kind: type[AnySettings], values: Any, where: str) -> AnySettings:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import yaml
 
 import electra_tf
-from electra_tf import config, durable, errors, reporting
+from electra_tf import config, console, durable, errors, reporting
 
 # Name of a value and the title of its curve.
 CURVES = {
@@ -698,8 +698,8 @@ def _compact(value: object) -> str:
 
 
 def escape(text: str) -> str:
-    """Returns plain text as HTML."""
-    return html.escape(text, quote=True)
+    """Returns plain text as HTML; what would turn the page around is spelt out."""
+    return html.escape(console.harmless(text), quote=True)
 
 
 _SAMPLES_KEY = """<p class="samples-key">

@@ -44,3 +44,13 @@ make_environment() {
     cp "$file" "$venv/installed/"
   done
 }
+
+# Installs the package itself, as it lies here: a change of the code needs nothing more.
+install_package() {
+  local venv="${VENV:-.venv}"
+  cmp -s pyproject.toml "$venv/installed/pyproject.toml" && return
+  echo "Installing electra_tf into $venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --no-deps --editable .
+  cp pyproject.toml "$venv/installed/"
+}

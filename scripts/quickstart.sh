@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 
 make_environment requirements.txt
+install_package
 
 echo "1/2  Building the data: the documentation that comes with Python and its libraries"
 .venv/bin/python -m electra_tf.build_data \

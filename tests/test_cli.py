@@ -1,8 +1,13 @@
+import re
 import subprocess
 import sys
 import textwrap
+import tomllib
+from pathlib import Path
 
 import pytest
+
+from electra_tf import __main__
 
 # A command like any other, but for what it does: nothing, or what its flag says.
 COMMAND = """
@@ -122,6 +127,49 @@ def test_print_config_prints_every_setting_and_stops(run):
     process = run("--print_config", "--set=train.steps=1e5", "--trouble=bug")
     assert (process.returncode, process.stderr) == (0, "")
     assert "\n  steps: 100000  # Optimizer updates.\n" in process.stdout
+
+
+def electra_tf(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "electra_tf", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_commands_are_listed_with_a_line_each():
+    process = electra_tf()
+    assert (process.returncode, process.stderr) == (0, "")
+    for name in __main__.COMMANDS:
+        assert re.search(rf"^  {name} +[A-Z].*\.$", process.stdout, re.M), name
+    assert {*__main__.COMMANDS} == {
+        file.stem
+        for file in Path(__main__.__file__).parent.glob("*.py")
+        if "\n    cli.run(main)" in file.read_text(encoding="utf-8")
+    }
+
+
+def test_a_command_is_run_by_its_name_with_settings_by_theirs():
+    process = electra_tf("pretrain", "--config=debug", "--print_config")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "records: data/builtin  #" in process.stdout
+
+
+def test_a_command_that_there_is_not_is_refused_with_the_nearest():
+    process = electra_tf("pretain")
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr.startswith(
+        "error: no command 'pretain'; did you mean pretrain? There are build_data, pre"
+    )
+
+
+def test_the_command_of_an_installation_is_the_same():
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"electra-tf": "electra_tf.__main__:main"}
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"] == {"configs": "electra_tf/configs"}
 
 
 def test_help_shows_the_shared_flags_beside_the_commands_own(run):

@@ -1,10 +1,13 @@
 import os
+from pathlib import Path
 
 import pydantic
 import pytest
 import yaml
 
 from electra_tf import config, errors
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def write(folder, text):
@@ -342,3 +345,45 @@ def test_a_generator_may_be_shallower():
     model = config.ModelConfig(num_layers=12)
     assert config.GeneratorConfig(depth_scale=0.25).resolve(model).num_layers == 3
     assert config.GeneratorConfig(depth_scale=0.01).resolve(model).num_layers == 1
+
+
+# Settings that have a name.
+
+
+def test_settings_are_found_by_name_wherever_one_stands(tmp_path, monkeypatch):
+    for kind, name in (
+        (config.PretrainConfig, "small"),
+        (config.FinetuneConfig, "glue"),
+    ):
+        here = {path.stem: path for path in (ROOT / "configs").rglob(f"{name}.yaml")}
+        stated = config.load(kind, str(here[name]))
+        monkeypatch.chdir(tmp_path)
+        for given in (name, f"{name}.yaml", f"configs/{name}.yaml"):
+            assert config.load(kind, given) == stated
+    assert config.load(kind, "configs/finetune/glue.yaml") == stated
+
+
+def test_a_file_is_taken_before_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small").write_text("train: {seed: 77}\n", encoding="utf-8")
+    assert config.load(config.PretrainConfig, "small").train.seed == 77
+
+
+def test_an_unknown_name_is_refused_with_those_there_are():
+    with pytest.raises(
+        errors.UserError,
+        match=r"--config=smal: .* did you mean small\? settings that .*: base, debug, ",
+    ):
+        config.load(config.PretrainConfig, "smal")
+    with pytest.raises(
+        errors.UserError, match=r"be named: debug, glue, squad, tagging"
+    ):
+        config.load(config.FinetuneConfig, "large")
+
+
+def test_an_installation_has_its_settings_in_the_package(tmp_path, monkeypatch):
+    package = tmp_path / "electra_tf"
+    (package / "configs").mkdir(parents=True)
+    (package / "configs/own.yaml").touch()
+    monkeypatch.setattr(config, "__file__", str(package / "config.py"))
+    assert config.named(config.PretrainConfig).keys() == {"own"}
