@@ -193,6 +193,167 @@ def test_a_layers_rate_reaches_its_weights(build):
     assert moved == {path: path.startswith("classification_head") for path in moved}
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (
+            {"optimizer": "adam", "learning_rate": 1e-3},
+            "learning_rate=0.001 has no eff",
+        ),
+        (
+            {"optimizer": "sgd", "layer_decay": 0.9},
+            "layer_decay=0.9 .* optimizer sgd; ",
+        ),
+        (
+            {"optimizer": keras.optimizers.Adam(), "weight_decay": 0.0},
+            "weight_decay=0.0 has no effect on optimizer Adam; leave optimizer out",
+        ),
+        ({"learning_rate": "fast"}, "learning_rate='fast': want a number"),
+        ({"learning_rate": -1.0}, "learning_rate=-1.0: want a number, 0 or more"),
+        (
+            {"learning_rate": keras.optimizers.schedules.CosineDecay(1e-3, 9)},
+            "learning_rate=<.*: want a number.*; a schedule",
+        ),
+    ],
+)
+def test_rates_that_would_have_no_effect_are_refused(kwargs, message, build):
+    classifier = build()
+    with pytest.raises(errors.UserError, match=message) as refused:
+        classifier.compile(**kwargs)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"optimizer": "adamm"},
+        {"loss_weights": "heavy"},
+        {"weighted_metrics": "accuracy"},
+        {"metrics": 7},
+        {"learning_rate": "fast"},
+    ],
+)
+def test_a_compile_that_failed_leaves_nothing_behind(kwargs, build):
+    classifier = build()
+    classifier.compile(learning_rate=0.25, metrics=[])
+    before = dict(vars(classifier))
+    with pytest.raises((errors.UserError, ValueError, TypeError)):
+        classifier.compile(**kwargs)
+    assert vars(classifier).keys() == before.keys()
+    assert all(vars(classifier)[name] is value for name, value in before.items())
+    optimizer_config = classifier.get_compile_config()["optimizer"]["config"]
+    assert optimizer_config["learning_rate"] == 0.25
+
+
+def test_no_metrics_are_none_whatever_was_compiled_before(build):
+    classifier = build()
+    classifier.compile(metrics=None)
+    history = classifier.fit(TEXTS, LABELS, batch_size=11, epochs=1, verbose=0)
+    assert set(history.history) == {"loss"}
+
+
+# Callbacks.
+
+
+@pytest.mark.parametrize(
+    "setter",
+    [
+        keras.callbacks.LearningRateScheduler(lambda epoch: 1e-3),
+        keras.callbacks.ReduceLROnPlateau(),
+    ],
+)
+def test_a_callback_that_sets_the_rate_is_refused_where_a_schedule_does(setter, build):
+    classifier = build()
+    for optimizer_ in (
+        "auto",
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, 9)),
+    ):
+        classifier.compile(optimizer_)
+        with pytest.raises(errors.UserError, match="sets the learning rate, and here"):
+            classifier.fit(TEXTS, LABELS, verbose=0, callbacks=setter)
+
+
+def test_a_callback_that_sets_the_rate_does_so_with_an_optimizer_of_your_own(build):
+    classifier = build()
+    classifier.compile(keras.optimizers.AdamW(1e-4))
+    seen = Rates()
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    classifier.fit(
+        TEXTS, LABELS, batch_size=11, epochs=2, verbose=0, callbacks=[halve, seen]
+    )
+    np.testing.assert_allclose(seen.rates, [5e-5, 2.5e-5], rtol=1e-5)
+
+
+def test_an_early_stopping_of_yours_takes_the_place_of_ours(build):
+    classifier, spoil = build(), WorseEachEpoch()
+    held_out = (TEXTS[:2], [1, 2])
+    yours = keras.callbacks.EarlyStopping("val_loss", patience=1)
+    train = {"batch_size": 11, "epochs": 9, "verbose": 0, "validation_data": held_out}
+    history = classifier.fit(TEXTS, LABELS, callbacks=[spoil, yours], **train)
+    assert len(history.history["loss"]) == 2
+    # It does not restore, so nothing does.
+    assert not np.array_equal(classifier.get_weights()[-1], spoil.best[-1])
+    with pytest.raises(errors.UserError, match="patience=2 and EarlyStopping both say"):
+        classifier.fit(TEXTS, LABELS, callbacks=yours, patience=2, **train)
+
+
+def test_what_is_about_validation_is_refused_without_it(build):
+    for name in ("patience", "validation_steps", "validation_batch_size"):
+        with pytest.raises(errors.UserError, match=f"{name}=2 has no effect without"):
+            build().fit(TEXTS, LABELS, verbose=0, **{name: 2})
+    with pytest.raises(errors.UserError, match="=3 leaves none of epochs=3 to train"):
+        build().fit(TEXTS, LABELS, verbose=0, epochs=3, initial_epoch=3)
+
+
+def test_validation_may_come_every_second_epoch_and_the_rate_ends_at_the_last(build):
+    classifier, seen = build(), Rates()
+    history = classifier.fit(
+        TEXTS,
+        LABELS,
+        batch_size=11,
+        epochs=12,
+        initial_epoch=8,
+        validation_data=(TEXTS[:2], [1, 2]),
+        validation_freq=2,
+        verbose=0,
+        callbacks=seen,
+    )
+    assert [*map(len, history.history.values())] == [4, 4, 2, 2]
+    schedule = optimizer.WarmupDecay(3e-4, 4, warmup_steps=0)
+    np.testing.assert_allclose(seen.rates, [*map(schedule, range(4))], rtol=1e-6)
+
+
+def test_checkpoints_and_backups_of_keras_are_written_and_read(build, tmp_path):
+    class Killed(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    train = {"batch_size": 4, "epochs": 4, "verbose": 0, "restore_best": False}
+    classifier = build()
+    start = classifier.get_weights()
+    best = keras.callbacks.ModelCheckpoint(
+        tmp_path / "best.keras", monitor="val_loss", save_best_only=True
+    )
+    classifier.fit(
+        TEXTS, LABELS, validation_data=(TEXTS, LABELS), callbacks=best, **train
+    )
+    again = keras.saving.load_model(tmp_path / "best.keras")
+    np.testing.assert_allclose(again.predict(TEXTS), classifier.predict(TEXTS), 1e-4)
+
+    classifier.set_weights(start)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(TEXTS, LABELS, callbacks=[backup, Killed()], **train)
+    classifier.set_weights(start)
+    seen = Rates()
+    classifier.fit(TEXTS, LABELS, callbacks=[backup, seen], **train)
+    schedule = optimizer.WarmupDecay(3e-4, 12, warmup_steps=1)
+    done = 12 - len(seen.rates)
+    assert done in (3, 6)
+    np.testing.assert_allclose(seen.rates, [*map(schedule, range(done, 12))], rtol=1e-5)
+
+
 def test_an_optimizer_and_a_loss_of_your_own_are_kept(build):
     classifier = build()
     learner = keras.optimizers.SGD(0.125)

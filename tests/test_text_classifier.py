@@ -304,6 +304,6 @@ def test_what_does_not_go_with_several_classes_is_refused(kwargs, message, build
         build(3, multi_label=True, **kwargs)
     classifier = build(3, multi_label=True)
     with pytest.raises(errors.UserError, match="may have several classes each"):
-        classifier.fit(TEXTS, LABELS, class_weight={0: 2.0})
+        classifier.fit(TEXTS, np.ones([len(TEXTS), 3]), class_weight={0: 2.0})
     with pytest.raises(errors.UserError, match="label 3 is none of the classes 0 to 2"):
         classifier.targets([[3]] * 2, classifier.rows(TEXTS[:2]))

@@ -55,14 +55,18 @@ _DAMAGES = (OSError, LookupError, AttributeError, RecursionError, ValueError, Ty
 PREPROCESSING = ("sequence_length", "truncate", "long_texts", "stride")
 
 
+# Callbacks that set the optimizer's rate.
+_SETTERS = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Recipe:
     """How `compile` was called. No dict: Keras would count the metrics in it twice."""
 
     compiled: dict[str, Any]
     automatic: bool  # whether the optimizer is ours, made anew by each `fit`
-    peak: float
-    decay: float
+    learning_rate: float
+    layer_decay: float
     weight_decay: float
 
 
@@ -155,6 +159,11 @@ class ElectraTask(_OtherHalf):
     def usual_rates(self) -> tuple[float, float]:
         """Returns the peak rate and the layer-wise decay of `compile`."""
         return usual_rates(self.backbone.model_config)
+
+    def usual_recipe(self) -> dict[str, float]:
+        """Returns the rates of `compile` by name."""
+        rate, decay = self.usual_rates()
+        return {"learning_rate": rate, "layer_decay": decay, "weight_decay": 0.0}
 
     def held_out(self, validation_data: Any) -> tuple[Any, Any, Any]:
         """Returns inputs, labels and weights of what `fit` validates on."""
@@ -475,7 +484,7 @@ class ElectraTask(_OtherHalf):
         *,
         learning_rate: float | None = None,
         layer_decay: float | None = None,
-        weight_decay: float = 0.0,
+        weight_decay: float | None = None,
     ) -> None:
         """Sets how `fit` trains; arguments in the order of `keras.Model.compile`.
 
@@ -494,36 +503,54 @@ class ElectraTask(_OtherHalf):
                 1e-4, 5e-5 for small, base, large.
             layer_decay: of the rates from block to block, with "auto"; None = 0.8, for
                 large 0.9 (paper).
-            weight_decay: with "auto" (paper: 0; 2020 code: 0.01).
+            weight_decay: with "auto"; None = 0 (paper; 2020 code: 0.01).
+
+        Raises:
+            UserError: an argument would have no effect, or makes no sense. As after
+                each error, all is as it was before.
         """
-        rate, decay = self.usual_rates()
-        if isinstance(optimizer, AutoAdamW):
-            rate, decay = float(optimizer.learning_rate), optimizer.layer_decay
-            weight_decay, optimizer = optimizer.decoupled_decay, "auto"
-        if isinstance(loss_weights, str):
+        given = {
+            "learning_rate": learning_rate,
+            "layer_decay": layer_decay,
+            "weight_decay": weight_decay,
+        }
+        is_ours = isinstance(optimizer, AutoAdamW)
+        automatic = is_ours or (isinstance(optimizer, str) and optimizer == "auto")
+        rates = {name: rate for name, rate in given.items() if rate is not None}
+        _check_rates(rates, optimizer, automatic)
+        usual = optimizer.rates_given() if is_ours else self.usual_recipe()
+        if isinstance(loss_weights, str) and loss_weights == "auto":
             own = isinstance(loss, str) and loss == "auto"
             loss_weights = self.default_loss_weights() if own else None
-        if isinstance(weighted_metrics, str):
+        if isinstance(weighted_metrics, str) and weighted_metrics == "auto":
             weighted_metrics = self.default_weighted_metrics()
-        self._recipe = _Recipe(
+        if isinstance(metrics, str) and metrics == "auto":
+            metrics = self.default_metrics()
+        recipe = _Recipe(
             {
                 "loss": self.default_loss() if loss == "auto" else loss,
                 "loss_weights": loss_weights,
-                "metrics": self.default_metrics() if metrics == "auto" else metrics,
+                # Of None, Keras would keep those of the compile before.
+                "metrics": metrics or [],
                 "weighted_metrics": weighted_metrics,
                 "run_eagerly": run_eagerly,
                 "steps_per_execution": steps_per_execution,
                 "jit_compile": jit_compile,
                 "auto_scale_loss": auto_scale_loss,
             },
-            optimizer == "auto",
-            rate if learning_rate is None else learning_rate,
-            decay if layer_decay is None else layer_decay,
-            weight_decay,
+            automatic,
+            **{**usual, **rates},
         )
-        if optimizer == "auto":
-            optimizer = self._optimizer(steps=1)
-        super().compile(optimizer=optimizer, **self._recipe.compiled)
+        if automatic:
+            optimizer = self._optimizer(recipe, steps=1)
+        before = dict(self.__dict__)
+        try:
+            super().compile(optimizer=optimizer, **recipe.compiled)
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        self._recipe = recipe
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile`, for a .keras file or a clone."""
@@ -531,7 +558,7 @@ class ElectraTask(_OtherHalf):
         config: dict[str, Any] = super().get_compile_config()
         if recipe.automatic:
             config["optimizer"] = keras.saving.serialize_keras_object(
-                AutoAdamW(recipe.peak, recipe.decay, recipe.weight_decay)
+                AutoAdamW(recipe.learning_rate, recipe.layer_decay, recipe.weight_decay)
             )
         return config
 
@@ -589,12 +616,22 @@ class ElectraTask(_OtherHalf):
             validation_batch_size: inputs a step of validation; None = `batch_size`.
             validation_freq: Keras'.
             patience: epochs without better validation to stop after; None = none.
-            restore_best: whether to go back to the epoch with the best validation.
+            restore_best: whether to go back to the epoch with the best validation. An
+                EarlyStopping among the callbacks says so instead of these two.
             seed: of the order of the examples.
         """
         self._assert_compile_called("fit")
         size = batch_size or BATCH_SIZE
+        watchers = _listed(callbacks)
+        self._check_watchers(watchers, patience)
         self._refuse_idle(x, batch_size)
+        num_epochs = _num_epochs(epochs, initial_epoch)
+        if validation_data is None and not validation_split:
+            _refuse_unvalidated(
+                patience=patience,
+                validation_steps=validation_steps,
+                validation_batch_size=validation_batch_size,
+            )
         if validation_split and validation_data is None:
             x, y, sample_weight, validation_data = self._split(
                 x, y, sample_weight, validation_split
@@ -609,17 +646,13 @@ class ElectraTask(_OtherHalf):
             self._refuse_idle(held_out[0], validation_batch_size)
             validation_data = self._batches(*held_out, validation_batch_size or size)
         steps = steps_per_epoch or int(train.cardinality())
-        self._prepare(steps * epochs)
+        self._prepare(steps * num_epochs)
         self.make_variables(train.element_spec)
-        watchers = _listed(callbacks)
-        if validation_data is not None and (restore_best or patience is not None):
-            watchers.append(
-                keras.callbacks.EarlyStopping(
-                    "val_loss",
-                    patience=epochs if patience is None else patience,
-                    restore_best_weights=restore_best,
-                )
-            )
+        is_watched = any(
+            isinstance(one, keras.callbacks.EarlyStopping) for one in watchers
+        )
+        if validation_data is not None and not is_watched:
+            watchers += _best_epoch(epochs, patience, restore_best)
         history = keras.Model.fit(
             self,
             train,
@@ -636,6 +669,24 @@ class ElectraTask(_OtherHalf):
         for data in (made, validation_data):
             streams.warn_of_truncation(data, self._length(), self.way_out)
         return history
+
+    def _check_watchers(self, watchers: list[Any], patience: int | None) -> None:
+        """Refuses callbacks that could not do what they are for."""
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        schedule = keras.optimizers.schedules.LearningRateSchedule
+        is_fixed = isinstance(getattr(inner, "_learning_rate", None), schedule)
+        for one in watchers:
+            name = type(one).__name__
+            if is_fixed and isinstance(one, _SETTERS):
+                raise errors.UserError(
+                    f"{name} sets the learning rate, and here a schedule does; compile "
+                    "with an optimizer whose rate is a number, such as "
+                    "optimizer=keras.optimizers.AdamW(1e-4)"
+                )
+            if patience is not None and isinstance(one, keras.callbacks.EarlyStopping):
+                raise errors.UserError(
+                    f"patience={patience} and {name} both say when to stop; give one"
+                )
 
     def _length(self) -> int:
         return self.preprocessor.sequence_length if self.preprocessor else 0
@@ -1085,18 +1136,75 @@ class ElectraTask(_OtherHalf):
                 "steps_per_epoch, or compile with an optimizer of your own"
             )
         with self.distribute_strategy.scope():
-            super().compile(optimizer=self._optimizer(steps), **self._recipe.compiled)
+            optimizer = self._optimizer(self._recipe, steps)
+            super().compile(optimizer=optimizer, **self._recipe.compiled)
 
-    def _optimizer(self, steps: int) -> optimizer.AdamW:
-        recipe = self._recipe
+    def _optimizer(self, recipe: _Recipe, steps: int) -> optimizer.AdamW:
         return build_optimizer(
             self.backbone.model_config,
             self.trainable_variables,
             steps,
-            learning_rate=recipe.peak,
-            layer_decay=recipe.decay,
+            learning_rate=recipe.learning_rate,
+            layer_decay=recipe.layer_decay,
             weight_decay=recipe.weight_decay,
         )
+
+
+def _check_rates(rates: dict[str, Any], optimizer: Any, automatic: bool) -> None:
+    """Refuses rates that another optimizer would not heed, or that are no numbers."""
+    for name, rate in rates.items():
+        if not automatic:
+            is_name = isinstance(optimizer, str)
+            called = optimizer if is_name else type(optimizer).__name__
+            raise errors.UserError(
+                f"{name}={rate!r:.60} has no effect on optimizer {called}; leave "
+                "optimizer out, or give the rate to it, as in "
+                "optimizer=keras.optimizers.AdamW(learning_rate=1e-4)"
+            )
+        is_number = isinstance(rate, int | float | np.number)
+        if not is_number or not 0 <= rate < np.inf:
+            raise errors.UserError(
+                f"{name}={rate!r:.60}: want a number, 0 or more; a schedule of your "
+                "own goes into an optimizer of your own"
+            )
+
+
+def _refuse_unvalidated(**given: Any) -> None:
+    """Refuses arguments of `fit` that are about validation, where there is none."""
+    for name, value in given.items():
+        if value is not None:
+            raise errors.UserError(
+                f"{name}={value} has no effect without validation_data or "
+                "validation_split"
+            )
+
+
+def _num_epochs(epochs: int, initial_epoch: int) -> int:
+    """Returns how many epochs are trained."""
+    if 0 < epochs <= initial_epoch:
+        raise errors.UserError(
+            f"initial_epoch={initial_epoch} leaves none of epochs={epochs} to train; "
+            "epochs counts those before, too"
+        )
+    return epochs - initial_epoch
+
+
+def _best_epoch(epochs: int, patience: int | None, restore_best: bool) -> list[Any]:
+    """Returns what stops early, or goes back to the best epoch; nothing for neither."""
+    if patience is None and not restore_best:
+        return []
+    patience = epochs if patience is None else patience
+    return [
+        _BestEpoch("val_loss", patience=patience, restore_best_weights=restore_best)
+    ]
+
+
+class _BestEpoch(keras.callbacks.EarlyStopping):
+    """Counts validations, which may come every second epoch; Keras would warn."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.monitor in (logs or {}):
+            super().on_epoch_end(epoch, logs)
 
 
 def _listed(callbacks: Any) -> list[Any]:
@@ -1135,14 +1243,17 @@ class AutoAdamW(optimizer.AdamW):
         )
         self.layer_decay = layer_decay
 
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make the same optimizer."""
+    def rates_given(self) -> dict[str, float]:
+        """Returns the rates by name."""
         return {
             "learning_rate": float(self.learning_rate),
             "layer_decay": self.layer_decay,
             "weight_decay": self.decoupled_decay,
-            "name": self.name,
         }
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same optimizer."""
+        return {**self.rates_given(), "name": self.name}
 
 
 def build_optimizer(
