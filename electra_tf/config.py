@@ -6,7 +6,6 @@ Out:  one checked, frozen settings object, or one line that says what is wrong.
 Precedence: defaults, then the file, then --set from left to right.
 """
 
-import difflib
 import math
 import os
 import re
@@ -751,13 +750,10 @@ def _explain(kind: type[Settings], error: pydantic.ValidationError) -> str:
     for item in error.errors(include_url=False, include_context=False):
         name = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name, _names(kind), n=1, cutoff=0.5)
-            hint = (
-                f"; did you mean {near[0]}?"
-                if near
-                else "; --print_config lists them all"
+            hint = errors.did_you_mean(
+                name, _names(kind), "--print_config lists them all"
             )
-            messages.append(f"no setting {name}{hint}")
+            messages.append(f"no setting {name}; {hint}")
         elif item["type"] == "value_error":
             text = item["msg"].removeprefix("Value error, ")
             messages.append(f"{name}: {text}" if name else text)

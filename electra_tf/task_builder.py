@@ -4,7 +4,6 @@ In:   jobs, a preset of any kind, settings.
 Out:  a model a job, all on one encoder.
 """
 
-import difflib
 import inspect
 import statistics
 from collections.abc import Mapping
@@ -39,15 +38,10 @@ def check(
             for argument in inspect.signature(kind.__init__).parameters
             if argument not in _OURS
         ]
-        for option in task_data.options_of(
+        options = task_data.options_of(
             settings.options, "model.options", name, list(jobs)
-        ):
-            if option not in known:
-                near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]}?" if near else ", ".join(known)
-                raise errors.UserError(
-                    f"model.options: {kind.__name__} has no {option!r}; {hint}"
-                )
+        )
+        errors.refuse_unknown(f"model.options: {kind.__name__}", options, known)
 
 
 def build(

@@ -25,3 +25,11 @@ def test_the_reason_of_a_refusal_is_the_systems_if_it_is_there(error, reason):
 def test_a_message_becomes_one_line_of_some_length():
     assert errors.one_line(ValueError(" a\n\tb  c")) == "a b c"
     assert errors.one_line("ab\ncd", 4) == "ab c"
+
+
+def test_what_is_not_known_is_named_with_the_nearest_that_is():
+    errors.refuse_unknown("bird", ["wing"], ["wing", "beak"])
+    with pytest.raises(errors.UserError, match="bird has no 'Wings'; did you mean wi"):
+        errors.refuse_unknown("bird", ["wing", "Wings"], ["wing", "beak"])
+    with pytest.raises(errors.UserError, match="bird has no 'sail'; it has wing, beak"):
+        errors.refuse_unknown("bird", ["sail"], ["wing", "beak"])

@@ -232,3 +232,58 @@ def test_keras_hub_starts_a_new_head_where_it_is_told_its_size(build, tmp_path):
     assert (found.num_classes, found.class_names) == (3, None)
     found = keras_hub.models.TextClassifier.from_preset(str(tmp_path))
     assert found.class_names == ["no", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": 64}, "did you mean sequence_length"),
+        ({"long_text": "windows"}, "did you mean long_texts"),
+        ({"learning_rate": 1e-5}, r"say it to compile\(learning_rate=...\)"),
+        ({"epochs": 2}, r"say it to fit\(epochs=...\)"),
+        ({"precision": "mixed_bfloat16"}, "did you mean dtype"),
+        ({"class_name": ["a"]}, "did you mean class_names"),
+        ({"zzz": 1}, "it has backbone, num_classes"),
+    ],
+)
+def test_an_option_of_from_preset_that_is_not_known_is_refused(
+    options, message, tiny_preset
+):
+    with pytest.raises(errors.UserError, match=message) as error:
+        text_classifier.ElectraTextClassifier.from_preset(
+            tiny_preset, **{"num_classes": 2, **options}
+        )
+    assert "\n" not in str(error.value)
+    assert f"from_preset has no {next(iter(options))!r}" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", catalog.REGISTERED.values(), ids=lambda k: k.__name__)
+def test_a_misspelt_argument_is_refused_with_the_right_one(kind, build):
+    with pytest.raises(errors.UserError, match=f"{kind.__name__} has no 'nam'; .*name"):
+        build(kind, nam="x")
+    model = build(kind, name="mine", trainable=False)
+    assert model.name == "mine"
+    for call, wrong, right in (
+        (model.fit, "epoch", "epochs"),
+        (model.compile, "metric", "metrics"),
+        (model.predict, "batchsize", "batch_size"),
+        (model.evaluate, "step", "steps"),
+        (model.export_for_serving, "weigths", "weights"),
+    ):
+        with pytest.raises(
+            errors.UserError, match=f"has no '{wrong}'; did you mean {right}"
+        ):
+            call("x", **{wrong: 1})
+
+
+def test_backbone_tokenizer_and_preprocessor_refuse_misspelt_arguments(
+    tiny_preprocessor, tiny_backbone
+):
+    words = tiny_preprocessor.tokenizer
+    for kind, arguments in (
+        (type(words), {"lower_case": True}),
+        (type(tiny_preprocessor), {"tokenizer": words, "max_length": 8}),
+        (type(tiny_backbone), {**tiny_backbone.get_config(), "num_layer": 2}),
+    ):
+        with pytest.raises(errors.UserError, match="; did you mean"):
+            kind(**arguments)

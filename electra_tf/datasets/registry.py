@@ -4,7 +4,6 @@ A new task is a row of a format's table, or a module with READERS of its own, na
 here.
 """
 
-import difflib
 import inspect
 import os
 import typing
@@ -66,10 +65,8 @@ def read(
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"there are {', '.join(known)}" if known else "it has none"
+    otherwise = f"there are {', '.join(known)}" if known else "it has none"
+    return errors.did_you_mean(name, known, otherwise)
 
 
 def _is_a(value: Any, wanted: Any) -> bool:

@@ -82,6 +82,7 @@ class ElectraBackbone(keras_hub.models.Backbone):
         **kwargs: Any,
     ) -> None:
         given = locals()
+        errors.refuse_arguments(self, kwargs, "name", "trainable")
         model = model_config(
             {name: given[name] for name in _names()}, "ElectraBackbone"
         )

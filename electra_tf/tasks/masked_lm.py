@@ -197,6 +197,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         """Turns texts into rows; [MASK] in them is a token."""
         return self._rows(x, self.preprocessor.stride)
 
+    @errors.named_arguments
     def predict(
         self,
         x: Any,

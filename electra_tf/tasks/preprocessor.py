@@ -51,6 +51,9 @@ class ElectraTextPreprocessor(keras_hub.models.TextClassifierPreprocessor):
         stride: int | None = None,
         **kwargs: Any,
     ) -> None:
+        errors.refuse_arguments(
+            self, kwargs, "name", "trainable", "dtype", "config_file"
+        )
         super().__init__(tokenizer, sequence_length, truncate, **kwargs)
         self.long_texts, self.stride = long_texts, stride
         self.change()

@@ -11,6 +11,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import inspect
 import itertools
 import os
 import warnings
@@ -50,6 +51,9 @@ BATCH_SIZE = 32  # paper
 
 # What KerasHub raises for a preset that is damaged.
 _DAMAGES = (OSError, LookupError, AttributeError, RecursionError, ValueError, TypeError)
+
+# Arguments of a task's constructor that are KerasHub's and Keras'.
+INHERITED = ("name", "trainable", "compile")
 
 # Arguments of `from_preset` that are the preprocessor's.
 PREPROCESSING = ("sequence_length", "truncate", "long_texts", "stride")
@@ -104,6 +108,10 @@ class ElectraTask(_OtherHalf):
     pool_batches = inputs.POOL_BATCHES
     # What labels may be, where they are classes.
     classes: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        errors.refuse_arguments(self, kwargs.keys() - {"inputs", "outputs"}, *INHERITED)
+        super().__init__(*args, **kwargs)
 
     # What a task says.
 
@@ -187,6 +195,7 @@ class ElectraTask(_OtherHalf):
                 global policy, whatever the weights were trained in; and the
                 preprocessor's: see PREPROCESSING.
         """
+        cls._refuse_unknown(kwargs)
         folder = os.fspath(preset)
         if "://" not in folder and not cls._is_saved_in(folder):
             source = (
@@ -219,6 +228,20 @@ class ElectraTask(_OtherHalf):
             task.preprocessor.change(**stated)
         task.check_length()
         return task
+
+    @classmethod
+    def _refuse_unknown(cls, options: Iterable[str]) -> None:
+        """Refuses arguments that `from_preset` would lose."""
+        own = [*inspect.signature(cls.__init__).parameters][1:-1]
+        known = [*own, *INHERITED, *PREPROCESSING, "dtype"]
+        for method in (cls.compile, cls.fit):
+            for name in inspect.signature(method).parameters.keys() & {*options}:
+                if name not in known:
+                    raise errors.UserError(
+                        f"{cls.__name__}.from_preset has no {name!r}; say it to "
+                        f"{method.__name__}({name}=...)"
+                    )
+        errors.refuse_unknown(f"{cls.__name__}.from_preset", options, known)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -396,6 +419,7 @@ class ElectraTask(_OtherHalf):
         """Returns the ways in which a server can ask the model: see `graph`."""
         raise NotImplementedError
 
+    @errors.named_arguments
     def export_for_serving(
         self,
         path: str,
@@ -470,6 +494,7 @@ class ElectraTask(_OtherHalf):
 
     # Training.
 
+    @errors.named_arguments
     def compile(
         self,
         optimizer: Any = "auto",
@@ -568,6 +593,7 @@ class ElectraTask(_OtherHalf):
         assert self.optimizer is not None
         self.optimizer.build(self.trainable_variables)
 
+    @errors.named_arguments
     def fit(
         self,
         x: Any = None,
@@ -906,6 +932,7 @@ class ElectraTask(_OtherHalf):
         (batch,) = self._batches(x, y, sample_weight, 10**9)
         return batch
 
+    @errors.named_arguments
     def evaluate(
         self,
         x: Any = None,
@@ -916,11 +943,11 @@ class ElectraTask(_OtherHalf):
         steps: int | None = None,
         callbacks: Any = None,
         return_dict: bool = False,
-        **kwargs: Any,
+        _use_cached_eval_dataset: bool = False,
     ) -> Any:
         """Returns loss and metrics, as `keras.Model.evaluate` does."""
         self._assert_compile_called("evaluate")
-        if not kwargs.get("_use_cached_eval_dataset"):
+        if not _use_cached_eval_dataset:
             self._refuse_idle(x, batch_size)
             x = self._batches(x, y, sample_weight, batch_size or BATCH_SIZE)
             y = sample_weight = batch_size = None
@@ -934,7 +961,7 @@ class ElectraTask(_OtherHalf):
             steps=steps,
             callbacks=callbacks,
             return_dict=return_dict,
-            **kwargs,
+            _use_cached_eval_dataset=_use_cached_eval_dataset,
         )
         streams.warn_of_truncation(x, self._length(), self.way_out)
         return found
@@ -943,6 +970,7 @@ class ElectraTask(_OtherHalf):
         """Does as `predict`."""
         return self.predict(x)
 
+    @errors.named_arguments
     def predict(
         self,
         x: Any,

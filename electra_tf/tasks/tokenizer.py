@@ -59,6 +59,7 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         dtype: Any = "int32",
         **kwargs: Any,
     ) -> None:
+        errors.refuse_arguments(self, kwargs, "name", "trainable", "config_file")
         super().__init__(dtype=dtype, **kwargs)
         if self.compute_dtype not in ("int32", "int64", "string"):
             raise errors.UserError(
