@@ -223,7 +223,7 @@ def test_a_reader_of_pretraining_needs_few_files_and_lines():
     road = closure("pretrain") - aside
     lines = sum(len(MODULES[name].read_text().splitlines()) for name in road)
     assert len(road) <= 31, sorted(road)
-    assert lines <= 8400, lines
+    assert lines <= 8500, lines
 
 
 # What is written elsewhere.
