@@ -943,6 +943,7 @@ class ElectraTask(_OtherHalf):
         steps: int | None = None,
         callbacks: Any = None,
         return_dict: bool = False,
+        *,
         _use_cached_eval_dataset: bool = False,
     ) -> Any:
         """Returns loss and metrics, as `keras.Model.evaluate` does."""
