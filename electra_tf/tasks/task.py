@@ -234,7 +234,7 @@ class ElectraTask(_OtherHalf):
         """Refuses arguments that `from_preset` would lose."""
         own = [*inspect.signature(cls.__init__).parameters][1:-1]
         known = [*own, *INHERITED, *PREPROCESSING, "dtype"]
-        for method in (cls.compile, cls.fit):
+        for method in (ElectraTask.compile, ElectraTask.fit):
             for name in inspect.signature(method).parameters.keys() & {*options}:
                 if name not in known:
                     raise errors.UserError(
