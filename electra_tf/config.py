@@ -653,10 +653,9 @@ def _find(kind: type[Settings], file: str) -> Path:
         return known[name]
     if path.suffix or not known:
         return path  # It will be said that there is none.
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = errors.did_you_mean(name, known, "none is like it;")
     raise errors.UserError(
-        f"--config={file}: there is no such file; {hint}settings that can be named: "
+        f"--config={file}: there is no such file; {hint} settings that can be named: "
         f"{', '.join(known)}"
     )
 
