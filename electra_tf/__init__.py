@@ -5,7 +5,7 @@ The modules, in the order of the data; each imports only what stands above it (B
 settings                       native_log, console, interrupts, errors, durable,
                                checksums, config
 text -> records                tokenizer, corpus_files, corpus, records, record_reader,
-                               text_loss, data_builder
+                               vocab_trainer, text_loss, data_builder
 records -> masked batches      packing, masking, input_pipeline
 masked batches -> losses       layers, models, corruption, losses, objectives
 losses -> checkpoints          optimizer, pretrainer, distribution, checkpoint,

@@ -52,6 +52,20 @@ class Settings(pydantic.BaseModel):
 MAX_WEIGHTS = 10**12
 
 
+class AddedToken(Settings):
+    """A token that is found in the text before it is cut, as `tokenizers` has it."""
+
+    content: str = Field(min_length=1, description="The token, in the vocabulary.")
+    single_word: bool = Field(False, description="Not found inside a word.")
+    lstrip: bool = Field(False, description="Takes the space before it along.")
+    rstrip: bool = Field(False, description="Takes the space after it along.")
+    normalized: bool = Field(
+        True, description="Found in what the text has become: lower-cased and so on."
+    )
+    special: bool = Field(False, description="Left out where text is made of ids.")
+    is_word: bool = Field(False, description="WordPiece may make it of a word, too.")
+
+
 class TokenizerConfig(Settings):
     """How text becomes WordPiece tokens; stored with the data and the preset."""
 
@@ -65,6 +79,9 @@ class TokenizerConfig(Settings):
     )
     split_cjk: bool = Field(
         True, description="Each CJK ideograph is a word of its own."
+    )
+    added_tokens: tuple[AddedToken, ...] = Field(
+        (), description="Found in the text before it is cut, as transformers has them."
     )
 
     @pydantic.field_validator("strip_accents", mode="before")

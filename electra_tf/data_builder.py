@@ -40,6 +40,7 @@ from electra_tf import (
     records,
     text_loss,
     tokenizer,
+    vocab_trainer,
 )
 
 # Text handed to a process at a time: milliseconds of work, little to hold.
@@ -209,7 +210,7 @@ def _train_vocab(text: corpus.Corpus, config: configs.BuildDataConfig) -> list[s
     _say(f"training a vocabulary of {config.vocab_size} tokens on {amount}")
     sample = _sample(text, total, config)
     with console.doing("training the vocabulary"):
-        tokens = tokenizer.train_vocab(sample, config.vocab_size, config.tokenizer)
+        tokens = vocab_trainer.train(sample, config.vocab_size, config.tokenizer)
     if len(tokens) < config.vocab_size:
         _say(f"the text has no more than {len(tokens)} tokens to give")
     return tokens

@@ -52,6 +52,14 @@ class GraphTokenizer:
     def __init__(self, vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
         import tensorflow_text as tf_text  # Not above: training does without it.
 
+        if config.added_tokens:
+            names = ", ".join(repr(t.content[:40]) for t in config.added_tokens[:8])
+            raise errors.UserError(
+                f"the tokenizer has added tokens ({names}), which are found in text in "
+                "Python, but not in a graph: serve token ids, or take them out of the "
+                "tokenizer's added_tokens if no text has them"
+            )
+
         self._rewrites = _rewrites(config)
         self._wordpiece = tf_text.FastWordpieceTokenizer(
             _held(vocab),

@@ -4,6 +4,8 @@ In:   the settings, the data's vocabulary, weights of any kind (`pretrained`).
 Out:  settings with the architecture found; networks with those weights.
 """
 
+import json
+import shlex
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -56,12 +58,13 @@ def check_vocab(
                 f"{where} has no vocabulary ({size} tokens); put its vocab.txt there"
             )
         return
-    for name in ("lowercase", "strip_accents", "split_cjk"):
-        was, now = getattr(source.tokenizer, name), getattr(words, name)
-        if was != now:
+    now = words.model_dump(mode="json")
+    for name, was in source.tokenizer.model_dump(mode="json").items():
+        if was != now[name]:
+            stated = shlex.quote(f"tokenizer.{name}={json.dumps(was)}")
             raise errors.UserError(
-                f"{where}: {name} of its tokenizer is {was}, that of the data {now}; "
-                f"build the data with --set tokenizer.{name}={str(was).lower()}"
+                f"{where}: {name} of its tokenizer is {was}, that of the data "
+                f"{now[name]}; build the data with --set {stated}"
             )
     if train.init_vocab == "same" and source.vocab != vocab:
         raise errors.UserError(

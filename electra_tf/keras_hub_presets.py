@@ -419,6 +419,12 @@ def _their_backbone(model: config.ModelConfig) -> keras.Model:
 
 
 def _their_tokenizer(vocab: list[str], settings: config.TokenizerConfig) -> Any:
+    if settings.added_tokens:
+        names = ", ".join(repr(t.content[:40]) for t in settings.added_tokens[:8])
+        raise errors.UserError(
+            f"the tokenizer has added tokens ({names}), which KerasHub's own cannot "
+            "find; save our own backbone instead (--format=keras_hub)"
+        )
     if len({token.strip() for token in vocab}) < len(vocab):
         raise errors.UserError(
             "the vocabulary has lines that are alike, or several blank ones, which "

@@ -5,21 +5,20 @@ Out:  token ids.
 
 `Encoder` asks the `tokenizers` library what is right and remembers the answer, by word,
 so it cannot drift from it with a Unicode version. Special tokens in the text are text:
-"[MASK]" reads "[", "mask", "]".
+"[MASK]" reads "[", "mask", "]"; tokens that were added to a vocabulary are tokens.
 """
 
-import collections
 import hashlib
 import re
 import string
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers, trainers
+from tokenizers import models, normalizers, pre_tokenizers
 
 from electra_tf import config as configs
 from electra_tf import errors
@@ -31,11 +30,6 @@ MAX_WORD_CHARACTERS = 100
 
 # Words remembered by an encoder; about 150 bytes each.
 _MAX_REMEMBERED = 500_000
-
-# Share of the running text whose characters must be in a trained vocabulary, as far as
-# they have room: half of it, or the share of the text in words of one character.
-_ALPHABET_COVERAGE = 0.9999
-_ALPHABET_SHARE = 0.5
 
 # Half a character: JSON can hold one, UTF-8 cannot.
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -203,122 +197,6 @@ def _word(token: str) -> str:
     return "" if _IN_BRACKETS.fullmatch(token) else token.removeprefix("##")
 
 
-def train_vocab(
-    texts: Iterable[str], size: int, config: configs.TokenizerConfig
-) -> list[str]:
-    """Learns a WordPiece vocabulary; the same texts give the same tokens.
-
-    Memory grows with the number of different words, not with the text.
-
-    Args:
-        texts: any pieces of text that break no word.
-        size: tokens wanted; fewer where the text has no more to give.
-        config: how words are cut.
-    """
-    words = _count_words(texts, config)
-    alphabet = _Alphabet(words)
-    room = size - len(SPECIAL_TOKENS)
-    # Where characters are words of their own, there is little else to learn.
-    share = max(_ALPHABET_SHARE, alphabet.standing_alone)
-    kept = alphabet.choose(int(room * share), _ALPHABET_COVERAGE)
-    tokens = _learn(words, size, kept)
-    # Where nothing more recurs, the rarest characters may have what is left.
-    for character in alphabet.choose(size - len(tokens), 1.0, without=kept):
-        tokens += alphabet.tokens(character)
-    return tokens
-
-
-def _count_words(
-    texts: Iterable[str], config: configs.TokenizerConfig
-) -> collections.Counter[str]:
-    """Counts words as the tokenizer cuts them; each different chunk is cut once."""
-    chunks: collections.Counter[str] = collections.Counter()
-    for text in texts:
-        chunks.update(_chunks(text, config))
-    normalize = normalizer(config).normalize_str
-    splitter = pre_tokenizers.BertPreTokenizer()
-    words: collections.Counter[str] = collections.Counter()
-    for chunk, count in chunks.items():
-        for word, _ in splitter.pre_tokenize_str(normalize(chunk)):
-            if len(word) <= MAX_WORD_CHARACTERS:
-                words[word] += count
-    return words
-
-
-def _learn(
-    words: collections.Counter[str], size: int, characters: list[str]
-) -> list[str]:
-    """Returns the special tokens, those of the characters, and what merges make."""
-    kept = set(characters)
-    inner = {f"##{c}" for word in words for c in word[1:] if c in kept}
-    # The library numbers "##x" in the order of a hash map with a random seed, and
-    # breaks ties between merges by these numbers. Given as special tokens, they have
-    # theirs before it starts.
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size,
-        min_frequency=2,
-        special_tokens=[*SPECIAL_TOKENS, *sorted(inner)],
-        initial_alphabet=characters,
-        limit_alphabet=len(characters),
-        show_progress=False,
-    )
-    learner = tokenizers.Tokenizer(models.WordPiece(unk_token=UNK))
-    learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    learner.train_from_iterator(_repeat(words), trainer)
-    ids = learner.get_vocab()
-    return sorted(ids, key=ids.__getitem__)
-
-
-class _Alphabet:
-    """The characters of words, and the tokens that each takes: x, and ##x inside."""
-
-    def __init__(self, words: collections.Counter[str]) -> None:
-        counts: collections.Counter[str] = collections.Counter()
-        self._inner: set[str] = set()
-        alone = 0
-        for word, count in words.items():
-            for character in word:
-                counts[character] += count
-            self._inner.update(word[1:])
-            alone += count if len(word) == 1 else 0
-        self._total = counts.total()
-        # The most frequent first; of equals, by code.
-        self._counts = sorted(counts.items(), key=lambda item: (-item[1], item))
-        self.standing_alone = alone / max(1, self._total)  # share of the running text
-
-    def tokens(self, character: str) -> list[str]:
-        """Returns what stands for it at the beginning of a word, and inside."""
-        return [character, f"##{character}"][: 1 + (character in self._inner)]
-
-    def choose(
-        self, places: int, coverage: float, without: Sequence[str] = ()
-    ) -> list[str]:
-        """Returns the most frequent characters that have room for their tokens.
-
-        Args:
-            places: tokens at most.
-            coverage: share of the running text that is enough.
-            without: characters that have their tokens.
-        """
-        kept: list[str] = []
-        covered, passed = 0, set(without)
-        for character, count in self._counts:
-            if covered >= coverage * self._total:
-                break
-            if character not in passed and len(self.tokens(character)) <= places:
-                places -= len(self.tokens(character))
-                kept.append(character)
-                covered += count
-        return kept
-
-
-def _repeat(words: collections.Counter[str], batch: int = 1000) -> Iterator[str]:
-    """Yields each word as often as it was counted, `batch` at a time."""
-    for word, count in words.items():
-        for start in range(0, count, batch):
-            yield " ".join([word] * min(batch, count - start))
-
-
 class TokenizedDocument(NamedTuple):
     """A document as a record holds it, and what it lost."""
 
@@ -334,14 +212,16 @@ class Encoder:
     """
 
     def __init__(self, vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
-        self._reference = _reference(vocab, config)
+        self._reference, self._table = _reference(vocab, config)
         self._unk_id = vocab.index(UNK)
         self._ids = _Remembered(self._reference, config.lowercase, self._unk_id)
         self._config = config
 
     def encode(self, text: str) -> npt.NDArray[np.uint32]:
         """Returns the token ids of a text, without [CLS] and [SEP]."""
-        chunks = _chunks(text, self._config)
+        if self._table is not None:
+            return self.encode_with_offsets(text)[0]
+        chunks = chunks_of(text, self._config)
         return np.frombuffer(b"".join(map(self._ids.__getitem__, chunks)), np.uint32)
 
     def encode_with_offsets(
@@ -353,7 +233,8 @@ class Encoder:
             The ids, and (start, end) of each: the token stands for `text[start:end]`.
         """
         encoding = self._reference.encode(text, add_special_tokens=False)
-        return np.array(encoding.ids, np.uint32), encoding.offsets
+        ids = np.array(encoding.ids, np.uint32)
+        return ids if self._table is None else self._table[ids], encoding.offsets
 
     def encode_document(self, sentences: Iterable[str]) -> TokenizedDocument:
         """Returns a document's token ids and how many each sentence has.
@@ -376,7 +257,11 @@ class Encoder:
     def unknown_words(self, text: str) -> list[str]:
         """Returns the words of a text that become [UNK], as they stand in it."""
         found: list[str] = []
-        for chunk in _chunks(text, self._config):
+        if self._table is not None:
+            ids, places = self.encode_with_offsets(text)
+            pairs = zip(ids, places, strict=True)
+            return [text[start:end] for i, (start, end) in pairs if i == self._unk_id]
+        for chunk in chunks_of(text, self._config):
             found += self._ids.unknown_words(chunk)
         return found
 
@@ -423,7 +308,7 @@ class _Remembered(dict[str, bytes]):
         return [chunk[start:end] for i, (start, end) in places if i == self._unk_id]
 
 
-def _chunks(text: str, config: configs.TokenizerConfig) -> list[str]:
+def chunks_of(text: str, config: configs.TokenizerConfig) -> list[str]:
     """Cuts where a word ends for sure; what is left to cut, the library knows.
 
     Str.replace and str.split are many times as fast as a regular expression.
@@ -451,15 +336,49 @@ def normalizer(config: configs.TokenizerConfig) -> normalizers.BertNormalizer:
 
 def _reference(
     vocab: Sequence[str], config: configs.TokenizerConfig
-) -> tokenizers.Tokenizer:
-    """Builds Hugging Face's BERT tokenizer, which defines what is right."""
+) -> tuple[tokenizers.Tokenizer, npt.NDArray[np.uint32] | None]:
+    """Builds Hugging Face's BERT tokenizer, which defines what is right.
+
+    Returns:
+        It, and our ids by its own: with added tokens it numbers them itself.
+
+    Raises:
+        UserError: an added token is not in the vocabulary.
+    """
+    ids = token_ids(vocab)
+    apart = {token.content for token in config.added_tokens if not token.is_word}
+    words = {token: i for token, i in ids.items() if token not in apart}
+    if config.added_tokens:
+        words = {token: i for i, token in enumerate(words)}
     reference = tokenizers.Tokenizer(
         models.WordPiece(
-            token_ids(vocab),
-            unk_token=UNK,
-            max_input_chars_per_word=MAX_WORD_CHARACTERS,
+            words, unk_token=UNK, max_input_chars_per_word=MAX_WORD_CHARACTERS
         )
     )
     reference.normalizer = normalizer(config)
     reference.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return reference
+    if not config.added_tokens:
+        return reference, None
+    for token in config.added_tokens:
+        if token.content not in ids or token.content in SPECIAL_TOKENS:
+            raise errors.UserError(
+                f"added_tokens: {token.content!r:.80} is not in the vocabulary, or is "
+                "one of its special tokens; leave it out"
+            )
+        reference.add_tokens([library_token(token)])
+    table = np.zeros(reference.get_vocab_size(), np.uint32)
+    for content, number in reference.get_vocab().items():
+        table[number] = ids[content]
+    return reference, table
+
+
+def library_token(token: configs.AddedToken) -> tokenizers.AddedToken:
+    """Returns the library's own form of an added token."""
+    return tokenizers.AddedToken(
+        token.content,
+        single_word=token.single_word,
+        lstrip=token.lstrip,
+        rstrip=token.rstrip,
+        normalized=token.normalized,
+        special=token.special,
+    )

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import wordpiece
 
-from electra_tf import errors, graph_tokenizer, tokenizer
+from electra_tf import config, errors, graph_tokenizer, tokenizer
 
 UNCASED = wordpiece.UNCASED
 
@@ -74,6 +74,12 @@ def test_a_token_that_the_graph_cannot_hold_is_refused_by_name():
     with pytest.raises(errors.UserError, match=r"token 6 of the voc.* 256 bytes"):
         graph_tokenizer.GraphTokenizer(vocab, UNCASED)
     assert tokenizer.Encoder(vocab, UNCASED).encode(long).tolist() == [6]
+
+
+def test_added_tokens_are_refused_by_name_in_the_graph():
+    settings = config.TokenizerConfig(added_tokens=[{"content": "film"}])
+    with pytest.raises(errors.UserError, match=r"has added tokens \('film'\)"):
+        graph_tokenizer.GraphTokenizer([*tokenizer.SPECIAL_TOKENS, "film"], settings)
 
 
 def test_bytes_that_are_not_utf8_are_dropped_in_the_graph():

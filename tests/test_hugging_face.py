@@ -504,6 +504,79 @@ def test_rows_of_a_vocab_txt_that_no_text_uses_are_kept(copy):
         hugging_face.open_directory(str(folder))
 
 
+TAGS = {
+    "[ENT]": {"special": True, "normalized": False, "rstrip": True},
+    "New York": {"single_word": True},
+}
+
+
+def as_fast(folder, ids):
+    path = folder / "tokenizer.json"
+    fast = json.loads(path.read_text())
+    fast["added_tokens"] += [
+        {"id": ids[content], "content": content, **flags}
+        for content, flags in TAGS.items()
+    ]
+    path.write_text(json.dumps(fast))
+
+
+def as_decoder(folder, ids):
+    path = folder / "tokenizer_config.json"
+    values = json.loads(path.read_text())
+    values["added_tokens_decoder"] = {
+        str(ids[content]): {"content": content, **flags}
+        for content, flags in TAGS.items()
+    }
+    path.write_text(json.dumps(values))
+
+
+def as_old_files(folder, ids):
+    (folder / "added_tokens.json").write_text(json.dumps(ids))
+    token = {"content": "[ENT]", "rstrip": True, "normalized": False}
+    values = {"additional_special_tokens": [token], "unk_token": "[UNK]"}
+    (folder / "special_tokens_map.json").write_text(json.dumps(values))
+    os.remove(folder / "tokenizer.json")
+    shutil.copy(GOLDEN / "vocab.txt", folder)
+
+
+@pytest.mark.parametrize("add", [as_fast, as_decoder, as_old_files])
+def test_added_tokens_are_found_wherever_they_stand_and_kept(copy, tmp_path, add):
+    folder = copy("discriminator")
+    words = tokenizer.read_vocab(GOLDEN / "vocab.txt")
+    ids = {content: len(words) + i for i, content in enumerate(TAGS)}
+    add(folder, ids)
+    vocab, rules = hugging_face._read_tokenizer(str(folder))
+    assert vocab == [*words, *TAGS]
+    flags = {} if add is as_old_files else {"single_word": True}
+    assert rules.added_tokens == (
+        config.AddedToken(content="[ENT]", **TAGS["[ENT]"]),
+        config.AddedToken(content="New York", **flags),
+    )
+    hugging_face._write_tokenizer(str(tmp_path), vocab, rules, 64)
+    assert hugging_face._read_tokenizer(str(tmp_path)) == (vocab, rules)
+    # As the library reads what was written.
+    fast = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    text = "the[ENT]  cat new york New Yorker"
+    want = fast.encode(text, add_special_tokens=False).ids
+    assert tokenizer.Encoder(vocab, rules).encode(text).tolist() == want
+    assert set(ids.values()) <= set(want)
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"eos_token": "</s>"}, "'</s>' is a token that was added, but neither"),
+        ({"cls_token": "<s>"}, r"cls_token is '<s>'; only BERT's \[CLS\] is known"),
+        ({"extra_special_tokens": ["a", 3]}, "extra_special_tokens"),
+    ],
+)
+def test_special_tokens_that_have_no_place_are_refused(copy, stated, message):
+    folder = copy("discriminator")
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated))
+    with pytest.raises(errors.UserError, match=message):
+        hugging_face.open_directory(str(folder))
+
+
 def test_without_a_vocabulary_there_is_none(copy):
     assert hugging_face.open_directory(str(copy("encoder"))).vocab is None
 

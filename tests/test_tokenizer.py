@@ -1,6 +1,5 @@
 """The tokenizer against Hugging Face's BERT tokenizer, and the vocabulary's rules."""
 
-import random
 import string
 import subprocess
 import sys
@@ -134,72 +133,51 @@ def test_a_few_strangers_do_not_change_the_casing_that_is_guessed():
     assert tokenizer.guess_casing([]) == UNCASED
 
 
-TEXTS = [
-    "The lowest of the low, lower than lowly; the newest of the new!",
-    "Newer and newest, wider and widest: \u4f60\u597d \u4e16\u754c \u4f60\u597d.",
-    "\u00c9t\u00e9 \u00e9t\u00e9 d\u00e9j\u00e0 newest lowest widest the the",
+ADDED = [
+    config.AddedToken(content="[ENT]", special=True, normalized=False),
+    config.AddedToken(content="<e>", lstrip=True, rstrip=True, normalized=False),
+    config.AddedToken(content="cov", single_word=True),
+    config.AddedToken(content="COVID-19"),
+    config.AddedToken(content="film", normalized=False, is_word=True),
+]
+WITH_ADDED = [
+    "x [ENT]y[ENT] [ent]",
+    "  x  <e>  film Film filmx <E>",
+    "cov covx xcov cov-x",
+    "covid-19 COVID-19s xCovid-19 covid - 19",
+    "[MASK] \u4f60[ENT]\u4f60",
 ]
 
 
-def test_a_trained_vocabulary_is_valid_and_as_large_as_asked_for():
-    tokens = tokenizer.train_vocab(TEXTS * 3, 57, UNCASED)
-    tokenizer.check_vocab(tokens, "trained")
-    assert tokens[:5] == list(tokenizer.SPECIAL_TOKENS)
-    assert len(tokens) == 57
-
-
-def test_training_learns_the_words_of_the_text_as_the_settings_cut_them():
-    assert {"newest", "ete", "the"} < set(
-        tokenizer.train_vocab(TEXTS * 3, 997, UNCASED)
+def test_added_tokens_are_found_as_the_library_finds_them():
+    words = "x y f i l m ##x ##film ##s - 19 [ ent ] mask co covid ##v \u4f60".split()
+    # Not at the end, and not in the order of their ids.
+    contents = [token.content for token in ADDED]
+    vocab = [*tokenizer.SPECIAL_TOKENS, *contents, "", *words]
+    settings = config.TokenizerConfig(added_tokens=ADDED)
+    encoder = tokenizer.Encoder(vocab, settings)
+    reference = wordpiece.hugging_face(
+        [*tokenizer.SPECIAL_TOKENS, *words, "film"], UNCASED
     )
-    assert {"\u00e9t\u00e9"} < set(tokenizer.train_vocab(TEXTS * 3, 997, CASED))
+    reference.add_tokens([tokenizer.library_token(token) for token in ADDED])
+    names = {i: token for token, i in reference.get_vocab().items()}
+    for text in WITH_ADDED:
+        want = reference.encode(text, add_special_tokens=False)
+        ids, places = encoder.encode_with_offsets(text)
+        assert [vocab[i] for i in ids] == [names[i] for i in want.ids], text
+        assert encoder.encode(text).tolist() == ids.tolist()
+        assert places == want.offsets
+    found = [vocab[i] for i in encoder.encode(" ".join(WITH_ADDED))]
+    assert set(contents) <= set(found)
+    assert encoder.unknown_words("x qq [ENT]") == ["qq"]
+    assert encoder.encode_document(["x", "[ENT] qq"]).unknown_words == ["qq"]
 
 
-def test_the_same_text_trains_the_same_vocabulary():
-    texts = wordpiece.random_texts(300) + TEXTS
-    first = tokenizer.train_vocab(texts, 2000, UNCASED)
-    assert all(tokenizer.train_vocab(texts, 2000, UNCASED) == first for _ in range(3))
-
-
-def test_a_vocabulary_knows_nearly_all_of_the_text_it_was_trained_on():
-    rng = random.Random(3)
-    # 1,500 characters: more than the library keeps unless told.
-    texts = [
-        "".join(chr(rng.randrange(0x4E00, 0x53DC)) for _ in range(200))
-        for _ in range(200)
-    ]
-    tokens = tokenizer.train_vocab(texts, 8000, UNCASED)
-    ids = [i for text in texts for i in tokenizer.Encoder(tokens, UNCASED).encode(text)]
-    assert len(ids) == 40_000
-    assert ids.count(tokens.index("[UNK]")) / len(ids) < 0.001
-
-
-def test_characters_that_stand_alone_take_one_place_each():
-    rng = random.Random(4)
-    # 900 ideographs, of which split_cjk makes words, and hardly anything else.
-    texts = [
-        "".join(chr(rng.randrange(0x4E00, 0x5184)) for _ in range(90)) + " film x1"
-        for _ in range(300)
-    ]
-    tokens = tokenizer.train_vocab(texts, 600, UNCASED)
-    assert len(tokens) == 600
-    assert sum("\u4e00" <= token <= "\u9fff" for token in tokens) > 560
-    assert not any(token.startswith("##") for token in tokens if token[-1] > "z")
-    tokens = tokenizer.train_vocab(texts, 997, UNCASED)
-    ids = [i for text in texts for i in tokenizer.Encoder(tokens, UNCASED).encode(text)]
-    assert ids.count(tokens.index("[UNK]")) == 0
-    inside = tokenizer.train_vocab(texts, 997, wordpiece.WITHOUT_CJK)
-    assert any(token.startswith("##") for token in inside if token[-1] > "z")
-
-
-def test_places_that_nothing_recurring_takes_go_to_the_rarest_characters():
-    texts = ["the film " * 50_000, *(f"x{chr(c)}" for c in range(0x400, 0x410))]
-    settings = wordpiece.UNCASED_WITH_ACCENTS
-    tokens = tokenizer.train_vocab(texts, 200, settings)
-    ids = tokenizer.Encoder(tokens, settings).encode(" ".join(texts[1:]))
-    assert tokens.index("[UNK]") not in ids
-    few = tokenizer.train_vocab(texts, 31, settings)  # Two for each
-    assert len(few) == 31
+@pytest.mark.parametrize("content", ["none", "[MASK]"])
+def test_an_added_token_must_be_in_the_vocabulary(content):
+    settings = config.TokenizerConfig(added_tokens=[{"content": content}])
+    with pytest.raises(errors.UserError, match=r"'(none|\[MASK\])' is not in the voc"):
+        tokenizer.Encoder([*tokenizer.SPECIAL_TOKENS, "film"], settings)
 
 
 def test_a_vocabulary_is_read_as_it_was_written(tmp_path):

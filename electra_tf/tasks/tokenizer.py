@@ -45,6 +45,8 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         lowercase: see `config.TokenizerConfig`, as for all three.
         strip_accents: None does as `lowercase`.
         split_cjk: whether each CJK ideograph is a word of its own.
+        added_tokens: found in the text before it is cut: `config.AddedToken`, or its
+            fields as a dict.
         dtype: of the output: an integer type, or "string" for tokens.
     """
 
@@ -56,6 +58,7 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         lowercase: bool = True,
         strip_accents: bool | None = None,
         split_cjk: bool = True,
+        added_tokens: Sequence[config.AddedToken | dict[str, Any]] = (),
         dtype: Any = "int32",
         **kwargs: Any,
     ) -> None:
@@ -70,8 +73,9 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
             config.TokenizerConfig,
             {
                 "lowercase": lowercase,
-                "strip_accents": lowercase if strip_accents is None else strip_accents,
+                "strip_accents": strip_accents,
                 "split_cjk": split_cjk,
+                "added_tokens": added_tokens,
             },
             "ElectraTokenizer",
         )
@@ -100,7 +104,8 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same tokenizer, but the vocabulary."""
-        return {**super().get_config(), **self.tokenizer_config.model_dump()}
+        settings = self.tokenizer_config.model_dump(mode="json")
+        return {**super().get_config(), **settings}
 
     # The vocabulary.
 
