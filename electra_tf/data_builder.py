@@ -11,7 +11,6 @@ None of them needs TensorFlow (D27).
 
 import collections
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import math
@@ -35,6 +34,7 @@ from electra_tf import (
     console,
     corpus,
     corpus_files,
+    durable,
     errors,
     interrupts,
     records,
@@ -403,44 +403,58 @@ class _Folder:
 
     Every file is listed in .building before it is made. So whatever ends a build, the
     next one knows what to remove, and removes nothing else. Damaged data stay until
-    those that replace them are whole.
+    those that replace them are whole, and on the disk. One build at a time writes here.
     """
 
     def __init__(self, path: Path, *, replace: bool) -> None:
         self.path = path
         self._replace = replace
         self._list: IO[str] | None = None
+        self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        listed = self.path / records.BUILDING
-        with _said(self.path):
-            for folder in ("train", "validation"):
-                (self.path / folder).mkdir(parents=True, exist_ok=True)
-            interrupted = listed.exists()
-            if not interrupted:
-                self._refuse_strangers()
-            self._list = listed.open("a+", encoding="utf-8")
+        lock = durable.locked(str(self.path / durable.LOCK), str(self.path))
         try:
-            self._lock()
-            if interrupted:
-                _say(f"{self.path} holds an interrupted build; starting clean")
-                self._remove_listed()
-                self._refuse_strangers()
-                self._list.truncate(0)
+            with _said(self.path):
+                self._lock.enter_context(lock)
+                self._open_list()
         except errors.UserError:
-            self._list.close()
+            self._leave()
             raise
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        assert self._list is not None
         if kind is not None:
             self._remove_listed()
         (self.path / records.BUILDING).unlink()
+        durable.sync(str(self.path))
+        self._leave()
+
+    def _open_list(self) -> None:
+        """Begins the list of files; removes those of a build that was killed."""
+        listed = self.path / records.BUILDING
+        interrupted = listed.exists()
+        if not interrupted:
+            self._refuse_strangers()
+        for folder in ("train", "validation"):
+            durable.make_folder(str(self.path / folder))
+        self._list = listed.open("a+", encoding="utf-8")
+        if interrupted:
+            _say(f"{self.path} holds an interrupted build; starting clean")
+            self._remove_listed()
+            self._refuse_strangers()
+            self._list.truncate(0)
+        durable.sync(str(self.path))
+
+    def _leave(self) -> None:
+        """Lets others write here; removes folders in which there is nothing."""
         with contextlib.suppress(OSError):  # What could not be written is gone.
-            self._list.close()
-        if kind is not None:
-            self._remove_empty_folders()
+            if self._list is not None:
+                self._list.close()
+        self._lock.close()
+        for folder in (self.path / "train", self.path / "validation", self.path):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def add(self, name: str) -> Path:
         """Returns the path of a file to be written, noted as ours."""
@@ -448,6 +462,7 @@ class _Folder:
         with _said(self.path / records.BUILDING):
             self._list.write(f"{name}\n")
             self._list.flush()
+            os.fsync(self._list.fileno())
         return self.path / name
 
     def write_vocab(self, tokens: Sequence[str]) -> None:
@@ -460,26 +475,15 @@ class _Folder:
         """Writes the manifest: only now the data are whole."""
         draft = self.add(f"{records.MANIFEST}.draft")
         with _said(draft):
-            with draft.open("w", encoding="utf-8") as stream:
-                stream.write(records.dump_manifest(manifest))
-                stream.flush()
-                os.fsync(stream.fileno())
+            draft.write_text(records.dump_manifest(manifest), encoding="utf-8")
+            durable.sync_tree(str(self.path))
             vocab = self.add(records.VOCAB)
             vocab.with_name(f"{records.VOCAB}.draft").rename(vocab)
             draft.rename(self.path / records.MANIFEST)
+            durable.sync(str(self.path))
         new = {shard.file for shard in manifest.train + manifest.validation}
         for name in set(self._ours()) - new - {records.VOCAB, records.MANIFEST}:
             (self.path / name).unlink()
-
-    def _lock(self) -> None:
-        assert self._list is not None
-        try:
-            fcntl.flock(self._list, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise errors.UserError(
-                f"another build_data is writing to {self.path}; wait for it, or choose "
-                "another --output"
-            ) from None
 
     def _remove_listed(self) -> None:
         assert self._list is not None
@@ -499,17 +503,11 @@ class _Folder:
             return
         for file in sorted(self.path.rglob("*")):
             name = str(file.relative_to(self.path))
-            if name not in ("train", "validation", records.BUILDING):
-                self._remove_empty_folders()
+            if name not in ("train", "validation", records.BUILDING, durable.LOCK):
                 raise errors.UserError(
                     f"{self.path} holds {name} and no {records.MANIFEST}, so it is no "
                     "finished build; remove it, or choose another --output"
                 )
-
-    def _remove_empty_folders(self) -> None:
-        for folder in (self.path / "train", self.path / "validation", self.path):
-            if not any(folder.iterdir()):
-                folder.rmdir()
 
 
 @contextlib.contextmanager
@@ -519,8 +517,8 @@ def _said(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise errors.UserError(
-            f"cannot write {path}: {error.strerror}; make room, or choose another "
-            "--output"
+            f"cannot write {path}: {errors.reason(error)}; make room, or choose "
+            "another --output"
         ) from None
 
 
@@ -549,6 +547,7 @@ class _OpenShard:
             sha256 = records.write(
                 self._path, (record for _, record in sorted(self._records))
             )
+            durable.sync(str(self._path))
         closed = records.Shard(
             file=self.file,
             documents=self.documents,

@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import fcntl
 import gzip
 import os
 import random
@@ -12,6 +11,7 @@ import signal
 import subprocess
 import sys
 
+import disk
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,6 +20,7 @@ from electra_tf import (
     config,
     corpus,
     data_builder,
+    durable,
     errors,
     record_reader,
     records,
@@ -546,11 +547,18 @@ def test_an_interrupted_build_takes_nothing_else_with_it(texts):
 
 def test_two_builds_do_not_write_to_one_folder(texts):
     data = interrupt(texts)
-    with (data / ".building").open() as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(errors.UserError, match="another build_data is writing"):
+    with durable.locked(str(data / ".lock"), str(data)):
+        who = f"data is being written by pid {os.getpid()}"
+        with pytest.raises(errors.UserError, match=who):
             build(texts)
     assert (data / "vocab.txt").read_text() == "half"
+
+
+def test_data_are_on_the_disk_when_they_are_there(texts, monkeypatch):
+    watched = disk.Disk(monkeypatch)
+    build(texts)
+    watched.assert_holds(texts.parent / "data")
+    assert not [name for name in os.listdir(texts.parent / "data") if name[0] == "."]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
