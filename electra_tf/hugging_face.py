@@ -479,9 +479,9 @@ def _opened(file: str) -> Iterator[Any]:
 def _weight_files(folder: str, architecture: str) -> dict[str, list[str] | None]:
     """Returns the files with weights, and of shards which names they hold."""
     path = os.path.join(folder, WEIGHTS)
-    if os.path.exists(path):
+    if os.path.isfile(path):
         return {path: None}
-    if os.path.exists(os.path.join(folder, INDEX)):
+    if os.path.isfile(os.path.join(folder, INDEX)):
         return _shards(folder)
     for file in sorted(os.listdir(folder)):
         for start, argument in _FOREIGN_WEIGHTS.items():

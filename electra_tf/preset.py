@@ -133,6 +133,7 @@ def read_json(path: str) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read, or is something else.
     """
+    _refuse_pipes(path)
     try:
         with open(path, encoding="utf-8") as file:
             values = json.load(file)
@@ -143,6 +144,14 @@ def read_json(path: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise errors.UserError(f"{path}: want a JSON object, got {values!r:.60}")
     return values
+
+
+def _refuse_pipes(path: str) -> None:
+    """Refuses what one would wait for, perhaps for ever: pipes, devices."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise errors.UserError(
+            f"{path} is a pipe or a device; put a file there, or name another folder"
+        )
 
 
 def is_preset(folder: str) -> bool:
@@ -164,6 +173,7 @@ def load(folder: str) -> Preset:
     durable.recover(folder)
     checksums.verify(folder, ABOUT, "vocab.txt")
     path = os.path.join(folder, ABOUT)
+    _refuse_pipes(path)
     try:
         with open(path, encoding="utf-8") as file:
             values = json.load(file)
@@ -201,6 +211,7 @@ def load_file(load: Callable[[str], None], path: str) -> None:
     Raises:
         UserError: it is damaged, lacks some, or has some of another shape.
     """
+    _refuse_pipes(path)
     try:
         with warnings.catch_warnings():
             # Keras warns where it leaves weights as they were drawn.
@@ -254,6 +265,7 @@ def stored_arrays(path: str) -> dict[str, tuple[int, ...]]:
         if is_weight and not name.startswith("optimizer/"):  # Seeds are no weights.
             shapes[name] = tuple(entry.shape)
 
+    _refuse_pipes(path)
     try:
         with h5py.File(path, "r") as file:
             file.visititems(visit)

@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.numpy
 
@@ -113,6 +114,15 @@ def test_a_head_of_texts_is_the_task_that_it_learned(tmp_path, labels, stated, w
     if wanted is None:
         with pytest.raises(errors.UserError, match="has a head of several numbers, an"):
             catalog.load(str(folder))
+
+
+def test_a_head_that_does_not_say_so_may_be_taken_for_several_classes():
+    folder = str(GOLDEN / "sequence_classification")
+    one = catalog.load(folder, preprocessor=None)
+    several = catalog.load(folder, preprocessor=None, multi_label=True)
+    assert (one.multi_label, several.multi_label) == (False, True)
+    for a, b in zip(one.weights, several.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_an_encoder_alone_answers_nothing():

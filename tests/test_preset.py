@@ -213,6 +213,14 @@ def flip_a_byte_of_the_head(file):
     file.write_bytes(data)
 
 
+@pytest.mark.parametrize("name", ["config.json", "generator.weights.h5"])
+def test_a_pipe_is_not_waited_for(saved, name):
+    os.remove(saved / name)
+    os.mkfifo(saved / name)
+    with pytest.raises(errors.UserError, match=f"{name} is a pipe or a device; put a"):
+        preset.build(preset.load(str(saved)), "generator")
+
+
 def architecture(**changed):
     """Changes what the configuration says of the discriminator."""
 
