@@ -290,14 +290,28 @@ def _grown(file: Path) -> int:
     size = file.stat().st_size
     try:
         with file.open("rb") as raw:
+            if raw.peek(4).startswith(b"PAR1"):
+                return _grown_columns(raw)
             stream = corpus_files.decompressed(file, raw)
             if stream is raw:
                 return size
             held = len(stream.read(_PART_BYTES))
             # At its end the estimate is exact.
             return round(held * max(1.0, size / max(1, raw.tell())))
-    except (OSError, EOFError, zlib.error, lzma.LZMAError):
-        return size  # Whoever reads it all will say so.
+    except (ImportError, ValueError, OSError, EOFError, zlib.error, lzma.LZMAError):
+        return size  # Whoever reads it all will say what is wrong.
+
+
+def _grown_columns(raw: io.BufferedReader) -> int:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        metadata = parquet.ParquetFile(raw).metadata
+        groups = map(metadata.row_group, range(metadata.num_row_groups))
+        return sum(group.total_byte_size for group in groups)
+    except pyarrow.ArrowException as error:
+        raise ValueError(str(error)) from None
 
 
 def _find(path: str, text_field: str, skip: corpus_files.Skip) -> Source:

@@ -54,8 +54,11 @@ def read_vocab(file: str | Path) -> list[str]:
     Raises:
         UserError: it cannot be read, or `parse_vocab` refuses it.
     """
+    path = Path(file)
+    if path.is_fifo() or path.is_char_device():  # They may never end, nor begin.
+        raise errors.UserError(f"vocabulary {file} is a pipe or a device; want a file")
     try:
-        data = Path(file).read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise errors.UserError(
             f"cannot read vocabulary {file}: {error.strerror}"

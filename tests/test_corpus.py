@@ -275,7 +275,9 @@ def test_damaged_parquet_is_one_line_whatever_the_damage(tmp_path):
         data[chance.randrange(4, len(data))] ^= 1 << chance.randrange(8)
         file.write_bytes(data if chance.random() < 0.8 else data[: len(data) // 2])
         try:
-            read(tmp_path)
+            found = corpus.Corpus([str(file)], config.BuildDataConfig())
+            found.estimate_text_bytes()
+            list(found.documents())
         except errors.UserError as error:
             named += str(error).startswith(str(file))
     assert named > 50
@@ -312,6 +314,18 @@ def test_what_compressed_files_hold_is_estimated(tmp_path, monkeypatch):
     (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"short"))
     found = corpus.Corpus([str(tmp_path)], config.BuildDataConfig())
     assert abs(found.estimate_text_bytes() - 2 * len(text)) < 0.2 * len(text)
+
+
+def test_what_parquet_holds_is_estimated(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is an extra")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    texts = [f"document {i} " * 300 for i in range(300)]
+    file = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"text": texts}), file, compression="gzip")
+    found = corpus.Corpus([str(tmp_path)], config.BuildDataConfig())
+    size = sum(map(len, texts))
+    assert file.stat().st_size < 0.1 * size
+    assert 0.9 * size < found.estimate_text_bytes() < 1.1 * size
 
 
 def test_docstrings_are_read_without_importing(tmp_path):

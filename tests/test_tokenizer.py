@@ -1,5 +1,6 @@
 """The tokenizer against Hugging Face's BERT tokenizer, and the vocabulary's rules."""
 
+import os
 import string
 import subprocess
 import sys
@@ -246,3 +247,10 @@ def test_a_vocabulary_that_is_not_there_or_not_text_is_refused(tmp_path):
     (tmp_path / "model.bin").write_bytes(b"[PAD]\n\xff")
     with pytest.raises(errors.UserError, match="not UTF-8 at byte 6"):
         tokenizer.read_vocab(tmp_path / "model.bin")
+
+
+def test_a_vocabulary_that_may_never_end_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "vocab.txt")
+    for file in (tmp_path / "vocab.txt", "/dev/zero"):
+        with pytest.raises(errors.UserError, match=r"is a pipe or a device; want a fi"):
+            tokenizer.read_vocab(file)
