@@ -218,13 +218,18 @@ def name_damaged(source: Source) -> str | None:
 
     Returns:
         The first file that cannot be read to its end and where, or None.
+
+    Raises:
+        UserError: records of the 2020 code have ids that the vocabulary has not.
     """
     parse = _parser(source)
     for file in (*source.train, *source.validation):
         for size in (1024, 1):  # Quickly to the file, then slowly to the record.
             num_read = 0
             try:
-                for _ in tf.data.TFRecordDataset(file).batch(size).map(parse):
+                for found in tf.data.TFRecordDataset(file).batch(size).map(parse):
+                    if source.legacy_row_tokens is not None:
+                        _refuse_unknown_ids(source, file, num_read, found["input_ids"])
                     num_read += size
             except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
                 if size == 1:
@@ -232,6 +237,24 @@ def name_damaged(source: Source) -> str | None:
             else:
                 break
     return None
+
+
+def _refuse_unknown_ids(
+    source: Source, file: str, num_read: int, token_ids: tf.Tensor
+) -> None:
+    """Refuses ids, int32 [n, L] of the records from `num_read` on, without a token."""
+    rows, columns = np.nonzero(_unknown(source, token_ids).numpy())
+    if rows.size:
+        raise errors.UserError(
+            f"{file}: record {num_read + rows[0] + 1} holds token "
+            f"{token_ids[rows[0], columns[0]].numpy()}, but data.vocab has "
+            f"{source.vocab.size} tokens: it is not the vocabulary that these records "
+            "were made with; name theirs"
+        )
+
+
+def _unknown(source: Source, token_ids: tf.Tensor) -> tf.Tensor:
+    return (token_ids < 0) | (token_ids >= source.vocab.size)
 
 
 def _open_folder(data: config.DataConfig) -> Source:
@@ -389,6 +412,9 @@ def _unpack_legacy(
     """Takes the 2020 code's records as they are: a row holds one example."""
     legacy_tokens = source.legacy_row_tokens or 0
     parsed = record_reader.parse_legacy(serialized, legacy_tokens)
+    # An accelerator would read on in silence; see `name_damaged`.
+    unknown = tf.reduce_any(_unknown(source, parsed["input_ids"]))
+    tf.debugging.Assert(~unknown, ["token ids without a token"])
     order = tf.argsort(tf.random.stateless_uniform(tf.shape(serialized), seed))
     room = data.row_tokens - legacy_tokens
     real, token_ids, segment_ids = (

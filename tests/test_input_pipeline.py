@@ -423,7 +423,8 @@ def test_a_folder_of_the_2020_code_says_all_there_is_to_know(tmp_path, tiny_voca
     assert source.train == files
     assert source.legacy_row_tokens == 12
     assert source.vocab.tokens == tokenizer.read_vocab(tiny_vocab)
-    assert len(take_epochs(source, 1)[0]) == 3
+    larger = dataclasses.replace(source.vocab, size=200)
+    assert len(take_epochs(dataclasses.replace(source, vocab=larger), 1)[0]) == 3
 
 
 def identity_of(records, vocab=None):
@@ -543,3 +544,22 @@ def test_a_damaged_shard_is_named_with_its_record(source, tmp_path):
         message = input_pipeline.name_damaged(broken)
         assert message == f"{damaged}: record {record} is damaged or cut short"
         assert os.path.basename(file) not in message
+
+
+def test_ids_of_the_2020_code_that_the_vocabulary_lacks_are_named(source, tmp_path):
+    files = write_shards(
+        tmp_path, [list(legacy_records(13, 12)), list(legacy_records(17, 12))]
+    )
+    legacy = dataclasses.replace(
+        source,
+        train=files,
+        validation=(),
+        tokens_per_record=12.0,
+        legacy_row_tokens=12,
+        vocab=dataclasses.replace(source.vocab, size=120),
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="without a token"):
+        take_epochs(legacy, 1)
+    message = rf"{files[1]}: record 17 holds token 120, but data.vocab has 120 tokens"
+    with pytest.raises(errors.UserError, match=message):
+        input_pipeline.name_damaged(legacy)
