@@ -112,7 +112,7 @@ def test_rows_of_parquet_are_answered(say, tmp_path):
             (2, ""),
             (3, "b"),
         ]
-    with pytest.raises(errors.UserError, match="is not Parquet"):
+    with pytest.raises(errors.UserError, match="is not Parquet, or damaged"):
         say(whole[:-20], ".parquet")
 
 

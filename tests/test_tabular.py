@@ -224,6 +224,10 @@ def test_rows_of_parquet_hold_lists(tmp_path):
     parquet.write_table(table, tmp_path / "train.parquet")
     split = read("tagging", tmp_path).split("train")
     assert (split.inputs, split.labels) == ([WORDS], [TAGS])
+    whole = (tmp_path / "train.parquet").read_bytes()
+    damaged = whole[:-30] + bytes(10) + whole[-20:]
+    (tmp_path / "train.parquet").write_bytes(damaged)
+    assert "is not Parquet, or damaged: " in complaint("tagging", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -162,15 +162,19 @@ def _read_parquet(path: Path, rename: "_Renaming", _: bool | None) -> Table:
         ) from None
 
     def rows() -> Iterator[tuple[int, Row | str]]:
-        try:
-            with files.explained(str(path)), files.unpacked(path) as raw:
+        with files.explained(str(path)), files.unpacked(path) as raw:
+            try:
                 batches = parquet.ParquetFile(raw).iter_batches(batch_size=1000)
                 found = (row for batch in batches for row in batch.to_pylist())
                 for number, row in enumerate(found, 1):
                     yield number, rename(row)
-        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise errors.UserError(f"{path} is not Parquet: {reason:.200}") from None
+            except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+                if isinstance(error, OSError) and error.errno:
+                    raise  # Of the disk, not of what pyarrow read there.
+                reason = " ".join(str(error).split())
+                raise errors.UserError(
+                    f"{path} is not Parquet, or damaged: {reason:.200}"
+                ) from None
 
     return Table("row", rows())
 
