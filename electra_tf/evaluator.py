@@ -54,12 +54,12 @@ def evaluate(
         UserError: the preset and the data do not fit each other, or cannot be read.
     """
     with reporting.said_warnings(say):
-        origin = catalog.locate(origin, task)
-        task, options = _task_and_options(origin, task, folder, settings)
-        model: Any = catalog.load(origin)
+        preset = catalog.locate(origin, task)
+        task, options = _task_and_options(preset, task, folder, settings)
+        model: Any = catalog.load(preset)
         task_builder.set_stated_rows(model, settings.model)
         data = _read(model, task, folder, split_name, options)
-        if os.path.isfile(folder):
+        if os.path.isfile(folder) and len(data.splits) == 1:
             (split_name,) = data.splits
         split = data.split(split_name)
         if split.remark:

@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import hashlib
 import json
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -54,6 +55,8 @@ def read(
         UserError: there are not as many folders as tasks; the data are not what they
             should be.
     """
+    if len(tasks) == 1 and os.path.exists(",".join(folders)):
+        folders = [",".join(folders)]  # --data is cut at commas, those of a name too.
     if len(tasks) != len(folders):
         raise errors.UserError(
             f"--task names {len(tasks)} tasks and --data {len(folders)} folders; want "

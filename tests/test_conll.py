@@ -139,6 +139,16 @@ def test_a_comment_may_have_as_many_columns_as_words(tmp_path):
     assert read(tmp_path).split("train").inputs == [["EU"], ["Go"]]
 
 
+def test_tags_of_a_test_file_may_be_hidden(tmp_path):
+    write(tmp_path / "train.txt", LINES)
+    write(tmp_path / "test.txt", [f"{row.split()[0]} X _" for row in LINES if row])
+    test = read(tmp_path).split("test")
+    assert test.labels is None
+    assert "tags are '_' always: taken as without" in test.remark
+    write(tmp_path / "test.txt", [f"{row.split()[0]} X O" for row in LINES if row])
+    assert read(tmp_path).split("test").labels == [["O"] * 5]
+
+
 def test_chunks_are_scored(tmp_path):
     write(tmp_path / "dev.txt", LINES)
     found = read(tmp_path)

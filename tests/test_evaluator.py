@@ -68,6 +68,7 @@ def own_columns(tiny_tuned, tmp_path_factory):
         "dev": "reviews.csv",
     }
     (folder / "metadata.json").write_text(json.dumps(about))
+    (folder / "SHA256SUMS").unlink()
     return folder
 
 

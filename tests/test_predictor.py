@@ -286,6 +286,7 @@ def test_a_preset_remembers_its_columns(tiny_tuned, tmp_path, capsys):
     options = {"text_column": "review", "train": "reviews.csv"}
     about["electra_tf"]["origin"]["options"] = options
     (preset / "metadata.json").write_text(json.dumps(about))
+    (preset / "SHA256SUMS").unlink()
     rows = [{"Review": "a cat"}, {"text": "a dog"}]
     assert [row["text"] for row in answer_rows(preset, rows, tmp_path)] == [
         "a cat",

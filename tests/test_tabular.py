@@ -225,8 +225,7 @@ def test_rows_of_parquet_hold_lists(tmp_path):
     split = read("tagging", tmp_path).split("train")
     assert (split.inputs, split.labels) == ([WORDS], [TAGS])
     whole = (tmp_path / "train.parquet").read_bytes()
-    damaged = whole[:-30] + bytes(10) + whole[-20:]
-    (tmp_path / "train.parquet").write_bytes(damaged)
+    (tmp_path / "train.parquet").write_bytes(whole[:-20])
     assert "is not Parquet, or damaged: " in complaint("tagging", tmp_path)
 
 
@@ -411,6 +410,18 @@ def test_whole_numbers_are_spelled_alike(tmp_path):
         "02",
         "2.10",
     )
+
+
+def test_a_class_that_may_stand_for_no_label_is_told(tmp_path):
+    for labels, is_told in ((["0", "1", "-1"], True), (["0", "2", "-1"], False)):
+        rows = [{"text": "x", "label": one} for one in labels]
+        write_tsv(tmp_path / "train.tsv", rows)
+        found = read("text_classification", tmp_path)
+        assert found.labels == tuple(sorted(labels, key=float))
+        told = (
+            "label '-1' of 1 rows is taken for a class" in found.split("train").remark
+        )
+        assert told == is_told
 
 
 def test_a_file_to_evaluate_on_may_be_of_one_class(tmp_path):

@@ -131,6 +131,8 @@ def test_several_tasks_have_names_and_options_of_their_own(tmp_path):
     assert len(jobs[OWN].splits["dev"].ids) == 4
     with pytest.raises(errors.UserError, match="options are by task, as in data"):
         read([a, b], [OWN, OWN], options={"dev": "train.tsv"})
+    named = (tmp_path / "a").rename(tmp_path / "x,y")
+    assert len(read(str(named).split(","), [OWN])[OWN].train.inputs) == 4
     with pytest.raises(errors.UserError, match="2 tasks and --data 1 folders"):
         read([a], [OWN, OWN])
 

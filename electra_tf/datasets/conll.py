@@ -11,6 +11,7 @@ its tags in column 3 (UPOS) if not said otherwise.
 """
 
 import collections
+import dataclasses
 import functools
 import itertools
 import re
@@ -32,6 +33,9 @@ _ENDINGS = (".txt", "", ".conll", ".conllu", ".tsv")
 _COLUMNS, _CONLLU_COLUMNS = (0, -1), (1, 3)
 
 _CONLLU_WIDTH = 10
+
+# What stands in a test file whose tags are hidden.
+_NO_TAGS = frozenset(["_", "-", "?", "-1", "-X-"])
 
 # "# sent_id = 1", "# newdoc id = x": in CoNLL-U and what takes after it.
 _COMMENT = re.compile(r"#\s*([^\s=]+\s*=|newdoc\b|newpar\b)")
@@ -79,6 +83,8 @@ def read(
         labelled = split != "test" or train_width <= width > 1
         _check_columns(path, width, columns if labelled else columns[:1])
         splits[split] = _read_split(path, rows, width, columns, labelled)
+    if "test" in splits:
+        splits["test"] = _without_hidden(splits["test"], splits.get("train"))
     return build(name, splits)
 
 
@@ -143,6 +149,16 @@ def _split(
         for number, cells in rows
         if len(cells) in (0, width) or not cells[0].startswith("#")
     ]
+
+
+def _without_hidden(test: dataset.Split, train: dataset.Split | None) -> dataset.Split:
+    """Takes tags off that only stand for them: the same mark on all words."""
+    tags = {tag for sentence in test.labels or [] for tag in sentence}
+    learned = {tag for sentence in (train and train.labels) or [] for tag in sentence}
+    if len(tags) != 1 or not tags <= _NO_TAGS - learned:
+        return test
+    note = f"tags are {min(tags)!r} always: taken as without"
+    return dataset.remark_on(dataclasses.replace(test, labels=None), note)
 
 
 def _is_conllu(width: int, rows: list[tuple[int, list[str]]]) -> bool:

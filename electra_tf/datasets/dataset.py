@@ -107,11 +107,14 @@ def respell(split: Split, classes: Iterable[str]) -> Split:
     merged = sorted({*split.labels} - {*labels})
     if not merged:
         return split
-    note = (
-        f"{split.source}: label {merged[0]!r} is read as {names[_whole(merged[0])]!r}"
-    )
-    remark = "; ".join(filter(None, [split.remark, note]))
-    return dataclasses.replace(split, labels=labels, remark=remark)
+    note = f"label {merged[0]!r} is read as {names[_whole(merged[0])]!r}"
+    return remark_on(dataclasses.replace(split, labels=labels), note)
+
+
+def remark_on(split: Split, note: str) -> Split:
+    """Adds to what is to be said of a split."""
+    remark = "; ".join(filter(None, [split.remark, f"{split.source}: {note}"]))
+    return dataclasses.replace(split, remark=remark)
 
 
 def _whole(label: str) -> str:

@@ -664,12 +664,18 @@ def _classes(splits: dict[str, dataset.Split], column: str) -> tuple[str, ...]:
     first = next(iter(labelled.values()))
     for name, split in labelled.items():
         splits[name] = labelled[name] = dataset.respell(split, _labels(first))
-    counts = collections.Counter(_labels(splits[next(iter(labelled))]))
-    for split in labelled.values():
-        if "train" in labelled:
+    counts = collections.Counter[str]()
+    for name, split in labelled.items():
+        if "train" in labelled and name != "train":
             _refuse_unseen(split, labelled["train"].source, counts)
         else:
             counts.update(_labels(split))
+    if "train" in labelled and _is_no_label("-1", counts):
+        note = (
+            f"label '-1' of {counts['-1']} rows is taken for a class; where it says "
+            "that there is no label, leave them out"
+        )
+        splits["train"] = dataset.remark_on(labelled["train"], note)
     if len(counts) == 1 and "train" in labelled:
         raise errors.UserError(
             f"{first.source}: column {column!r} is {min(counts)!r:.40} always"
@@ -683,6 +689,12 @@ def _classes(splits: dict[str, dataset.Split], column: str) -> tuple[str, ...]:
     if numeric:
         return tuple(sorted(counts, key=lambda label: (float(label), label)))
     return tuple(sorted(counts))
+
+
+def _is_no_label(label: str, counts: Mapping[str, int]) -> bool:
+    """Tells whether a label may stand for none: all others count from 0."""
+    others = {name for name in counts if name != label}
+    return label in counts and others == {str(n) for n in range(len(others))} != set()
 
 
 def _refuse_unseen(split: dataset.Split, train: str, known: Mapping[str, int]) -> None:
