@@ -53,9 +53,14 @@ def require(name: str, way_out: str) -> str:
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
     """Stands around the imports of TensorFlow, which take some seconds."""
-    with console.doing("loading TensorFlow"):
-        yield
-    # Not what it says of its functions, nor of what it would like to be told.
+    if flags.FLAGS.verbosity < 0:  # Nobody asked for what libraries would like to have.
+        logging.disable(logging.WARNING)
+    try:
+        with console.doing("loading TensorFlow"):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+    # Nor for what TensorFlow thinks of our functions.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
@@ -74,7 +79,7 @@ def run(main: Callable[[], None]) -> None:
                 raise errors.UserError(
                     f"unexpected argument {argv[1]!r}: every argument is a --flag"
                 )
-            with interrupts.raising(), console.doing("working"):
+            with interrupts.raising(), console.doing(lambda: "working"):
                 main()
         except errors.UserError as error:
             _end(str(error))

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from electra_tf import config, errors
+from electra_tf import config, console, errors
 
 # What collectives raise when a worker is gone.
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
@@ -263,7 +263,10 @@ def _meet(own: str, others: list[str]) -> None:
     TensorFlow itself would wait for hours, deaf to signals.
     """
     deadline = time.monotonic() + CLUSTER_TIMEOUT_SECONDS
-    with _listen(own):
+    with (
+        _listen(own),
+        console.doing(lambda: f"waiting for {', '.join(others)} to answer"),
+    ):
         while missing := [address for address in others if not _answers(address)]:
             if time.monotonic() > deadline:
                 raise errors.UserError(

@@ -271,7 +271,8 @@ def _say_what_runs(
         f"parameters: {sizes}; replicas: {strategy.num_replicas_in_sync}; "
         f"starting at step {step:,} of {settings.train.steps:,}"
     )
-    seconds = _seconds_left(settings, strategy, model, step)
+    with console.doing("timing this machine"):
+        seconds = _seconds_left(settings, strategy, model, step)
     if seconds:
         listener.say(_duration_line(seconds))
 
