@@ -431,8 +431,9 @@ class FinetuneModelConfig(Settings):
     sequence_length: PositiveInt | None = Field(
         None,
         ge=5,
-        description="Tokens a row at most, [CLS] and [SEP] included. null = 128, 512 "
-        "for questions (2020 code); no more than the position table.",
+        description="Tokens a row at most, [CLS] and [SEP] included. null = 512, or "
+        "the position table (2020 code: 128, 512 for questions): rows are as long as "
+        "their texts.",
     )
     truncate: Literal["round_robin", "waterfall"] = Field(
         "round_robin",

@@ -7,14 +7,8 @@ Out:  base/<version>/, and what to do with it, said.
 import os
 from collections.abc import Callable, Sequence
 
-from electra_tf import config, errors, portable, saved_model, task_builder
-from electra_tf.tasks import catalog, task, text_embedder
-
-# What a network becomes; the encoder alone gives vectors.
-NETWORKS: dict[str, type[task.ElectraTask]] = {
-    "encoder": text_embedder.ElectraTextEmbedder,
-    **catalog.OF_NETWORK,
-}
+from electra_tf import config, portable, saved_model, task_builder
+from electra_tf.tasks import catalog
 
 
 def export(
@@ -34,7 +28,7 @@ def export(
         base: folder of all versions; its name is the model's.
         settings: what to write; and how texts become rows, where they say other than
             the preset.
-        network: a key of NETWORKS; None = the model with its head, as it was saved.
+        network: see `catalog.load`; None = the model with its head, as it was saved.
         version: None = one more than the highest there.
         batch_sizes: see `saved_model.export`.
         say: is told what was written, and how to serve it.
@@ -42,15 +36,7 @@ def export(
     Raises:
         UserError: the preset has no such network or head; see `saved_model.export`.
     """
-    if network is None:
-        model = catalog.load(origin)
-    elif network in NETWORKS:
-        model = NETWORKS[network].from_preset(catalog.locate(origin))
-    else:
-        raise errors.UserError(
-            f"network={network!r}: want one of {', '.join(NETWORKS)}, or none for the "
-            "model as it was saved"
-        )
+    model = catalog.load(origin, network)
     task_builder.set_stated_rows(model, settings.model)
     name = os.path.basename(os.path.normpath(origin))
     out = settings.export

@@ -2,6 +2,7 @@
 
 python -m electra_tf.predict --preset=runs/sst-2 --text="a fine film"
 python -m electra_tf.predict --preset=runs/sst-2 --input=new.tsv --output=found.jsonl
+python -m electra_tf.predict --preset=runs/small --network=generator --text="a [MASK]."
 python -m electra_tf.predict --server=localhost:8500/sentiment --text="a fine film"
 """
 
@@ -19,6 +20,12 @@ SERVER = flags.DEFINE_string(
     "http://host:8501/model by REST.",
 )
 TEXT = flags.DEFINE_multi_string("text", [], "A text to answer; repeatable.")
+NETWORK = flags.DEFINE_string(
+    "network",
+    None,
+    "Of what pre-training left: generator fills in each [MASK]; discriminator tells "
+    "replaced tokens (the default); encoder: vectors.",
+)
 INPUT = flags.DEFINE_string(
     "input",
     None,
@@ -37,6 +44,10 @@ def main() -> None:
     settings = cli.load(config.FinetuneConfig)
     if SERVER.value and PRESET.value:
         raise errors.UserError("--preset and --server: name one of them")
+    if SERVER.value and NETWORK.value:
+        raise errors.UserError(
+            "--network: a server has the network that was exported; leave it out"
+        )
     preset = None
     if not SERVER.value:
         preset = cli.require("preset", "name the model, or a --server that has it")
@@ -54,6 +65,7 @@ def main() -> None:
             preset,
             settings,
             server=SERVER.value,
+            network=NETWORK.value,
             texts=TEXT.value,
             source=INPUT.value,
             output=OUTPUT.value,

@@ -17,11 +17,12 @@ import itertools
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from electra_tf import client, config, console, errors, reporting
+from electra_tf import client, config, console, errors, reporting, tokenizer
 from electra_tf.datasets import dataset, files, tables
 
 OUTPUTS = (".jsonl", ".tsv")
@@ -63,6 +64,7 @@ def predict(
     settings: config.FinetuneConfig,
     *,
     server: str | None = None,
+    network: str | None = None,
     texts: Sequence[str] = (),
     source: str | None = None,
     output: str | None = None,
@@ -75,6 +77,7 @@ def predict(
             preset learned with; train.batch_size;
             and how texts become rows, where they say other than the preset.
         server: what `client.Model` takes; train.batch_size is what it is asked at once.
+        network: which of a preset's networks answers, as of `catalog.load`.
         texts: single texts.
         source: a file, or "-".
         output: a file; None = JSON lines to stdout.
@@ -100,7 +103,9 @@ def predict(
     # Now, for what is wrong with the file to be said before a model is loaded.
     first = next(rows, None)
     rows = itertools.chain([] if first is None else [first], rows)
-    model = _load(origin, settings) if origin else _connect(str(server), settings)
+    model = (
+        _load(origin, settings, network) if origin else _connect(str(server), settings)
+    )
     read = getattr(_Columns(options), model.columns)
     size = 1 if is_typed else model.at_once
     with reporting.said_warnings(_warn), _writer(output) as write:
@@ -119,19 +124,26 @@ def _learned(origin: str) -> dict[str, Any]:
     return {k: v for k, v in options.items() if k.endswith("_column") and v}
 
 
-def _load(origin: str, settings: config.FinetuneConfig) -> _Model:
+def _load(origin: str, settings: config.FinetuneConfig, network: str | None) -> _Model:
     # Not above: whoever asks a server needs no TensorFlow.
     from electra_tf import answers, task_builder
     from electra_tf.tasks import catalog
 
-    model = catalog.load(origin)
+    model = catalog.load(origin, network)
     task_builder.set_stated_rows(model, settings.model)
     size = settings.train.batch_size
-    return _Model(
-        answers.columns(model),
-        lambda inputs: answers.find(model, inputs, size),
-        size * _BATCHES,
-    )
+    judges = isinstance(model, catalog.OF_NETWORK["discriminator"])
+
+    def find(inputs: list[Any]) -> list[client.Answer]:
+        if judges and any(tokenizer.MASK in text for text in inputs):
+            warnings.warn(
+                f"{tokenizer.MASK} in a text is judged as any other; to have blanks "
+                "filled in, take --network=generator, of a preset that has one",
+                stacklevel=1,
+            )
+        return answers.find(model, inputs, size)
+
+    return _Model(answers.columns(model), find, size * _BATCHES)
 
 
 def _connect(server: str, settings: config.FinetuneConfig) -> _Model:

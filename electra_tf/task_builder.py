@@ -10,10 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_tf import config, errors, task_data
-from electra_tf.tasks import catalog, task
-
-# Tokens a row: of questions with their texts; of all else (2020 code).
-QUESTION_LENGTH, LENGTH = 512, 128
+from electra_tf.tasks import catalog, preprocessor, task
 
 # Kinds of data that have classes.
 _OF_CLASSES = ("classification", "multi_label", "tagging")
@@ -68,7 +65,7 @@ def build(
             models[name] = kind(first.backbone, preprocessor=rows, **options)
         else:
             models[name] = _open(job, origin, settings.train.precision, options)
-        _set_rows(models[name], job, settings.model)
+        _set_rows(models[name], settings.model)
     return models
 
 
@@ -125,15 +122,12 @@ def _agrees(model: Any, job: task_data.Job) -> bool:
     return True
 
 
-def _set_rows(
-    model: Any, job: task_data.Job, settings: config.FinetuneModelConfig
-) -> None:
+def _set_rows(model: Any, settings: config.FinetuneModelConfig) -> None:
     """Sets how texts become rows, whatever the preset says of it."""
     rows = model.preprocessor
-    of_questions = job.data.kind == "question_answering"
-    usual = QUESTION_LENGTH if of_questions else LENGTH
     table = model.backbone.model_config.max_positions
-    rows.sequence_length = settings.sequence_length or min(usual, table)
+    usual = min(preprocessor.SEQUENCE_LENGTH, table)
+    rows.sequence_length = settings.sequence_length or usual
     rows.truncate, rows.stride = settings.truncate, settings.stride
     rows.long_texts = settings.long_texts
     model.check_length()

@@ -296,6 +296,23 @@ def test_a_preset_remembers_its_columns(tiny_tuned, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["text"] == "the cat"
 
 
+def test_the_generator_of_what_pre_training_left_fills_in_blanks(tiny_preset, capsys):
+    texts = ["the cat [MASK] .", "the dog"]
+    predict(tiny_preset, texts=texts, network="generator")
+    found, none = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert [len(blank) for blank in found["blanks"]] == [5]
+    assert none["blanks"] == []
+    # Who judges tokens says who would fill them in, once.
+    predict(tiny_preset, texts=[texts[0]] * 40)
+    told = capsys.readouterr().err
+    assert told.count("[MASK]") == 1
+    assert "--network=generator" in told
+    predict(tiny_preset, texts=texts[1:])
+    assert "[MASK]" not in capsys.readouterr().err
+    with pytest.raises(errors.UserError, match="network='both': want one of encoder"):
+        predict(tiny_preset, texts=texts, network="both")
+
+
 def test_what_pre_training_left_tells_replaced_tokens(tiny_preset, capsys):
     predict(tiny_preset, texts=["the cat"])
     row = json.loads(capsys.readouterr().out)

@@ -41,7 +41,7 @@ def test_every_kind_of_data_has_its_model(kind, wanted, tiny_preset):
     assert getattr(model, "multi_label", False) == (kind == "multi_label")
     if kind in ("classification", "tagging"):
         assert model.class_names == ["O", "B-X", "I-X"]
-    # 128, or 512 of questions, but no more than the 32 positions there are.
+    # 512, but no more than the 32 positions there are.
     assert model.preprocessor.sequence_length == 32
 
 

@@ -38,6 +38,12 @@ OF_NETWORK: dict[str, type[task.ElectraTask]] = {
     "generator": masked_lm.ElectraMaskedLM,
 }
 
+# What a network becomes; the encoder alone gives vectors.
+NETWORKS: dict[str, type[task.ElectraTask]] = {
+    "encoder": text_embedder.ElectraTextEmbedder,
+    **OF_NETWORK,
+}
+
 # The tasks that take a head of Hugging Face's.
 OF_HUGGING_FACE: tuple[type[task.ElectraTask], ...] = (
     text_classifier.ElectraTextClassifier,
@@ -136,18 +142,26 @@ def class_of_source(source: preset.Pretrained) -> type[task.ElectraTask] | None:
     return next(networks, None)
 
 
-def load(path: str, **kwargs: Any) -> task.ElectraTask:
+def load(path: str, network: str | None = None, **kwargs: Any) -> task.ElectraTask:
     """Opens a model with its head, as the task that it was saved as.
 
     Args:
         path: a fine-tuned preset or its workdir; a Hugging Face directory with a head;
             or what pre-training left, which becomes a replaced-token detector, and a
             masked language model where there is a generator alone.
+        network: a key of NETWORKS, to open one of its networks instead.
         **kwargs: of the task's `from_preset`.
 
     Raises:
-        UserError: nothing is there, or no head.
+        UserError: nothing is there, or no head, or no such network.
     """
+    if network is not None:
+        if network not in NETWORKS:
+            raise errors.UserError(
+                f"network={network!r}: want one of {', '.join(NETWORKS)}, or none for "
+                "the model as it was saved"
+            )
+        return NETWORKS[network].from_preset(locate(path), **kwargs)
     kind = class_of(path)
     if kind is None and hugging_face.has_weights(path):
         head = hugging_face.open_directory(path).head
