@@ -94,7 +94,7 @@ def _task_and_options(
     origin: str, task: str | None, folder: str, settings: config.FinetuneConfig
 ) -> tuple[str, dict[str, Any]]:
     """Returns the task and how its data are read: as said, else as was learned."""
-    learned, options = catalog.learned(origin)
+    learned, options, _ = catalog.learned(origin)
     given = settings.data.options
     if task is None and learned is None:
         raise errors.UserError(

@@ -342,6 +342,10 @@ def _write_preset(
     origin = {
         "task": job.task,
         "options": dict(job.options),
+        "columns": {
+            **job.data.columns,
+            **{k: v for k, v in job.options.items() if k.endswith("_column") and v},
+        },
         "fine_tuned_from": os.path.basename(os.path.normpath(this.origin)),
         "settings": this.settings.model_dump(),
         "seed": trial.seed,

@@ -123,6 +123,37 @@ def is_preset(folder: str) -> bool:
     return "registered_name" in values
 
 
+def locate(path: str, task: str | None = None) -> str:
+    """Returns the preset of a fine-tuning workdir; any other path as it is.
+
+    Args:
+        path: of it.
+        task: the one that is wanted, where a workdir has learned several.
+
+    Raises:
+        UserError: it has learned several, and which is wanted is not said.
+    """
+    below = os.path.join(path, "preset")
+    if is_preset(below):
+        return below
+    inner = path if os.path.basename(os.path.normpath(path)) == "preset" else below
+    several = {name: os.path.join(inner, name) for name in _presets_in(inner)}
+    if several and task not in several:
+        raise errors.UserError(
+            f"{path} has learned several tasks; name the preset of one: "
+            f"{', '.join(several.values())}"
+        )
+    return several.get(str(task), path)
+
+
+def _presets_in(folder: str) -> list[str]:
+    if not os.path.isdir(folder):
+        return []
+    return sorted(
+        name for name in os.listdir(folder) if is_preset(os.path.join(folder, name))
+    )
+
+
 def task_name(folder: str) -> str | None:
     """Returns the registered name of the task that a preset of KerasHub holds."""
     name = _read_json(folder, TASK, {}).get("registered_name")

@@ -120,8 +120,7 @@ def _learned(origin: str) -> dict[str, Any]:
     """Returns the columns that a preset learned with."""
     from electra_tf.tasks import catalog
 
-    _, options = catalog.learned(origin)
-    return {k: v for k, v in options.items() if k.endswith("_column") and v}
+    return catalog.learned(origin).columns
 
 
 def _load(origin: str, settings: config.FinetuneConfig, network: str | None) -> _Model:

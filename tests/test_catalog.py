@@ -56,8 +56,14 @@ def test_a_workdir_of_several_tasks_names_their_presets(tiny_tuned, tmp_path):
         with pytest.raises(errors.UserError, match=wanted):
             catalog.class_of(str(path))
         assert catalog.locate(str(path), "rte") == f"{tmp_path}/preset/rte"
-    assert catalog.learned(f"{tmp_path}/preset/rte") == ("text_classification", {})
-    assert catalog.learned(str(GOLDEN / "generator")) == (None, {})
+    assert catalog.learned(f"{tmp_path}/preset/rte") == (
+        "text_classification",
+        {},
+        {},
+    )
+    assert catalog.learned(str(GOLDEN / "generator")) == (None, {}, {})
+    with pytest.raises(errors.UserError, match=wanted):
+        text_classifier.ElectraTextClassifier.from_preset(str(tmp_path))
 
 
 def test_what_pre_training_left_is_a_detector_or_else_fills_in_blanks(

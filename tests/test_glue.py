@@ -63,6 +63,12 @@ def test_every_task_is_read_from_its_own_columns(tmp_path):
     ]
 
 
+def test_columns_of_texts_are_told(tmp_path):
+    (tmp_path / "train.tsv").write_text("question\tsentence\tlabel\na\tb\tentailment\n")
+    columns = {"text_column": "question", "text_pair_column": "sentence"}
+    assert registry.read("qnli", str(tmp_path)).columns == columns
+
+
 def test_cola_has_a_header_in_its_test_file_alone(tmp_path):
     (tmp_path / "train.tsv").write_text("gj04\t1\t\tHe ran.\ngj04\t0\t*\tHe run.\n")
     write(tmp_path / "test.tsv", "index sentence", "0|She ran.", "1|She run.", "2|Go.")

@@ -283,8 +283,7 @@ def test_blanks_are_filled_in(save, tmp_path):
 def test_a_preset_remembers_its_columns(tiny_tuned, tmp_path, capsys):
     preset = shutil.copytree(tiny_tuned[0] / "preset", tmp_path / "preset")
     about = json.loads((preset / "metadata.json").read_text())
-    options = {"text_column": "review", "train": "reviews.csv"}
-    about["electra_tf"]["origin"]["options"] = options
+    about["electra_tf"]["origin"]["columns"] = {"text_column": "review"}
     (preset / "metadata.json").write_text(json.dumps(about))
     (preset / "SHA256SUMS").unlink()
     rows = [{"Review": "a cat"}, {"text": "a dog"}]

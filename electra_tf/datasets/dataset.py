@@ -77,6 +77,8 @@ class Dataset:
     splits: dict[str, Split]  # train, dev, test, dev_mismatched, ..., diagnostic
     metric: str  # the main one of `score`; higher is better
     score: Callable[[Any, Split], dict[str, float]]  # (predictions, split)
+    # How texts are called in its files, as the options text_column, text_pair_column.
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     symmetric: bool = False  # The order of a pair does not matter: MRPC, STS-B.
     # (folder, split's name, split, predictions) -> the file written.
     write_submission: Callable[[str, str, Split, Any], str] | None = None

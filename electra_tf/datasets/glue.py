@@ -138,6 +138,9 @@ def read(name: str, folder: str) -> dataset.Dataset:
             for split, path in _locate(task, folder).items()
         },
         metric=task.measures[0],
+        columns=dict(
+            zip(("text_column", "text_pair_column"), task.texts, strict=False)
+        ),
         score=functools.partial(_score, task),
         symmetric=task.symmetric,
         write_submission=functools.partial(_write_submission, task),

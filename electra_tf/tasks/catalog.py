@@ -4,8 +4,7 @@ In:   a kind of `datasets.dataset`; a folder.
 Out:  a class of this package; a model.
 """
 
-import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -64,53 +63,26 @@ REGISTERED: dict[str, type[task.ElectraTask]] = {
 }
 
 
-def locate(path: str, task: str | None = None) -> str:
-    """Returns the preset of a fine-tuning workdir; any other path as it is.
-
-    Args:
-        path: of it.
-        task: the one that is wanted, where a workdir has learned several.
-
-    Raises:
-        UserError: it has learned several, and which is wanted is not said.
-    """
-    below = os.path.join(path, "preset")
-    if keras_hub_presets.is_preset(below):
-        return below
-    inner = path if os.path.basename(os.path.normpath(path)) == "preset" else below
-    several = {name: os.path.join(inner, name) for name in _presets_in(inner)}
-    if several and task not in several:
-        raise errors.UserError(
-            f"{path} has learned several tasks; name the preset of one: "
-            f"{', '.join(several.values())}"
-        )
-    return several.get(str(task), path)
+locate = keras_hub_presets.locate
 
 
-def _presets_in(folder: str) -> list[str]:
-    if not os.path.isdir(folder):
-        return []
-    return sorted(
-        name
-        for name in os.listdir(folder)
-        if keras_hub_presets.is_preset(os.path.join(folder, name))
-    )
+class Learned(NamedTuple):
+    """What a fine-tuned preset says of its data; nothing, if others wrote it."""
+
+    task: str | None
+    options: dict[str, Any]  # of the task's reader
+    columns: dict[str, Any]  # of texts, as options of `predictor`
 
 
-def learned(path: str) -> tuple[str | None, dict[str, Any]]:
-    """Returns the task that a fine-tuned preset learned, and the options of its data.
-
-    Of a preset that does not say so, as those of others, none.
-    """
+def learned(path: str) -> Learned:
+    """Returns the task that a fine-tuned preset learned, and how its data were read."""
     folder = locate(path)
-    if not keras_hub_presets.is_preset(folder):
-        return None, {}
-    origin = keras_hub_presets.origin_of(folder)
-    task, options = origin.get("task"), origin.get("options")
-    return (
-        task if isinstance(task, str) else None,
-        dict(options) if isinstance(options, dict) else {},
-    )
+    origin: dict[str, Any] = {}
+    if keras_hub_presets.is_preset(folder):
+        origin = keras_hub_presets.origin_of(folder)
+    task, *mappings = (origin.get(name) for name in Learned._fields)
+    options, columns = (one if isinstance(one, dict) else {} for one in mappings)
+    return Learned(task if isinstance(task, str) else None, options, columns)
 
 
 def class_of(path: str) -> type[task.ElectraTask] | None:

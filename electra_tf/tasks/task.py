@@ -187,16 +187,16 @@ class ElectraTask(_OtherHalf):
         """Builds the task from weights on disk.
 
         Args:
-            preset: a pre-training workdir or its preset, a Hugging Face directory, a
-                checkpoint of the 2020 code, or what KerasHub takes: a preset it wrote,
-                or a handle (`kaggle://`, `hf://`).
+            preset: a workdir, of pre-training or fine-tuning, or its preset; a Hugging
+                Face directory, a checkpoint of the 2020 code; or what KerasHub takes: a
+                preset it wrote, or a handle (`kaggle://`, `hf://`).
             load_weights: False draws all weights.
             **kwargs: of the constructor; `dtype` of the backbone, by default Keras'
                 global policy, whatever the weights were trained in; and the
                 preprocessor's: see PREPROCESSING.
         """
         cls._refuse_unknown(kwargs)
-        folder = os.fspath(preset)
+        folder = keras_hub_presets.locate(os.fspath(preset))
         if "://" not in folder and not cls._is_saved_in(folder):
             source = (
                 keras_hub_presets.open_preset(folder)
