@@ -144,10 +144,22 @@ def open_checkpoint(
         origin[_STEP] = arrays.read(_STEP, np.int64).tolist()
     if towers:
         origin["left_out"] = sorted({name.partition("/")[0] for name in towers})
+    notes += [f"{scope} is left out" for scope in _left_out(names)]
     casing = tokenizer.guess_casing(vocab or ())
     return GoogleCheckpoint(
         prefix, networks, casing, vocab, origin, notes, scopes, arrays
     )
+
+
+def _left_out(names: Iterable[str]) -> list[str]:
+    """Returns what stands beside the networks: towers, heads of fine-tuning."""
+    found = set()
+    for name in names:
+        if name.startswith(_FINE_TUNED):
+            found.add(f"the head {'/'.join(name.split('/')[:2])}")
+        elif name.startswith(_TOWERS):
+            found.add(f"{name.partition('/')[0]}, of two towers (Electric),")
+    return [_list([name]) for name in sorted(found)]
 
 
 class _Arrays:

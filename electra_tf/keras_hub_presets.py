@@ -56,6 +56,9 @@ _MARK = "electra_tf"
 # KerasHub's ELECTRA is always so.
 _FIXED = {"activation": "gelu_approximate", "layer_norm_epsilon": 1e-12}
 
+# How KerasHub's tokenizer must cut words for ours to do the same.
+_WORDS = {"split": True, "suffix_indicator": "##", "oov_token": tokenizer.UNK}
+
 # What Keras keeps with a backbone's arguments.
 _NOT_OF_THE_MODEL = ("name", "trainable", "dtype")
 
@@ -73,6 +76,10 @@ ACCENTS_KEPT = (
 OTHER_TOKENIZER = (
     "KerasHub's tokenizer cuts some text otherwise: it folds case (sharp s becomes "
     "ss), splits words at control characters, knows no word of more than 100 bytes"
+)
+SPECIAL_TOKENS_CUT = (
+    "its tokenizer finds [MASK], [SEP] and the like in a text; ours takes what users "
+    "write for words, but for a model that fills in blanks"
 )
 CJK_FORGOTTEN = (
     "KerasHub forgets split_on_cjk=False when it loads a tokenizer: set it again"
@@ -365,8 +372,11 @@ def _open_tokenizer(
             "lowercase": given.get("lowercase", False),
             "strip_accents": given.get("strip_accents", False),
             "split_cjk": given.get("split_on_cjk", True),
+            "added_tokens": _found_in_text(given, path),
         }
         notes.append(OTHER_TOKENIZER)
+        if given.get("special_tokens_in_strings"):
+            notes.append(SPECIAL_TOKENS_CUT)
         if settings["lowercase"] and not settings["strip_accents"]:
             notes.append(ACCENTS_KEPT)
     else:
@@ -378,6 +388,30 @@ def _open_tokenizer(
         tokenizer.read_vocab(os.path.join(folder, VOCABULARY)),
         notes,
     )
+
+
+def _found_in_text(given: dict[str, Any], path: str) -> list[dict[str, Any]]:
+    """Returns the special tokens that KerasHub's tokenizer finds in a text.
+
+    Raises:
+        UserError: it cuts words in a way that ours cannot.
+    """
+    for name, only in _WORDS.items():
+        if given.get(name, only) != only:
+            raise errors.UserError(
+                f"{path}: {name}={given[name]!r:.40} is not supported; want {only!r}, "
+                "or move the tokenizer's file away to have the weights alone"
+            )
+    if not given.get("special_tokens_in_strings"):
+        return []
+    stated = given.get("special_tokens") or []
+    if not isinstance(stated, list):
+        raise errors.UserError(f"{path}: special_tokens={stated!r:.40}: want a list")
+    return [
+        {"content": word, "normalized": False, "special": True, "is_word": True}
+        for word in dict.fromkeys(stated)
+        if word not in tokenizer.SPECIAL_TOKENS
+    ]
 
 
 def _weights_file(folder: str) -> str:

@@ -145,3 +145,33 @@ def test_questions_are_judged_by_the_threshold_of_the_preset(
     options = {"options": {"null_threshold": 1e9}}
     scores = evaluate(tmp_path / "preset", tmp_path, "squad", data=options)
     assert scores["NoAns_f1"] == 0.0
+
+
+def test_several_classes_are_scored_together_and_each(
+    tiny_backbone, tiny_preprocessor, tmp_path
+):
+    model = text_classifier.ElectraTextClassifier(
+        tiny_backbone,
+        class_names=["cat", "dog"],
+        preprocessor=tiny_preprocessor,
+        multi_label=True,
+        thresholds=1e-9,
+    )
+    model.save_to_preset(str(tmp_path / "model"))
+    rows = ["text,labels", "a cat,cat", "the dog and cat,dog|cat", "a bird,"]
+    (tmp_path / "dev.csv").write_text("\n".join(rows))
+    evaluator.evaluate(
+        str(tmp_path / "model"),
+        "multi_label_classification",
+        str(tmp_path),
+        "dev",
+        config.FinetuneConfig(),
+        str(tmp_path / "found.json"),
+        say=(said := []).append,
+    )
+    found = json.loads((tmp_path / "found.json").read_text())
+    # Every text is said to have both: hits 3, said 6, right 3.
+    assert found["metrics"]["micro_f1"] == pytest.approx(2 * 3 / 9)
+    assert found["metrics"]["subset_accuracy"] == pytest.approx(1 / 3)
+    assert found["classes"]["dog"]["recall"] == 1.0
+    assert any(line.startswith("f1 of cat ") for line in said)

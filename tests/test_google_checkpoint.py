@@ -377,6 +377,15 @@ def test_two_towers_are_left_out_and_the_origin_says_so(checkpoints):
     assert not any("left_out" in other.origin for other in others)
 
 
+def test_what_is_left_out_is_said(checkpoints):
+    (note,) = checkpoints["fine-tuned"].notes
+    assert note == "the head task_specific/mnli is left out"
+    notes = checkpoints["two towers"].notes
+    assert notes[0] == "cloze_predictions, of two towers (Electric), is left out"
+    assert len(notes) == 3
+    assert checkpoints["shared embeddings"].notes == []
+
+
 # Where it is.
 
 

@@ -484,6 +484,27 @@ def test_without_a_tokenizer_nothing_is_known_of_the_words(saved):
     assert any("no tokenizer" in note for note in found.notes)
 
 
+def test_special_tokens_that_kerashub_finds_in_a_text_are_found(saved_theirs, tmp_path):
+    folder = tmp_path / "preset"
+    shutil.copytree(saved_theirs, folder)
+    words = "[PAD] [UNK] [CLS] [SEP] [MASK] <e> a b e < >".split()
+    theirs = keras_hub.tokenizers.ElectraTokenizer(
+        vocabulary=words, special_tokens=["<e>"], special_tokens_in_strings=True
+    )
+    theirs.save_to_preset(str(folder))
+    (folder / "SHA256SUMS").unlink()
+    settings, vocab, notes = keras_hub_presets._open_tokenizer(str(folder))
+    ours = tokenizer.Encoder(vocab, settings)
+    for text in ("a<e>b", "<e> e < e", "<e><e>a"):
+        assert list(ours.encode(text)) == np.asarray(theirs(text)).tolist(), text
+    assert keras_hub_presets.SPECIAL_TOKENS_CUT in notes
+    for name, value in {"split": False, "suffix_indicator": "@@"}.items():
+        change_config("tokenizer.json", **{name: value})(folder)
+        with pytest.raises(errors.UserError, match=f"{name}={value!r} is not support"):
+            keras_hub_presets.open_preset(str(folder))
+        change_config("tokenizer.json", split=True)(folder)
+
+
 def test_a_preset_of_kerashub_is_not_taken_for_ours_and_replaced(saved, source):
     assert not preset.is_preset(str(saved))
     before = sorted(os.listdir(saved))

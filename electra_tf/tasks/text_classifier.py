@@ -242,9 +242,10 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
     def _multi_label_in(cls, source: Any) -> dict[str, Any]:
         if source.problem_type != "multi_label_classification":
             return {}
+        stated = source.thresholds  # Ours; transformers has none.
         return {
             "multi_label": True,
-            "thresholds": source.thresholds or label_sets.THRESHOLD,
+            "thresholds": label_sets.THRESHOLD if stated is None else stated,
         }
 
     @classmethod
