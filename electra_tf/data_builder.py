@@ -501,6 +501,11 @@ class _Folder:
         """Raises UserError for files that are there, unless it is to replace data."""
         if self._replace:
             return
+        if (self.path / records.MANIFEST).exists():  # It was not when we looked.
+            raise errors.UserError(
+                f"another build_data has just ended in {self.path}; run the command "
+                "again"
+            )
         for file in sorted(self.path.rglob("*")):
             name = str(file.relative_to(self.path))
             if name not in ("train", "validation", records.BUILDING, durable.LOCK):

@@ -561,6 +561,27 @@ def test_data_are_on_the_disk_when_they_are_there(texts, monkeypatch):
     assert not [name for name in os.listdir(texts.parent / "data") if name[0] == "."]
 
 
+def test_data_that_another_build_just_finished_are_left_alone(texts, monkeypatch):
+    data = texts.parent / "data"
+    real = durable.locked
+
+    @contextlib.contextmanager
+    def wait_for_the_other(*arguments):
+        with real(*arguments):
+            if not data.joinpath("manifest.json").exists():
+                (data / "manifest.json").write_text("its manifest")
+                (data / "vocab.txt").write_text("its vocabulary")
+            yield
+
+    monkeypatch.setattr(data_builder.durable, "locked", wait_for_the_other)
+    with pytest.raises(errors.UserError, match="another build_data has just ended in"):
+        build(texts)
+    assert contents(data) == {
+        "manifest.json": b"its manifest",
+        "vocab.txt": b"its vocabulary",
+    }
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_failed_build_leaves_nothing(texts, processes):
     (texts / "c.txt").write_bytes(b"w1 \xff")
