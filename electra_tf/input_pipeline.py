@@ -303,7 +303,10 @@ def _identify(manifest: records.Manifest, files: Sequence[str]) -> dict[str, Any
         if name != "processes" and not name.startswith("tokenizer.")
     ]
     return {
-        **{f"tokenizer.{name}": value for name, value in manifest.tokenizer},
+        **{
+            f"tokenizer.{name}": value
+            for name, value in manifest.tokenizer.model_dump(mode="json").items()
+        },
         "vocabulary": manifest.vocab_hash,
         "records": f"{manifest.num_documents:,} documents, {manifest.num_tokens:,} "
         f"tokens, {known[:16]}",

@@ -98,7 +98,8 @@ def open_workdir(
         if (path / SETTINGS).exists():
             _refuse_changes(path / SETTINGS, settings)
         before = read_run(folder)
-        _refuse_other_facts(folder, before.get("facts", {}), facts)
+        as_read = json.loads(json.dumps(facts))  # A tuple is a list then.
+        _refuse_other_facts(folder, before.get("facts", {}), as_read)
     elif is_chief:
         _refuse_foreign(path, type(settings))
     if is_chief:
