@@ -12,12 +12,14 @@ import functools
 import itertools
 import math
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 from electra_tf import config
 
@@ -93,6 +95,37 @@ def split_rows(parts: int = 2) -> Iterator[None]:
         _tracing.parts = before
 
 
+def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Does as `tf.custom_gradient`, but lets graphs go that are done with.
+
+    TensorFlow registers each gradient by a name of its own, for good, and with it the
+    tensors of its graph: each model that was trained stayed in memory. Here the graph
+    holds the gradient, and the register only who asks the graph for it.
+    """
+    inner = tf.custom_gradient(function)
+
+    @functools.wraps(function)
+    def call(*args: tf.Tensor) -> Any:
+        found = inner(*args)
+        if tf.is_symbolic_tensor(found):
+            _hand_over(found.op)
+        return found
+
+    return call
+
+
+def _hand_over(op: tf.Operation) -> None:
+    """Moves the gradient of an operation from TensorFlow's register to its graph."""
+    register = ops.gradient_registry._registry
+    name = op.get_attr("_gradient_op_type").decode()
+    entry, graph = register[name], weakref.ref(op.graph)
+    if not hasattr(op.graph, "_electra_gradients"):
+        op.graph._electra_gradients = {}
+    op.graph._electra_gradients[name] = entry["type"]
+    entry["type"] = lambda *given: graph()._electra_gradients[name](*given)  # type: ignore[union-attr]
+    weakref.finalize(op.graph, register.pop, name, None)
+
+
 @keras.saving.register_keras_serializable(package="electra_tf")
 class Dropout(keras.layers.Layer):
     """Zeroes a share of the units and scales up the rest, in training.
@@ -113,7 +146,7 @@ class Dropout(keras.layers.Layer):
         if seed is None:
             return x
         mask = _mask(_shape(x), self.rate, seed)
-        return tf.custom_gradient(lambda x: (mask(x), mask))(x)
+        return custom_gradient(lambda x: (mask(x), mask))(x)
 
     def next_seed(self, training: bool) -> tf.Tensor | None:
         """Returns the seed of the next mask, int32 [2]; None where nothing drops."""
@@ -196,7 +229,7 @@ class LayerNorm(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Returns `x` normalized, in the dtype it came in."""
-        normalize = tf.custom_gradient(
+        normalize = custom_gradient(
             lambda x, gamma, beta: _normalized(x, gamma, beta, self.epsilon)
         )
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
@@ -235,7 +268,7 @@ def _normalized(
     return tf.cast(normal * gamma32 + tf.cast(beta, tf.float32), x.dtype), gradient
 
 
-@tf.custom_gradient
+@custom_gradient
 def exact_gelu(x: tf.Tensor) -> Any:
     """Returns x * Phi(x), by erf (2020 code); the gradient takes Phi from it (D6).
 
@@ -505,7 +538,7 @@ def _recomputed(
         again = tf.nest.pack_sequence_as(pairs, flat)
         return block(again[: len(weights)], again[len(weights) :], x, bias, seeds, True)
 
-    @tf.custom_gradient
+    @custom_gradient
     def forward(x: tf.Tensor, *flat: tf.Tensor) -> Any:
         def gradient(dy: tf.Tensor) -> list[tf.Tensor]:
             # Adds 0, which is not known before `dy` is: else the block would be made
@@ -634,7 +667,7 @@ def _attention(
     """
     batch, heads, tokens, size = _shape(queries)
 
-    @tf.custom_gradient
+    @custom_gradient
     def attend(queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> Any:
         # Scales touch the queries, K numbers a token, and not the scores, H * L.
         fit = 1.0 / math.sqrt(queries.shape[-1])
@@ -686,7 +719,7 @@ def _add_and_norm(
     As one, so that neither the sum nor `more` masked waits for the backward pass (D26).
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def add_and_norm(
         x: tf.Tensor, more: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
     ) -> Any:

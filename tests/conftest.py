@@ -13,7 +13,6 @@ import keras
 import pytest
 import tensorflow as tf
 import yaml
-from tensorflow.python.framework import ops
 
 from electra_tf import config, layers
 
@@ -57,15 +56,9 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True, scope="module")
 def _nothing_outlives_its_module():
-    """Frees models and graphs, those too that tf.custom_gradient holds for good.
-
-    It registers a gradient by name each time it is traced, with the graph's tensors.
-    """
+    """Frees models and graphs, those too that blocks share."""
     yield
-    gradients = ops.gradient_registry._registry
-    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
-        del gradients[name]
-    layers._shared_block.cache_clear()  # Their graphs name those gradients.
+    layers._shared_block.cache_clear()
     gc.collect()
 
 

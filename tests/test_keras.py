@@ -1,14 +1,18 @@
 """Keras and KerasHub do with our classes what they do with their own."""
 
+import gc
 import inspect
+import weakref
 
 import keras
 import keras_hub
 import numpy as np
 import pytest
+from tensorflow.python.framework import func_graph, ops
 
 from electra_tf import errors
 from electra_tf.tasks import (
+    backbone,
     catalog,
     inputs,
     masked_lm,
@@ -288,3 +292,24 @@ def test_backbone_tokenizer_and_preprocessor_refuse_misspelt_arguments(
     ):
         with pytest.raises(errors.UserError, match="; did you mean"):
             kind(**arguments)
+
+
+def test_models_that_are_dropped_leave_nothing_behind(
+    tiny_model_config, tiny_preprocessor
+):
+    models, counts = [], []
+    small = tiny_model_config.model_copy(update={"num_layers": 1})
+    for _ in range(3):
+        encoder = backbone.ElectraBackbone.from_model_config(small)
+        model = text_classifier.ElectraTextClassifier(
+            encoder, 2, preprocessor=tiny_preprocessor
+        )
+        model.fit(TEXTS, LABELS, epochs=1, batch_size=2, verbose=0)
+        models += [weakref.ref(model), weakref.ref(encoder)]
+        del model, encoder
+        keras.backend.clear_session()
+        gc.collect()
+        graphs = [o for o in gc.get_objects() if isinstance(o, func_graph.FuncGraph)]
+        counts.append((len(graphs), len(ops.gradient_registry._registry)))
+    assert not any(model() for model in models)
+    assert counts[2] == counts[1]
