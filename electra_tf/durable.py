@@ -207,6 +207,21 @@ def make_folder(path: str) -> None:
         sync(os.path.dirname(folder))
 
 
+def reserve(folder: str, num_bytes: int) -> None:
+    """Raises OSError unless a folder has room for so many bytes.
+
+    For what fares ill on a full disk: HDF5 prints tracebacks and may crash.
+    """
+    path = os.path.join(folder, ".room")
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        if hasattr(os, "posix_fallocate"):  # macOS has it not.
+            os.posix_fallocate(opened, 0, num_bytes)
+    finally:
+        os.close(opened)
+        os.remove(path)
+
+
 def sync(path: str) -> None:
     """Waits until a file's bytes, or a folder's names, are on the disk."""
     opened = os.open(path, os.O_RDONLY)

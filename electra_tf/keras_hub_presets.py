@@ -555,6 +555,9 @@ def _save(
     """Writes what has `save_to_preset`, and where it comes from."""
     with durable.replacing_folder(folder, _is_ours, *preset.REFUSALS) as building:
         model_card.keep_edited(folder, building)
+        # A task has a file for its backbone, and one for itself with it.
+        models = [part for part in parts if isinstance(part, keras.Model)]
+        preset.reserve(building, *models, *models)
         for part in parts:
             part.save_to_preset(building)
         about = {"network": network, "origin": card.origin}

@@ -22,6 +22,7 @@ FORMAT = 1
 ABOUT = "config.json"
 
 REFUSALS = (RuntimeError,)  # What HDF5 raises, beside OSError, for a full disk.
+_HDF5_BYTES = 8192  # A file has no more than these for an array, beside its numbers.
 
 BUILDERS: dict[str, Callable[[config.ModelConfig], keras.Model]] = {
     "encoder": models.build_encoder,
@@ -109,6 +110,7 @@ def save(
         model_card.keep_edited(folder, building)
         tokenizer.write_vocab(os.path.join(building, "vocab.txt"), vocab)
         for name, network in networks.items():
+            reserve(building, network)
             network.save_weights(os.path.join(building, _weights(name)))
         about = _About(
             format=FORMAT,
@@ -125,6 +127,13 @@ def save(
         )
         model_card.write(building, card)
         checksums.write(building)
+
+
+def reserve(folder: str, *networks: keras.Model) -> None:
+    """Raises OSError unless a folder has room for files of these networks' weights."""
+    variables = [variable for network in networks for variable in network.weights]
+    arrays = sum(math.prod(v.shape) * v.value.dtype.size for v in variables)
+    durable.reserve(folder, arrays + _HDF5_BYTES * (len(variables) + 8))
 
 
 def read_json(path: str) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def open_workdir(
             data, or cannot be written.
     """
     path = Path(folder)
+    facts = json.loads(json.dumps(facts))  # As they come back: of tuples, lists.
     before: dict[str, Any] = {}
     if _has_progress(path):
         if (path / SETTINGS).exists():

@@ -2,12 +2,14 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import time
 
 import commands
 import disk
+import keras
 import numpy as np
 import pytest
 
@@ -123,6 +125,8 @@ def test_an_old_preset_is_replaced_whole(saved, save, networks):
 
 def test_a_save_that_fails_leaves_the_old_one(saved, save, networks):
     class Unwritable:
+        weights = ()
+
         def save_weights(self, path):
             raise OSError(28, "No space left on device", path)
 
@@ -152,6 +156,8 @@ def test_a_save_killed_between_its_two_renames_loses_nothing(saved, save, then):
     if then == "save":
 
         class Unwritable:
+            weights = ()
+
             def save_weights(self, path):
                 raise OSError(28, "No space left on device", path)
 
@@ -290,3 +296,18 @@ def test_there_is_a_whole_preset_at_every_moment(tmp_path, configs, vocab):
         found = preset.load(str(folder))
         for name in configs:
             preset.build(found, name)
+
+
+def test_a_disk_without_room_is_told_before_hdf5_meets_it(
+    save, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setattr(keras.Model, "save_weights", pytest.fail)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(errors.UserError, match=r"preset: File too large; free"):
+            save(tmp_path / "preset")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == []
+    assert capfd.readouterr().err == ""

@@ -246,3 +246,11 @@ def test_a_second_run_is_refused_by_name_and_workers_are_not(tmp_path):
     with enter():
         pass
     assert sorted(os.listdir(folder)) == ["config.yaml", "run.json"]
+
+
+def test_a_fact_that_json_spells_otherwise_is_the_same_fact(begun):
+    facts = FACTS | {"tokenizer.added_tokens": ()}
+    open_it(begun, facts=facts)
+    open_it(begun, facts=facts)
+    with pytest.raises(errors.UserError, match=r"added_tokens was \[\], now \['a'\]"):
+        open_it(begun, facts=FACTS | {"tokenizer.added_tokens": ("a",)})
