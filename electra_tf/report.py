@@ -23,7 +23,7 @@ def main() -> None:
     """Writes the report and says where it lies."""
     if not WORKDIR.value:
         raise errors.UserError("--workdir is missing: name the workdir of a run")
-    workdirs = report_page.find_workdirs(WORKDIR.value)
+    workdirs = report_page.find_workdirs(WORKDIR.value, console.say_aside)
     output = OUTPUT.value or os.path.join(workdirs[0], "report.html")
     with console.doing("writing the report"):
         report_page.write_report(workdirs, output)

@@ -119,12 +119,15 @@ def group(runs: Sequence[Run]) -> list[Group]:
     return list(groups.values())
 
 
-def find_workdirs(names: Sequence[str]) -> list[str]:
+def find_workdirs(
+    names: Sequence[str], say: Callable[[str], None] = print
+) -> list[str]:
     """Returns the folders that names stand for: themselves, lists, patterns.
 
     Args:
         names: a folder each; or several, apart by commas; or patterns such as "runs/*",
             of which those count that hold a run.
+        say: is told which folders of a pattern do not.
 
     Raises:
         UserError: a pattern matches no run.
@@ -136,12 +139,15 @@ def find_workdirs(names: Sequence[str]) -> list[str]:
             if os.path.isdir(part) or not glob.has_magic(part):
                 found.append(part)
                 continue
-            there = sorted(glob.glob(os.path.join(part, METRICS)))
+            folders = sorted(filter(os.path.isdir, glob.glob(part)))
+            there = [f for f in folders if os.path.exists(os.path.join(f, METRICS))]
             if not there:
                 raise errors.UserError(
                     f"--workdir={part}: no folder of this pattern holds {METRICS}"
                 )
-            found += [os.path.dirname(file) for file in there]
+            if others := sorted({*folders} - {*there}):
+                say(f"note: left out, for want of {METRICS}: {', '.join(others)}")
+            found += there
     return found
 
 

@@ -398,10 +398,17 @@ def test_one_run_is_compared_with_none(kinds, tmp_path):
 def test_workdirs_are_named_by_lists_and_patterns(kinds, tmp_path):
     (tmp_path / "a,b").mkdir()
     (tmp_path / "empty").mkdir()
-    find = report_page.find_workdirs
+    said = []
+
+    def find(names):
+        return report_page.find_workdirs(names, said.append)
+
     assert find([f"{kinds[0]},{kinds[1]}"]) == kinds[:2]
     assert find([f"{tmp_path}/a?", kinds[1]]) == [kinds[0], *kinds[2:], kinds[1]]
+    assert said == []
     assert find([f"{tmp_path}/*"]) == sorted(kinds)
+    left_out = f"{tmp_path}/a,b, {tmp_path}/empty"
+    assert said == [f"note: left out, for want of metrics.jsonl: {left_out}"]
     assert find([f"{tmp_path}/a,b"]) == [f"{tmp_path}/a,b"]
     with pytest.raises(errors.UserError, match=r"x\*: no folder of this pattern holds"):
         find([f"{tmp_path}/x*"])

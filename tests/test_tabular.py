@@ -127,7 +127,8 @@ def test_columns_that_are_not_there_are_named_with_those_that_are(tmp_path):
         message = complaint(
             "text_classification", tmp_path, train=f"x{ending}", text_column="review"
         )
-        assert f"x{ending} has no column 'review'; it has 'text', 'label'" in message
+        assert f"x{ending} has no column 'review'; it has 'text', 'label':" in message
+        assert "the first line names the columns; say which is which with" in message
     message = complaint(
         "text_classification", tmp_path, train="x.tsv", text_pair_column="b"
     )

@@ -206,8 +206,16 @@ def clean(text: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
-def check_columns(path: Path, there: Iterable[str], wanted: Iterable[str]) -> None:
+def check_columns(
+    path: Path, there: Iterable[str], wanted: Iterable[str], way_out: str = ""
+) -> None:
     """Checks that all wanted columns are there.
+
+    Args:
+        path: of the file.
+        there: its columns.
+        wanted: some of them.
+        way_out: what to do where one is not.
 
     Raises:
         UserError: one is not.
@@ -216,7 +224,7 @@ def check_columns(path: Path, there: Iterable[str], wanted: Iterable[str]) -> No
     for name in wanted:
         if name not in there:
             raise errors.UserError(
-                f"{path} has no column {name!r}; it has {name_some(there)}"
+                f"{path} has no column {name!r}; it has {name_some(there)}{way_out}"
             )
 
 

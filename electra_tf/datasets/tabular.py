@@ -368,6 +368,11 @@ def _read_splits(
     return splits
 
 
+_WAY_OUT = (
+    ": the first line names the columns; say which is which with data.options, as in "
+    "--set data.options.text_column=<name>"
+)
+
 _HIDDEN = "{}: no label says anything (-1, empty, null): taken as without labels"
 
 
@@ -415,7 +420,7 @@ def _examples(
         if not wanted:
             has_labels = split != "test" or set(columns.labels) <= row.keys()
             wanted = [n for n in names if has_labels or n not in columns.labels]
-            files.check_columns(path, row, wanted)
+            files.check_columns(path, row, wanted, _WAY_OUT)
         lacking = [name for name in wanted if name not in row]
         if lacking:
             bad.add(where, f"no column {lacking[0]!r}")
