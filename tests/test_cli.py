@@ -84,6 +84,10 @@ def test_a_command_runs_with_its_settings(run):
             ["--config=none.yaml"],
             "cannot read settings none.yaml: No such file or directory",
         ),
+        (
+            ["--config=\x1b[2J\u202e.yaml"],
+            r"cannot read settings \u001b[2J\u202e.yaml: No such file or directory",
+        ),
     ],
 )
 def test_what_the_user_can_mend_ends_in_one_line_and_code_1(arguments, line, run):

@@ -120,6 +120,10 @@ def test_everything_from_a_file_is_escaped(tmp_path):
     assert sum(nasty in cell for cell in cells) >= 6
 
 
+def test_no_text_turns_the_page_around():
+    assert report_page.escape("a\u202eb<\x1b") == r"a\u202eb&lt;\u001b"
+
+
 def test_runs_are_overlaid_in_colours_of_their_own(tmp_path):
     runs = [write_run(tmp_path / name) for name in ("small", "base", "large")]
     _, page = write_page(tmp_path, *runs)
