@@ -223,6 +223,26 @@ def open_preset(folder: str) -> KerasHubPreset:
     return KerasHubPreset(folder, {name: model}, settings, vocab, origin, notes)
 
 
+def check_task(folder: str) -> None:
+    """Refuses a task of absurd size, before KerasHub builds it.
+
+    Raises:
+        UserError: task.json describes more than the weights can be.
+    """
+    if "://" in folder:
+        return  # It is elsewhere.
+    path = os.path.join(folder, TASK)
+    arguments = _settings(_read_json(folder, TASK), path)
+    about = arguments.get("backbone")
+    if isinstance(about, dict) and about.get("registered_name") == OURS:
+        count = model_card.count_parameters("encoder", _model_config(about, path))
+        if files := _weight_files(folder):
+            preset.refuse_absurd(files, count, path)
+    classes, head = arguments.get("num_classes"), os.path.join(folder, TASK_WEIGHTS)
+    if isinstance(classes, int) and os.path.isfile(head):
+        preset.refuse_absurd([head], classes, path)
+
+
 def save_backbone(
     folder: str,
     source: preset.Pretrained,

@@ -252,12 +252,33 @@ def check_size(files: Iterable[str], count: int, path: str) -> None:
         shapes = [shape for file in files for shape in stored_arrays(file).values()]
     except errors.UserError:
         return
+    refuse_absurd(files, count, path)
     found = sum(map(math.prod, shapes))
     if found != count:
         raise errors.UserError(
             f"{files[0]} holds {found:,} weights, and the network that {path} "
             f"describes has {count:,}; they are not of the same model: put the "
             "file back that was written with the weights"
+        )
+
+
+def refuse_absurd(files: Iterable[str], count: int, path: str) -> None:
+    """Refuses a file that describes more weights than a file of its size can hold.
+
+    Args:
+        files: the weights.
+        count: as many as the network has, or more.
+        path: the file that describes it.
+
+    Raises:
+        UserError: there is not even a bit for each.
+    """
+    size = sum(os.path.getsize(file) for file in files)
+    if count > 8 * size:
+        raise errors.UserError(
+            f"{path} describes {count:,} weights, and their files have {size:,} bytes; "
+            "they are not of the same model: put the file back that was written with "
+            "the weights"
         )
 
 

@@ -465,7 +465,7 @@ def test_damaged_weights_are_named(saved, damage):
 )
 def test_a_configuration_of_another_size_is_refused(saved, changed):
     change_config("config.json", **changed)(saved)
-    with pytest.raises(errors.UserError, match=r"config.json describes has .*; they a"):
+    with pytest.raises(errors.UserError, match=r"config.json describes .*; they are n"):
         keras_hub_presets.open_preset(str(saved))
 
 

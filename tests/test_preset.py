@@ -244,7 +244,7 @@ def architecture(**changed):
         ({"num_layers": 1}, "not of the same model: put the file back that was writ"),
         ({"num_layers": 3}, "discriminator.weights.h5 holds .* weights, and the netw"),
         ({"intermediate_size": 21}, "config.json describes has .*; they are not of"),
-        ({"num_layers": 10**8}, "config.json describes has"),
+        ({"num_layers": 10**8}, "config.json describes .* weights, and their files"),
         ({"num_layers": 10**12}, r"are more than 1e\+12 weights"),
         ({"hidden_size": 3 * 10**7}, r"30,000,000 wide, .* more than 1e\+12 weights"),
     ],

@@ -961,7 +961,9 @@ def test_an_error_in_a_batch_is_the_callers():
         ("truncate", r"cannot load .*task\.weights\.h5: .*copy or write it again"),
         ("other head", r"cannot load .*task\.weights\.h5: "),
         ("fewer layers", r"model\.weights\.h5 holds .* arrays, and the model has"),
-        ("no config", r"cannot open .*preset: "),
+        ("no config", r"task\.json: config=None: want an object"),
+        ("many layers", r"task\.json describes .* weights, and their files have"),
+        ("many classes", r"task\.json describes .* weights, and their files have"),
         ("no class", r"cannot open .*preset: Attempting to load class ../x"),
     ],
 )
@@ -970,6 +972,7 @@ def test_a_damaged_preset_of_a_task_is_named_in_one_line(
 ):
     folder = tmp_path / "preset"
     shutil.copytree(tiny_tuned[0] / "preset", folder)
+    (folder / "SHA256SUMS").unlink()  # As in a preset that others wrote.
     file = folder / "task.json"
     values = json.loads(file.read_text())
     if damage == "truncate":
@@ -979,6 +982,10 @@ def test_a_damaged_preset_of_a_task_is_named_in_one_line(
         values["config"] |= {"num_classes": 3, "class_names": None}
     elif damage == "fewer layers":
         values["config"]["backbone"]["config"]["num_layers"] = 1
+    elif damage == "many layers":
+        values["config"]["backbone"]["config"]["num_layers"] = 10**8
+    elif damage == "many classes":
+        values["config"]["num_classes"] = 10**9
     elif damage == "no class":
         file = folder / "config.json"
         values = json.loads(file.read_text()) | {"registered_name": "../x"}

@@ -213,17 +213,9 @@ class ElectraTask(_OtherHalf):
         stated = {name: kwargs.pop(name) for name in PREPROCESSING if name in kwargs}
         if kwargs.get("dtype") is None and keras_hub_presets.is_mixed(folder):
             kwargs["dtype"] = keras.config.dtype_policy()
-        try:
+        with _told_damage(folder, has_arguments=bool(kwargs)):
+            keras_hub_presets.check_task(folder)
             task: Self = super().from_preset(folder, load_weights, **kwargs)
-        except errors.UserError:
-            raise
-        except _DAMAGES as error:
-            if kwargs and isinstance(error, ValueError | TypeError):
-                raise  # They may be of an argument.
-            raise errors.UserError(
-                f"cannot open {folder}: {errors.one_line(error, 200)}; copy or write "
-                "it again"
-            ) from None
         if stated:
             task.preprocessor.change(**stated)
         task.check_length()
@@ -1243,6 +1235,22 @@ def _listed(callbacks: Any) -> list[Any]:
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = callbacks.callbacks
     return keras.tree.flatten(callbacks) if callbacks else []
+
+
+@contextlib.contextmanager
+def _told_damage(folder: str, has_arguments: bool) -> Iterator[None]:
+    """Makes one line of what KerasHub raises for a preset that is damaged."""
+    try:
+        yield
+    except errors.UserError:
+        raise
+    except _DAMAGES as error:
+        if has_arguments and isinstance(error, ValueError | TypeError):
+            raise  # They may be of an argument.
+        reason = errors.one_line(error, 200)
+        raise errors.UserError(
+            f"cannot open {folder}: {reason}; copy or write it again"
+        ) from None
 
 
 def usual_rates(model: config.ModelConfig) -> tuple[float, float]:
