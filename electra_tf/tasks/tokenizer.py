@@ -62,7 +62,8 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         dtype: Any = "int32",
         **kwargs: Any,
     ) -> None:
-        errors.refuse_arguments(self, kwargs, "name", "trainable", "config_file")
+        public = {name for name in kwargs if not name.startswith("_")}  # KerasHub's.
+        errors.refuse_arguments(self, public, "name", "trainable", "config_file")
         super().__init__(dtype=dtype, **kwargs)
         if self.compute_dtype not in ("int32", "int64", "string"):
             raise errors.UserError(
@@ -116,7 +117,7 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
             UserError: `tokenizer.check_vocab` refuses them.
         """
         self._vocabulary: tuple[str, ...] = ()
-        self._graph: graph_tokenizer.GraphTokenizer | None = None
+        self._graph: Any = None
         if vocabulary is None:
             return
         if isinstance(vocabulary, str | Path):
@@ -220,8 +221,13 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         """Turns a string tensor, dense or ragged, into one with a dimension more."""
         if self._graph is None:
             with tf.init_scope():  # Not inside the graph of one tf.data pipeline.
-                self._graph = graph_tokenizer.GraphTokenizer(
-                    self._vocabulary, self.tokenizer_config
+                # Traced once, for all of them.
+                self._graph = tf.function(
+                    graph_tokenizer.GraphTokenizer(
+                        self._vocabulary, self.tokenizer_config
+                    ).__call__,
+                    input_signature=[tf.TensorSpec([None], tf.string)],
+                    autograph=False,
                 )
         rank = strings.shape.rank
         if rank > 1 and isinstance(strings, tf.Tensor):
