@@ -1,6 +1,7 @@
 """Names find readers, folders find files, and damaged files say what is wrong."""
 
 import gzip
+import os
 
 import pytest
 
@@ -136,6 +137,15 @@ def test_folders_and_files_that_are_not_there_say_so(tmp_path):
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(errors.UserError, match=r"folder\.tsv: Is a directory"):
         read(tmp_path, train="folder.tsv")
+
+
+def test_pipes_and_devices_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tsv")
+    for name in ("pipe.tsv", "/dev/zero"):
+        with pytest.raises(
+            errors.UserError, match="is a pipe or a device; name a file"
+        ):
+            read(tmp_path, train=name)
 
 
 def test_a_single_file_is_all_there_is(tmp_path):

@@ -255,6 +255,12 @@ def test_a_test_file_has_all_labels_or_none(tmp_path):
     write_tsv(tmp_path / "test.tsv", rows)
     message = complaint("text_classification", tmp_path)
     assert "test.tsv, line 3 has no label (2 of 4 rows)" in message
+    (tmp_path / "test.tsv").unlink()
+    write_jsonl(tmp_path / "test.jsonl", [{"text": "y"}, ROWS[0]])
+    message = complaint("text_classification", tmp_path)
+    assert "test.jsonl, line 1 has no label (1 of 2 rows)" in message
+    write_jsonl(tmp_path / "test.jsonl", [{"text": "y", "label": -1}, {"text": "y"}])
+    assert read("text_classification", tmp_path).split("test").labels is None
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,9 @@ def locate(
             f"{' '.join(ending or '(none)' for ending in endings)}; "
             "name the files with the options train, dev, test"
         )
+    for path in found.values():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise errors.UserError(f"{path} is a pipe or a device; name a file")
     return found
 
 

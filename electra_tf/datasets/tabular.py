@@ -411,20 +411,22 @@ def _examples(
     names = [*columns.inputs, *columns.labels, *([columns.key] if columns.key else [])]
     table = tables.read(path, names, quoted)
     bad.remark = table.note
-    has_labels, wanted = True, list[str]()
+    optional = columns.labels if split == "test" else ()
+    wanted = [name for name in names if name not in optional]
+    is_first = True
     for number, row in table.rows:
         where = f"{table.unit} {number}"
         if isinstance(row, str):
             bad.add(where, row)
             continue
-        if not wanted:
-            has_labels = split != "test" or set(columns.labels) <= row.keys()
-            wanted = [n for n in names if has_labels or n not in columns.labels]
+        if is_first:
             files.check_columns(path, row, wanted, _WAY_OUT)
+            is_first = False
         lacking = [name for name in wanted if name not in row]
         if lacking:
             bad.add(where, f"no column {lacking[0]!r}")
             continue
+        has_labels = set(columns.labels) <= row.keys()
         hidden = split == "test" and has_labels and _is_hidden(row, columns.labels)
         try:
             content = columns.read_input(row, split != "train")
