@@ -2,8 +2,8 @@
 
 The modules, in the order of the data; each imports only what stands above it (BUILD):
 
-settings                       native_log, console, interrupts, errors, durable,
-                               checksums, config
+settings                       native_log, console, interrupts, errors, registration,
+                               durable, checksums, config
 text -> records                tokenizer, corpus_files, corpus, records, record_reader,
                                vocab_trainer, text_loss, data_builder
 records -> masked batches      packing, masking, input_pipeline
@@ -36,8 +36,8 @@ commands                       cli, then build_data, pretrain, report, convert,
                                finetune, evaluate, predict, export, __main__
 
 What is handed over from one to the next stands in docs/architecture.md. This file
-imports nothing, so that a command pays only for what it uses; the classes of the
-fine-tuning API are looked up when they are named: `electra_tf.ElectraTextClassifier`.
+loads no library, so that a command pays only for what it uses; the classes of the
+fine-tuning API are looked up when they are named, here or by Keras.
 """
 
 import sys
@@ -65,6 +65,11 @@ if sys.argv[:1] == ["-m"] and any(
     from electra_tf import interrupts
 
     interrupts.start()
+
+
+from electra_tf import registration  # noqa: E402 - after that
+
+registration.start()
 
 
 def __getattr__(name: str) -> object:
