@@ -305,13 +305,14 @@ def _encode(
     batches = _batches(text.documents())
     for batch in itertools.islice(batches, _BATCHES_ALONE if others else None):
         yield from map(encoder.encode, batch)
-    pool = futures.ProcessPoolExecutor(
-        max(1, others),
-        # Not fork: the threads of a program that calls us would not survive it.
-        multiprocessing.get_context("spawn"),
-        _start_worker,
-        (tokens, config.tokenizer, look_rate),
-    )
+    with interrupts.held_back():  # From Python's tracker, which this starts.
+        pool = futures.ProcessPoolExecutor(
+            max(1, others),
+            # Not fork: the threads of a program that calls us would not survive it.
+            multiprocessing.get_context("spawn"),
+            _start_worker,
+            (tokens, config.tokenizer, look_rate),
+        )
     try:
         yield from _encode_with(pool, others, encoder, batches)
     except process_pools.BrokenProcessPool:

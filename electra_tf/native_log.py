@@ -21,6 +21,8 @@ _PREFIX = re.compile(
 _NOISE = re.compile(
     r"WARNING: All log messages before absl::InitializeLog\(\)"
     r"|To enable the following instructions: "  # The second line about AVX.
+    # Python's tracker tidies up after a process that ended at once, and tells of it.
+    r"|.*resource_tracker: There appear to be|  warnings\.warn\("
 )
 # Errors by name alone: of libraries loaded twice; of a log in a debugging build.
 _NO_ERROR = re.compile(

@@ -11,6 +11,8 @@ I0000 00:00:1795782060.943454    2376 port.cc:153] oneDNN custom operations are 
 W0000 00:00:1795782060.9434 7 a/b.cc:3] Overriding allow_growth
 2025-01-02 03:04:05.678: I tensorflow/core/cpu_feature_guard.cc:210] This binary
 To enable the following instructions: AVX2 FMA, rebuild TensorFlow.
+x/resource_tracker.py:4: UserWarning: resource_tracker: There appear to be 5 leaked
+  warnings.warn('resource_tracker: There appear to be %d '
 E0000 00:00:1795782061.7 2376 cuda_dnn.cc:81] Unable to register cuDNN factory: again
 """
 NO_GPU = "E0000 00:00:1795782061.7 2376 cuda_platform.cc:52] failed call to cuInit: 3\n"
