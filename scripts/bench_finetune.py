@@ -1,15 +1,19 @@
 """Times fine-tuning and prediction beside transformers and PyTorch.
 
-    python scripts/bench_finetune.py --preset=runs/reviews --train=train.tsv \
+    python scripts/bench_finetune.py --preset=<weights> --train=train.tsv \
         --dev=dev.tsv --peer_python=<python of an environment with torch, transformers>
 
-All start from the same weights (`electra_tf.convert`) and train a classifier by the
-same recipe: AdamW without bias correction, warm-up, linear decay, layer-wise rates,
-gradients clipped, dropout on, a head drawn alike. The peer pads to the longest row of a
-batch, attends by scaled_dot_product_attention and updates by fused AdamW: "padded"
-draws its rows at random, "grouped" takes rows of like length together. They run in
-turn, an epoch each, then predict the dev set, in turn again. "all": from strings to a
-trained model; "epoch": those after the first, which also compiles.
+All start from the same weights (`electra_tf.convert`) and train a classifier, each side
+by a recipe that works for it: ours by its defaults, the peer by the plain one of its
+users, AdamW with bias correction at one rate for all layers. With --recipe=ours or
+--recipe=theirs both go by one. Warm-up, linear decay, clipped gradients and dropout are
+the same always. A side that does not learn is named: its times say nothing.
+
+The peer pads to the longest row of a batch, attends by scaled_dot_product_attention and
+updates by fused AdamW: "padded" draws its rows at random, "grouped" takes rows of like
+length together. They run in turn, an epoch each, then predict the dev set, in turn
+again. "all": from strings to a trained model; "epoch": those after the first, which
+also compiles.
 """
 
 import argparse
@@ -62,14 +66,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--predictions", type=int, default=7, help="turns a seed")
-    parser.add_argument("--learning_rate", type=float, default=3e-4)
-    parser.add_argument("--layer_decay", type=float, default=0.8)
+    parser.add_argument(
+        "--learning_rate", type=float, help="of our recipe; by the width of the encoder"
+    )
+    parser.add_argument("--layer_decay", type=float, default=0.8, help="the same")
+    parser.add_argument("--peer_learning_rate", type=float, default=1e-4)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument(
-        "--peer_recipe",
-        choices=("ours", "theirs"),
-        default="ours",
-        help="theirs: a head drawn from N(0, 0.02) and Adam's bias correction",
+        "--recipe",
+        choices=("own", "ours", "theirs"),
+        default="own",
+        help="own: each side by its own; or both by one of them",
     )
     parser.add_argument("--bfloat16", action="store_true", help="all sides compute so")
     parser.add_argument("--peer_python", default=sys.executable)
@@ -102,11 +109,21 @@ def prepare(arguments: argparse.Namespace, folder: str) -> dict[str, Any]:
     Path(ours, "SHA256SUMS").unlink()  # It has the file as it was.
     return {
         **vars(arguments),
+        "learning_rate": arguments.learning_rate or usual_rate(about),
         "ours": ours,
         "theirs": theirs,
         "train": read(arguments, arguments.train, arguments.rows),
         "dev": read(arguments, arguments.dev, arguments.dev_rows),
     }
+
+
+def usual_rate(about: dict[str, Any]) -> float:
+    """Returns the peak rate of our defaults for an encoder's width."""
+    from electra_tf import config
+    from electra_tf.tasks import task
+
+    network = next(iter(about["networks"].values()))
+    return task.usual_rates(config.ModelConfig(**network))[0]
 
 
 def read(arguments: argparse.Namespace, file: str, rows: int | None) -> dict[str, Any]:
@@ -130,7 +147,11 @@ def compare(arguments: argparse.Namespace, setting: dict[str, Any]) -> None:
             sys.executable if name == "ours" else arguments.peer_python,
             __file__,
             name,
-            {**setting, "grouped": name == "grouped"},
+            {
+                **setting,
+                "grouped": name == "grouped",
+                "recipe": recipe_of(name, arguments.recipe),
+            },
         )
         for name in arguments.only
     }
@@ -140,6 +161,7 @@ def compare(arguments: argparse.Namespace, setting: dict[str, Any]) -> None:
             found[name].append(values)
             line = "  ".join(f"{kind} {value:.3f}" for kind, value in values.items())
             print(f"seed {seed}, {name}: {line}", flush=True)
+    say_who_did_not_learn(found, setting["dev"]["labels"])
     for kind in found[arguments.only[0]][0]:
         for name, seeds in found.items():
             values = [each[kind] for each in seeds]
@@ -148,6 +170,28 @@ def compare(arguments: argparse.Namespace, setting: dict[str, Any]) -> None:
                 ours = [each[kind] for each in found["ours"]]
                 line += f", over ours {sides.ratios(values, ours)}"
             print(line)
+
+
+def say_who_did_not_learn(
+    found: dict[str, list[dict[str, float]]], labels: list[int]
+) -> None:
+    """Names each side with a seed that is no better than the commonest class."""
+    commonest = statistics.mode(labels)
+    chance = statistics.fmean(label == commonest for label in labels)
+    for name, seeds in found.items():
+        worst = min(each["accuracy"] for each in seeds)
+        if worst <= chance + 0.02:
+            print(
+                f"WARNING: {name} did not learn (accuracy {worst:.3f}, the commonest "
+                f"class {chance:.3f}): nothing is compared by this recipe"
+            )
+
+
+def recipe_of(side: str, asked: str) -> str:
+    """Returns by whose recipe a side trains: ours, or theirs."""
+    if asked != "own":
+        return asked
+    return "ours" if side == "ours" else "theirs"
 
 
 def run_seed(
@@ -213,9 +257,13 @@ def ours(setting: dict[str, Any], asker: sides.Asker) -> None:
             sequence_length=setting["length"],
             dtype="mixed_bfloat16" if setting["bfloat16"] else "float32",
         )
-        model.compile(
-            learning_rate=setting["learning_rate"], layer_decay=setting["layer_decay"]
-        )
+        if setting["recipe"] == "theirs":
+            model.compile(optimizer=plain_optimizer(setting))
+        else:
+            model.compile(
+                learning_rate=setting["learning_rate"],
+                layer_decay=setting["layer_decay"],
+            )
         turns = Turns()
         model.fit(
             train["texts"],
@@ -227,6 +275,28 @@ def ours(setting: dict[str, Any], asker: sides.Asker) -> None:
             verbose=0,
         )
         asker.answer(time.perf_counter() - turns.since)
+
+
+def plain_optimizer(setting: dict[str, Any]) -> Any:
+    """Builds our AdamW as transformers' users have theirs."""
+    from electra_tf import optimizer as optimizers
+
+    steps = num_steps(setting, len(setting["train"]["texts"]))
+    schedule = optimizers.WarmupDecay(
+        setting["peer_learning_rate"], steps, warmup_steps=round(WARMUP_RATE * steps)
+    )
+    return optimizers.AdamW(
+        schedule,
+        weight_decay=0.0,
+        bias_correction=True,
+        clip_norm=CLIP_NORM,
+        reduce=True,
+    )
+
+
+def num_steps(setting: dict[str, Any], num_rows: int) -> int:
+    """Counts the updates of all epochs."""
+    return int(-(-num_rows // setting["batch_size"]) * setting["epochs"])
 
 
 def judged(classes: Any, dev: dict[str, Any], began: float) -> dict[str, float]:
@@ -282,7 +352,7 @@ class Peer:
             hidden_dropout_prob=self.setting["dropout"],
             attention_probs_dropout_prob=self.setting["dropout"],
         )
-        if self.setting["peer_recipe"] == "ours":
+        if self.setting["recipe"] == "ours":
             for weight in self.model.classifier.parameters():
                 draw = torch.nn.init
                 draw.xavier_uniform_(weight) if weight.ndim > 1 else draw.zeros_(weight)
@@ -350,7 +420,7 @@ class Peer:
 
 
 def optimizer(model: Any, setting: dict[str, Any], num_rows: int) -> tuple[Any, Any]:
-    """Builds fused AdamW with layer-wise rates, warm-up and linear decay."""
+    """Builds fused AdamW, warm-up and linear decay; layer-wise rates by our recipe."""
     import torch
 
     num_layers = model.config.num_hidden_layers
@@ -361,19 +431,21 @@ def optimizer(model: Any, setting: dict[str, Any], num_rows: int) -> tuple[Any, 
         if "layer" in parts:
             above = num_layers - int(parts[parts.index("layer") + 1])
         groups.setdefault(above, []).append(parameter)
-    peak, decay = setting["learning_rate"], setting["layer_decay"]
+    peak, decay = setting["peer_learning_rate"], 1.0
+    if setting["recipe"] == "ours":
+        peak, decay = setting["learning_rate"], setting["layer_decay"]
     learner = torch.optim.AdamW(
         [{"params": g, "lr": peak * decay**above} for above, g in groups.items()],
         weight_decay=0.0,
         eps=EPSILON,
         fused=True,
     )
-    steps = -(-num_rows // setting["batch_size"]) * setting["epochs"]
+    steps = num_steps(setting, num_rows)
     warmup = round(WARMUP_RATE * steps)
 
     def rate(step: int) -> float:
         decayed = (1.0 - step / steps) * min(1.0, step / max(1, warmup))
-        if setting["peer_recipe"] == "theirs":
+        if setting["recipe"] == "theirs":
             return decayed
         # Undoes the bias correction of the update that comes.
         first, second = (beta ** (step + 1) for beta in (0.9, 0.999))

@@ -5,6 +5,8 @@
 #   scripts/test.sh --slow           the slow ones too
 #   scripts/test.sh --parity         those against transformers and PyTorch alone, which
 #                                    it installs into .venv-peers
+#   scripts/test.sh --lowest         pytest with the lowest version of every dependency that
+#                                    pyproject.toml allows, in .venv-lowest
 #   scripts/test.sh tests/test_packing.py -k edge    the rest goes to pytest
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -17,6 +19,11 @@ case "${1:-}" in
     selection="parity" && shift
     VENV=.venv-peers make_environment requirements-peers.txt
     export ELECTRA_TF_PEER_PYTHON="$PWD/.venv-peers/bin/python"
+    ;;
+  --lowest)
+    shift
+    VENV=.venv-lowest make_environment requirements-lowest.txt requirements-dev.txt
+    exec .venv-lowest/bin/python -m pytest -n 2 --dist loadscope -m "$selection" "$@"
     ;;
 esac
 

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from packaging import requirements
+from packaging import requirements, version
 
 import electra_tf
 from electra_tf import config
@@ -325,6 +325,17 @@ def test_the_pins_satisfy_the_ranges():
     pinned = pins("requirements.txt")
     for name, allowed in declared_ranges().items():
         assert pinned[name] in allowed, f"{name}=={pinned[name]} is not {allowed}"
+
+
+def test_the_lowest_versions_are_those_that_the_ranges_begin_with():
+    lowest = {
+        name: min(
+            version.Version(bound.version) for bound in allowed if ">" in str(bound)
+        )
+        for name, allowed in declared_ranges().items()
+    }
+    pinned = pins("requirements-lowest.txt")
+    assert {n: version.Version(v) for n, v in pinned.items()} == lowest
 
 
 def test_every_tool_is_pinned():
