@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from electra_tf import client, config, console, errors, reporting, tokenizer
+from electra_tf import client, config, console, durable, errors, reporting, tokenizer
 from electra_tf.datasets import dataset, files, tables
 
 OUTPUTS = (".jsonl", ".tsv")
@@ -297,32 +297,36 @@ def _stdin() -> tables.Table:
 @contextlib.contextmanager
 def _writer(output: str | None) -> Iterator[Callable[[client.Answer], None]]:
     """Yields what writes an answer, so that it can be read at once."""
-    with contextlib.ExitStack() as stack:
-        if output is not None:
-            raw: Any = stack.enter_context(open(output, "wb"))
-            if output.endswith(".gz"):
-                raw = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
-            stream = stack.enter_context(
-                io.TextIOWrapper(raw, "utf-8", errors="replace", newline="\n")
-            )
-        as_table = output is not None and tables.ending_of(output) == ".tsv"
-        header: list[str] = []
+    if output is None:
+        yield lambda answer: console.deliver(f"{files.to_json(answer)}\n")
+        return
+    as_table = tables.ending_of(output) == ".tsv"
+    header: list[str] = []
 
-        def write(answer: client.Answer) -> None:
-            if as_table:
-                if not header:
-                    header.extend(answer)
-                    stream.write("\t".join(header) + "\n")
-                line = "\t".join(_cells(answer, header, str(output)))
-            else:
-                line = files.to_json(answer)
-            if output is None:
-                console.deliver(f"{line}\n")
-            else:
-                stream.write(f"{line}\n")
-                stream.flush()
+    def write(answer: client.Answer) -> None:
+        if as_table and not header:
+            header.extend(answer)
+            stream.write("\t".join(header) + "\n")
+        cells = _cells(answer, header, output) if as_table else [files.to_json(answer)]
+        with durable.explained(output):
+            stream.write("\t".join(cells) + "\n")
+            stream.flush()
 
+    opened = contextlib.ExitStack()
+    with durable.explained(output):
+        raw: Any = opened.enter_context(io.BufferedWriter(io.FileIO(output, "wb")))
+        if output.endswith(".gz"):
+            raw = opened.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
+        stream = opened.enter_context(
+            io.TextIOWrapper(raw, "utf-8", errors="replace", newline="\n")
+        )
+    try:
         yield write
+    finally:
+        with durable.explained(output):
+            opened.close()
+            if os.path.isfile(output):
+                durable.sync(output)
 
 
 def _cells(answer: client.Answer, header: Sequence[str], output: str) -> Iterator[str]:

@@ -157,6 +157,14 @@ def test_a_table_out_has_a_header_and_no_tabs_in_cells(say, tmp_path):
     assert len(lines) == 4
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux' /dev/full")
+@pytest.mark.parametrize("ending", ["jsonl", "tsv", "jsonl.gz"])
+def test_a_full_disk_is_said_in_a_line_that_names_the_output(say, tmp_path, ending):
+    (tmp_path / f"out.{ending}").symlink_to("/dev/full")
+    with pytest.raises(errors.UserError, match=rf"out\.{ending}: No space left"):
+        say("a\nb\n", output=f"out.{ending}")
+
+
 def test_output_may_be_packed(say, tmp_path):
     with pytest.raises(UnicodeDecodeError):
         say("a\nb\n", output="out.jsonl.gz")
