@@ -237,7 +237,11 @@ class Encoder:
         """
         encoding = self._reference.encode(text, add_special_tokens=False)
         ids = np.array(encoding.ids, np.uint32)
-        return ids if self._table is None else self._table[ids], encoding.offsets
+        if self._table is None:
+            return ids, encoding.offsets
+        # The library gives a token the space that it takes along; it has no need of it.
+        cut = [_stripped(text, start, end) for start, end in encoding.offsets]
+        return self._table[ids], cut
 
     def encode_document(self, sentences: Iterable[str]) -> TokenizedDocument:
         """Returns a document's token ids and how many each sentence has.
@@ -267,6 +271,11 @@ class Encoder:
         for chunk in chunks_of(text, self._config):
             found += self._ids.unknown_words(chunk)
         return found
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    piece = text[start:end]
+    return end - len(piece.lstrip()), start + len(piece.rstrip())
 
 
 class _Remembered(dict[str, bytes]):

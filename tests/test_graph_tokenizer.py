@@ -76,10 +76,59 @@ def test_a_token_that_the_graph_cannot_hold_is_refused_by_name():
     assert tokenizer.Encoder(vocab, UNCASED).encode(long).tolist() == [6]
 
 
-def test_added_tokens_are_refused_by_name_in_the_graph():
-    settings = config.TokenizerConfig(added_tokens=[{"content": "film"}])
-    with pytest.raises(errors.UserError, match=r"has added tokens \('film'\)"):
-        graph_tokenizer.GraphTokenizer([*tokenizer.SPECIAL_TOKENS, "film"], settings)
+ADDED = [
+    {"content": "[ENT]", "special": True, "normalized": False, "lstrip": True},
+    {"content": "ENT", "normalized": False},  # Inside another.
+    {"content": "COVID-19", "rstrip": True},
+    {"content": "C++"},
+    {"content": "covid", "is_word": True},
+    {"content": "\u4f60\u597d"},
+    {"content": "New  York", "normalized": False},
+]
+TEXTS = [
+    "film[ENT]film [ENT][ENT]  [ENT] [ENTx ENT[ENT]",
+    "[ent] ent ENT",
+    "x COVID-19 covid-19x Covid - 19 covid covids",
+    "c++ C+++ c+ film",
+    "\u4f60\u597dfilm \u4f60 \u597d",
+    "New  York new  york New York\u00c9",
+    "",
+    "[ENT]",
+    "COVID-1",
+]
+
+
+def test_added_tokens_are_found_in_the_graph_as_the_library_finds_them():
+    contents = [token["content"] for token in ADDED]
+    words = "film ##s x ##x c + [ ] ent ##9 19 - \u4f60 \u597d new york e".split()
+    vocab = [*tokenizer.SPECIAL_TOKENS, *contents, *words]
+    settings = config.TokenizerConfig(added_tokens=ADDED)
+    encoder = tokenizer.Encoder(vocab, settings)
+    encode = tf.function(
+        graph_tokenizer.GraphTokenizer(vocab, settings).encode_with_offsets
+    )
+    ids, starts, ends = encode(tf.constant(TEXTS))
+    for number, text in enumerate(TEXTS):
+        want, places = encoder.encode_with_offsets(text)
+        assert ids[number].numpy().tolist() == want.tolist(), text
+        found = zip(starts[number].numpy(), ends[number].numpy(), strict=True)
+        assert list(found) == places, text
+    assert set(range(5, 12)) <= set(ids.flat_values.numpy())
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ([{"content": "film", "single_word": True}], "'film' is found as a single"),
+        ([{"content": "ab"}, {"content": "bc"}], "'ab' and 'bc' can overlap"),
+        ([{"content": "aba"}], "'aba' and 'aba' can overlap"),
+    ],
+)
+def test_added_tokens_that_no_graph_can_decide_are_refused_by_name(added, message):
+    vocab = [*tokenizer.SPECIAL_TOKENS, "film", "ab", "bc", "aba"]
+    settings = config.TokenizerConfig(added_tokens=added)
+    with pytest.raises(errors.UserError, match=message):
+        graph_tokenizer.GraphTokenizer(vocab, settings)
 
 
 def test_bytes_that_are_not_utf8_are_dropped_in_the_graph():
