@@ -15,11 +15,9 @@ import hashlib
 import importlib.util
 import io
 import json
-import lzma
 import os
 import pydoc_data.topics
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,7 +116,7 @@ class Corpus:
                     if document:
                         yield document
             self.bytes_read = before + size
-        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        except corpus_files.DAMAGE as error:
             if isinstance(error, OSError) and error.errno:
                 raise errors.UserError(
                     f"cannot read {file}: {error.strerror}"
@@ -298,7 +296,7 @@ def _grown(file: Path) -> int:
             held = len(stream.read(_PART_BYTES))
             # At its end the estimate is exact.
             return round(held * max(1.0, size / max(1, raw.tell())))
-    except (ImportError, ValueError, OSError, EOFError, zlib.error, lzma.LZMAError):
+    except (ImportError, ValueError, *corpus_files.DAMAGE):
         return size  # Whoever reads it all will say what is wrong.
 
 

@@ -14,6 +14,7 @@ import lzma
 import os
 import re
 import stat
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
@@ -39,6 +40,9 @@ _ARCHIVES = {
     b"\xff\xfe": "UTF-16, not UTF-8",
     b"\xfe\xff": "UTF-16, not UTF-8",
 }
+
+# What reading a damaged file ends in, of the libraries that decompress.
+DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 # Why a file or folder is not read, if so.
 Skip = Callable[[Path], str | None]
@@ -215,19 +219,29 @@ def _why_not_read(file: Path, text_field: str) -> str | None:
     if ending in (*_TEXT, *_ROWS, *_PARQUET):
         _refuse_unreadable(file)
         return None
-    if ending == ".json":
-        _refuse_unreadable(file)
-        return None if _first_row_has(file, text_field) else "of no rows of text"
     bare = _bare(file)
-    if not (_NUMBERED.fullmatch(bare) or (bare != file.name.lower() and not ending)):
+    is_numbered = _NUMBERED.fullmatch(bare) or (
+        bare != file.name.lower() and not ending
+    )
+    if ending != ".json" and not is_numbered:
         return "of other endings"
     _refuse_unreadable(file)
     try:
-        with file.open("rb") as raw:
-            form(file, decompressed(file, raw), text_field)
-    except (errors.UserError, EOFError, OSError):
-        return "of no text"
-    return None
+        if ending == ".json":
+            return None if _first_row_has(file, text_field) else "of no rows of text"
+        return None if _holds_text(file, text_field) else "of no text"
+    except DAMAGE:
+        return None  # Whoever reads it says so, and stops.
+
+
+def _holds_text(file: Path, text_field: str) -> bool:
+    with file.open("rb") as raw:
+        stream = decompressed(file, raw)
+        try:
+            form(file, stream, text_field)
+        except errors.UserError:
+            return False
+    return True
 
 
 def _what_it_is(file: Path) -> str:
@@ -270,12 +284,12 @@ def _ending(file: Path) -> str:
 
 def _first_row_has(file: Path, text_field: str) -> bool:
     """Tells whether a file's first line with anything in it is a row of JSON Lines."""
+    with file.open("rb") as raw:
+        stream = decompressed(file, raw)
+        line = next(filter(bytes.strip, _lines(stream)), b"")
     try:
-        with file.open("rb") as raw:
-            stream = decompressed(file, raw)
-            line = next(filter(bytes.strip, _lines(stream)), b"")
-            row = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, EOFError, OSError, RecursionError):
+        row = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError):
         return False
     return isinstance(row, dict) and text_field in row
 
