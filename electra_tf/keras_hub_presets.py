@@ -9,6 +9,7 @@ layer stands on [CLS]. What is lost on the way is said in notes, a sentence each
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -22,8 +23,10 @@ from electra_tf import (
     config,
     durable,
     errors,
+    google_checkpoint,
     model_card,
     preset,
+    pretrained,
     tokenizer,
     weight_map,
 )
@@ -181,6 +184,38 @@ def is_mixed(folder: str) -> bool:
 def origin_of(folder: str) -> dict[str, Any]:
     """Returns what a preset of ours says of where it comes from; else nothing."""
     return _stored_origin(_read_json(folder, METADATA, {}))
+
+
+def open_any(folder: str) -> preset.Pretrained:
+    """Opens weights, whoever wrote them; warns of what they leave in doubt.
+
+    Raises:
+        UserError: nothing is there that can be opened.
+    """
+    source: preset.Pretrained = (
+        open_preset(folder) if is_preset(folder) else pretrained.open_pretrained(folder)
+    )
+    if doubt := tokenizer.doubt_casing(source.vocab, source.tokenizer):
+        warnings.warn(f"{folder}: {doubt}", stacklevel=3)
+    if isinstance(source, google_checkpoint.GoogleCheckpoint):
+        for note in source.notes:
+            warnings.warn(f"{folder}: {note}", stacklevel=3)
+    return source
+
+
+def open_unless_ours(path: str) -> tuple[str, preset.Pretrained | None]:
+    """Opens weights as `open_any`, but for those that KerasHub opens as our classes.
+
+    Returns:
+        Where they are; and what is there, or None where KerasHub is to open it.
+    """
+    folder = locate(path)
+    if "://" in folder:
+        return folder, None
+    if is_preset(folder) and _read_json(folder, CONFIG)["registered_name"] == OURS:
+        checksums.verify(folder)
+        return folder, None
+    return folder, open_any(folder)
 
 
 def open_preset(folder: str) -> KerasHubPreset:

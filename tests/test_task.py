@@ -37,6 +37,7 @@ from electra_tf.tasks import (
     text_embedder,
     text_regressor,
 )
+from electra_tf.tasks import tokenizer as task_tokenizer
 
 Classifier = text_classifier.ElectraTextClassifier
 
@@ -804,6 +805,27 @@ def test_a_task_starts_from_weights_of_any_kind(name, tolerance, sources):
         encode(classifier.backbone, ids), encode(network, ids), atol=tolerance
     )
     assert classifier.predict(TEXTS).shape == (11, 3)
+
+
+@pytest.mark.parametrize("name", ["run", "hugging_face", "ours", "theirs"])
+def test_backbone_tokenizer_and_preprocessor_start_from_weights_of_any_kind(
+    name, sources
+):
+    folder, network = sources
+    path = folder / name
+    encoder = backbone.ElectraBackbone.from_preset(path, dropout=0.25)
+    assert encoder.model_config.hidden_dropout_rate == 0.25
+    want = encode(network, [2, 6, 7, 3])
+    tolerance = 1e-2 if name == "theirs" else 1e-6  # GELU is another.
+    np.testing.assert_allclose(encode(encoder, [2, 6, 7, 3]), want, atol=tolerance)
+    other = backbone.ElectraBackbone.from_preset(path, load_weights=False)
+    assert np.abs(encode(other, [2, 6, 7, 3]) - want).max() > 0.1
+    words = task_tokenizer.ElectraTokenizer.from_preset(path)
+    assert words.get_vocabulary()[2:4] == ["[CLS]", "[SEP]"]
+    assert words.vocabulary_size() == encoder.model_config.vocab_size
+    before = preprocessor.ElectraTextPreprocessor.from_preset(path, sequence_length=9)
+    assert before.sequence_length == 9
+    assert before("the cat")["token_ids"].shape == (9,)
 
 
 def test_a_task_starts_from_a_checkpoint_of_the_2020_code(

@@ -9,6 +9,7 @@ The layers, and so the names of the weights, are those of `models.build_encoder`
 """
 
 import functools
+import importlib
 import os
 from collections.abc import Collection
 from typing import Any
@@ -29,6 +30,10 @@ _THEIR_NAMES = {
     "max_positions": "max_sequence_length",
 }
 _OUR_NAMES = {theirs: ours for ours, theirs in _THEIR_NAMES.items()}
+
+# Whose encoder is taken: the first that is there. A masked language model that was
+# pre-trained alone (objective mlm) is a generator.
+NETWORKS = ("discriminator", "encoder", "generator")
 
 MIXED = "mixed_"  # the start of a policy's name that computes in another dtype
 
@@ -117,7 +122,29 @@ class ElectraBackbone(keras_hub.models.Backbone):
         cls, model: config.ModelConfig, **kwargs: Any
     ) -> "ElectraBackbone":
         """Builds the backbone of an architecture, with random weights."""
-        return cls(**_arguments(model), **kwargs)
+        return cls(**{**_arguments(model), **kwargs})
+
+    @classmethod
+    def from_preset(
+        cls, preset: str, load_weights: bool = True, **kwargs: Any
+    ) -> "ElectraBackbone":
+        """Builds the encoder of weights on disk.
+
+        Args:
+            preset: what a task's `from_preset` takes; of several networks, the
+                discriminator.
+            load_weights: False draws all weights.
+            **kwargs: of the constructor.
+        """
+        folder, source = presets().open_unless_ours(os.fspath(preset))
+        if source is None:
+            found: ElectraBackbone = super().from_preset(folder, load_weights, **kwargs)
+            return found
+        name = next(name for name in NETWORKS if name in source.networks)
+        made = cls.from_model_config(source.networks[name], **kwargs)
+        if load_weights:
+            take_weights(made, made, source, name)
+        return made
 
     def load_weights(
         self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any
@@ -200,6 +227,31 @@ def refuse_leftovers(path: str, variables: Collection[keras.Variable]) -> None:
             f"{len(variables)}; its configuration is not that of the weights: put the "
             "one back that was written with them"
         )
+
+
+def presets() -> Any:
+    """Returns the module that opens presets, which is loaded after these classes."""
+    return importlib.import_module("electra_tf.keras_hub_presets")
+
+
+def take_weights(
+    model: keras.Model, encoder: keras.Model, source: preset.Pretrained, name: str
+) -> None:
+    """Copies what has the same path: the encoder, and a head that both have.
+
+    Args:
+        model: to fill.
+        encoder: its part that the source must have.
+        source: opened weights.
+        name: of the network in it.
+    """
+    network = preset.build(source, name)
+    found = {variable.path: variable for variable in network.weights}
+    wanted = {variable.path for variable in encoder.weights}
+    assert wanted <= found.keys(), f"not in {name}: {wanted - found.keys()}"
+    for variable in model.weights:
+        if variable.path in found:
+            variable.assign(found[variable.path])
 
 
 def model_config(arguments: dict[str, Any], where: str) -> config.ModelConfig:

@@ -4,13 +4,14 @@ In:   strings, or pairs of strings.
 Out:  `inputs.Rows` for Python values; padded tensors inside a tf.data pipeline.
 """
 
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 import keras_hub
 
-from electra_tf import errors
+from electra_tf import errors, keras_hub_presets
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import columns, inputs
 from electra_tf.tasks import tokenizer as tokenizers
@@ -57,6 +58,23 @@ class ElectraTextPreprocessor(keras_hub.models.TextClassifierPreprocessor):
         super().__init__(tokenizer, sequence_length, truncate, **kwargs)
         self.long_texts, self.stride = long_texts, stride
         self.change()
+
+    @classmethod
+    def from_preset(cls, preset: str, *args: Any, **kwargs: Any) -> Self:
+        """Builds the preprocessor of whatever a task's `from_preset` takes.
+
+        Args:
+            preset: see there.
+            *args: of KerasHub's `from_preset`.
+            **kwargs: of the constructor.
+        """
+        folder, source = keras_hub_presets.open_unless_ours(os.fspath(preset))
+        if source is None:
+            found: Self = super().from_preset(folder, *args, **kwargs)
+            return found
+        tables = [model.max_positions for model in source.networks.values()]
+        kwargs.setdefault("sequence_length", min(SEQUENCE_LENGTH, *tables))
+        return cls(tokenizers.ElectraTokenizer.from_source(source), **kwargs)
 
     def change(self, **settings: Any) -> None:
         """Sets arguments of the constructor, by name.

@@ -14,7 +14,6 @@ import dataclasses
 import inspect
 import itertools
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -28,15 +27,12 @@ from electra_tf import (
     config,
     distribution,
     errors,
-    google_checkpoint,
     keras_hub_presets,
     layers,
     optimizer,
     preset,
-    pretrained,
     saved_model,
     stored_weights,
-    tokenizer,
 )
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import columns, inputs, labels, preprocessor, streams
@@ -93,9 +89,8 @@ class ElectraTask(_OtherHalf):
 
     backbone_cls = backbones.ElectraBackbone
     preprocessor_cls = preprocessor.ElectraTextPreprocessor
-    # Whose encoder it starts from: the first that is there. A masked language model
-    # that was pre-trained alone (objective mlm) is a generator.
-    networks: ClassVar[tuple[str, ...]] = ("discriminator", "encoder", "generator")
+    # Whose encoder it starts from: the first that is there.
+    networks: ClassVar[tuple[str, ...]] = backbones.NETWORKS
     # Hugging Face's head of this task: our path to (its name, whether transposed).
     hugging_face_head: ClassVar[dict[str, tuple[str, bool]]] = {}
     hugging_face_class: str | None = None
@@ -198,16 +193,7 @@ class ElectraTask(_OtherHalf):
         cls._refuse_unknown(kwargs)
         folder = keras_hub_presets.locate(os.fspath(preset))
         if "://" not in folder and not cls._is_saved_in(folder):
-            source = (
-                keras_hub_presets.open_preset(folder)
-                if keras_hub_presets.is_preset(folder)
-                else pretrained.open_pretrained(folder)
-            )
-            if doubt := tokenizer.doubt_casing(source.vocab, source.tokenizer):
-                warnings.warn(f"{folder}: {doubt}", stacklevel=2)
-            if isinstance(source, google_checkpoint.GoogleCheckpoint):
-                for note in source.notes:
-                    warnings.warn(f"{folder}: {note}", stacklevel=2)
+            source = keras_hub_presets.open_any(folder)
             return cls.from_pretrained(source, load_weights, **kwargs)
         checksums.verify(folder)
         stated = {name: kwargs.pop(name) for name in PREPROCESSING if name in kwargs}
@@ -287,15 +273,7 @@ class ElectraTask(_OtherHalf):
     def _preprocessor_of(
         cls, source: preset.Pretrained, settings: dict[str, Any]
     ) -> preprocessor.ElectraTextPreprocessor:
-        if source.vocab is None:
-            raise errors.UserError(
-                f"{source.folder} has no vocabulary; convert it with its own: python "
-                f"-m electra_tf.convert --from={source.folder} --vocab=<vocab.txt> "
-                "--to=<a new folder>"
-            )
-        words = tokenizers.ElectraTokenizer.from_tokenizer_config(
-            source.vocab, source.tokenizer
-        )
+        words = tokenizers.ElectraTokenizer.from_source(source)
         return cls.preprocessor_cls(words, **settings)
 
     @classmethod
@@ -322,13 +300,7 @@ class ElectraTask(_OtherHalf):
 
     def take_weights(self, source: preset.Pretrained, name: str) -> None:
         """Copies what has the same path: the encoder, and a head that both have."""
-        network = preset.build(source, name)
-        found = {variable.path: variable for variable in network.weights}
-        encoder = {variable.path for variable in self.backbone.weights}
-        assert encoder <= found.keys(), f"not in {name}: {encoder - found.keys()}"
-        for variable in self.weights:
-            if variable.path in found:
-                variable.assign(found[variable.path])
+        backbones.take_weights(self, self.backbone, source, name)
 
     def take_head(self, source: preset.Pretrained) -> None:
         """Copies the head of a Hugging Face directory."""

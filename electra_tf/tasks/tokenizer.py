@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import config, errors, graph_tokenizer, tokenizer
+from electra_tf import config, errors, graph_tokenizer, preset, tokenizer
 from electra_tf.tasks import backbone
 
 VOCABULARY = "vocabulary.txt"
@@ -94,6 +94,36 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
     ) -> Self:
         """Builds the tokenizer that a preset describes."""
         return cls(vocabulary, **settings.model_dump())
+
+    @classmethod
+    def from_source(cls, source: preset.Pretrained, **kwargs: Any) -> Self:
+        """Builds the tokenizer of weights that were opened.
+
+        Raises:
+            UserError: they have no vocabulary.
+        """
+        if source.vocab is None:
+            raise errors.UserError(
+                f"{source.folder} has no vocabulary; convert it with its own: python "
+                f"-m electra_tf.convert --from={source.folder} --vocab=<vocab.txt> "
+                "--to=<a new folder>"
+            )
+        return cls(source.vocab, **{**source.tokenizer.model_dump(), **kwargs})
+
+    @classmethod
+    def from_preset(cls, preset: str, *args: Any, **kwargs: Any) -> Self:
+        """Builds the tokenizer of whatever a task's `from_preset` takes.
+
+        Args:
+            preset: see there.
+            *args: of KerasHub's `from_preset`.
+            **kwargs: of the constructor.
+        """
+        folder, source = backbone.presets().open_unless_ours(os.fspath(preset))
+        if source is not None:
+            return cls.from_source(source, **kwargs)
+        found: Self = super().from_preset(folder, *args, **kwargs)
+        return found
 
     @classmethod
     def from_config(cls, settings: dict[str, Any]) -> Self:
