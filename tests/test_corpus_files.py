@@ -74,11 +74,20 @@ def test_zstandard_is_read_and_its_damage_is_named(tmp_path):
 
 def test_zstandard_without_its_library_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    (tmp_path / "a.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd\0\0")
-    with pytest.raises(
-        errors.UserError, match=r"a\.jsonl\.zst: .*pip install zstandard"
-    ):
-        read(tmp_path)
+    for name in ("a.jsonl.zst", "a.json.zst", "wiki_00.zst"):
+        (tmp_path / name).write_bytes(b"\x28\xb5\x2f\xfd\0\0")
+        with pytest.raises(errors.UserError, match=rf"{name}: .*pip install zstandard"):
+            read(tmp_path)
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("name", ["a.json.gz", "wiki_00.gz", "part.gz"])
+def test_a_damaged_file_is_no_file_to_leave_out(tmp_path, name):
+    whole = gzip.compress(ROW * 99)
+    for damaged in (whole[:12], whole[:11] + b"\xff" * 30, whole[:-3]):
+        (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(errors.UserError, match=rf"{name} is damaged: "):
+            read(tmp_path)
 
 
 @pytest.mark.parametrize(
