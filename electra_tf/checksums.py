@@ -8,6 +8,7 @@ A folder without SHA256SUMS, an older one or somebody else's, passes. README.md 
 out: it is there to be edited.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -33,6 +34,12 @@ def write(folder: str) -> None:
                 lines.append((os.path.relpath(path, folder), _digest(path)))
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(lines))
     durable.write_text(os.path.join(folder, FILE), text)
+
+
+def remove(folder: str) -> None:
+    """Removes the checksums, if there are any, of files that are to change."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(folder, FILE))
 
 
 def verify(folder: str, *names: str) -> None:

@@ -195,6 +195,10 @@ def test_in_a_task_they_come_back_with_their_heads(source, tmp_path, name, kind)
     assert len(network) == len(wanted) > len(encoder_of(source, name))
     for path, variable in wanted.items():
         np.testing.assert_array_equal(network[path], variable, err_msg=path)
+    task.backbone.weights[0].assign_add(task.backbone.weights[0])
+    task.save_to_preset(folder)  # Over it: the old checksums are no reason to refuse.
+    assert "SHA256SUMS" not in os.listdir(folder)
+    keras_hub_presets.open_preset(folder)
 
 
 def test_a_task_whose_class_is_not_registered_is_named(source, saved_ours, tmp_path):

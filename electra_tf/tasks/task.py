@@ -350,6 +350,11 @@ class ElectraTask(_OtherHalf):
                 f'take {table} or less, and long_texts="windows" for longer texts'
             )
 
+    def save_to_preset(self, preset_dir: Any, *args: Any, **kwargs: Any) -> None:
+        """Saves as KerasHub does; over a preset with checksums, these go."""
+        checksums.remove(preset_dir)
+        super().save_to_preset(preset_dir, *args, **kwargs)
+
     def save_task_weights(self, filepath: Any) -> None:
         """Saves the head; not, as KerasHub does, the optimizer with it."""
         with self._without_optimizer():
