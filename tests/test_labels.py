@@ -180,7 +180,7 @@ def test_classes_have_the_weights_that_are_said_and_1_else(given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("balanced", "the class_weight are 'balanced'"),
+        ("balanced", "class_weight='balanced': want {class: weight}"),
         ({"maybe": 2}, "'maybe' is none of the classes"),
         ({"yes": 2, 1: 3}, "1 stands there twice"),
         ({"yes": -1}, "'yes' is -1; want a number, 0 or more"),

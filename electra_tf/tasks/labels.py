@@ -197,6 +197,11 @@ class Classes:
         Raises:
             UserError: it is neither, or names no class, or one twice.
         """
+        if isinstance(class_weight, str | bytes | int | float):
+            raise errors.UserError(
+                f"class_weight={class_weight!r:.60}: want {{class: weight}}, or a "
+                "weight for each class in their order"
+            )
         if not isinstance(class_weight, Mapping):
             given = columns.values(class_weight, "class_weight")
             if len(given) != self.count:
