@@ -140,8 +140,11 @@ class Stream(io.TextIOBase):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # type: ignore[union-attr]
 
     def _tell(self) -> None:
-        """Says on standard error, once, that nothing is said here any more."""
-        if self._failure is None or self._is_told:
+        """Says on standard error, once, that nothing is said here any more.
+
+        Not where nothing is being done, but to print --help.
+        """
+        if self._failure is None or self._is_told or not _ticker.tasks:
             return
         self._is_told = True
         if sys.stderr is not self and sys.stderr is not None:
