@@ -411,6 +411,7 @@ class _Folder:
         self.path = path
         self._replace = replace
         self._list: IO[str] | None = None
+        self._added: list[str] = []
         self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -426,7 +427,7 @@ class _Folder:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            self._remove_listed()
+            self._remove(self._added)
         (self.path / records.BUILDING).unlink()
         durable.sync(str(self.path))
         self._leave()
@@ -442,7 +443,7 @@ class _Folder:
         self._list = listed.open("a+", encoding="utf-8")
         if interrupted:
             _say(f"{self.path} holds an interrupted build; starting clean")
-            self._remove_listed()
+            self._remove(listed.read_text(encoding="utf-8").split("\n"))
             self._refuse_strangers()
             self._list.truncate(0)
         durable.sync(str(self.path))
@@ -460,6 +461,7 @@ class _Folder:
     def add(self, name: str) -> Path:
         """Returns the path of a file to be written, noted as ours."""
         assert self._list is not None
+        self._added.append(name)
         with _said(self.path / records.BUILDING):
             self._list.write(f"{name}\n")
             self._list.flush()
@@ -486,12 +488,9 @@ class _Folder:
         for name in set(self._ours()) - new - {records.VOCAB, records.MANIFEST}:
             (self.path / name).unlink()
 
-    def _remove_listed(self) -> None:
-        assert self._list is not None
-        self._list.seek(0)
-        for name in self._list.read().split("\n"):
-            if name:
-                (self.path / name).unlink(missing_ok=True)
+    def _remove(self, names: Sequence[str]) -> None:
+        for name in filter(None, names):
+            (self.path / name).unlink(missing_ok=True)
 
     def _ours(self) -> list[str]:
         """Returns the names of files that a build would give."""

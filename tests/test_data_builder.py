@@ -616,6 +616,7 @@ def files_of_at_most(size: int):
 def test_a_full_disk_is_one_line_and_leaves_no_half_data(texts):
     tokenizer.write_vocab(texts.parent / "long.txt", [*VOCAB, *map(str, range(9999))])
     for size, vocab, file in (
+        (0, "given.txt", r"\.building"),
         (3000, "given.txt", "train/part-0000"),
         (3000, "long.txt", "vocab.txt"),
         (900, "given.txt", "manifest.json"),
