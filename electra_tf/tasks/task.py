@@ -686,7 +686,7 @@ class ElectraTask(_OtherHalf):
                 )
 
     def _length(self) -> int:
-        return self.preprocessor.sequence_length if self.preprocessor else 0
+        return int(getattr(self.preprocessor, "sequence_length", 0))
 
     def _refuse_idle(self, x: Any, batch_size: int | None = None) -> None:
         """Refuses what has no effect on a dataset, and a dataset without labels."""
