@@ -886,10 +886,7 @@ class ElectraTask(_OtherHalf):
         if not self._is_prepared(x):
             return self.dataset(x, y, sample_weight, batch_size, shuffle_seed, in_order)
         given = ((y, "labels"), (sample_weight, "sample weights"))
-        y, sample_weight = (
-            None if one is None else np.array(columns.values(one, what))
-            for one, what in given
-        )
+        y, sample_weight = (_arrays(one, what) for one, what in given)
         fields = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
         data = tf.data.Dataset.from_tensor_slices(fields)
         if shuffle_seed is not None:
@@ -1205,6 +1202,15 @@ class _BestEpoch(keras.callbacks.EarlyStopping):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self.monitor in (logs or {}):
             super().on_epoch_end(epoch, logs)
+
+
+def _arrays(given: Any, what: str) -> Any:
+    """Returns labels or weights as arrays; by name, where the outputs are several."""
+    if given is None:
+        return None
+    if isinstance(given, dict):
+        return {name: _arrays(part, what) for name, part in given.items()}
+    return np.array(columns.values(given, what))
 
 
 def _listed(callbacks: Any) -> list[Any]:
