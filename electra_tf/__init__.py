@@ -62,6 +62,9 @@ _CLASSES = {
 if sys.argv[:1] == ["-m"] and any(
     word.split(".")[0] == "electra_tf" for word in sys.orig_argv
 ):
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Until then, no traceback either.
     from electra_tf import interrupts
 
     interrupts.start()
