@@ -253,7 +253,13 @@ def test_submissions_are_of_splits_without_labels(tmp_path):
         return folder
 
     data = dataset.Dataset(
-        "cola", "classification", (), {}, "accuracy", lambda *_: {}, False, write
+        "cola",
+        "classification",
+        (),
+        {},
+        "accuracy",
+        lambda *_: {},
+        write_submission=write,
     )
     found = answers.Predicted([{}], ["1"])
     for labels in (["0"], None):

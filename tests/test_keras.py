@@ -160,7 +160,8 @@ def test_what_compile_was_told_outlives_a_file(build, tmp_path):
     model.save(tmp_path / "model.keras")
     found = keras.models.load_model(tmp_path / "model.keras")
     assert found._recipe.automatic
-    told = found._recipe.peak, found._recipe.decay, found._recipe.weight_decay
+    recipe = found._recipe
+    told = recipe.learning_rate, recipe.layer_decay, recipe.weight_decay
     assert told == (0.25, 0.5, 0.125)
 
 

@@ -19,7 +19,7 @@ def test_it_answers_texts_in_order(tiny_tuned, tmp_path):
     assert [line["text"] for line in lines] == ["a cat", "a, dog"]
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tiny_tuned, tmp_path):
+def test_a_reader_that_goes_away_is_told_in_one_line(tiny_tuned, tmp_path):
     (tmp_path / "in.txt").write_text("the cat sat\n" * 9000)
     command = [sys.executable, "-m", "electra_tf.predict"]
     command += [f"--preset={tiny_tuned[0]}", f"--input={tmp_path}/in.txt"]
@@ -31,8 +31,10 @@ def test_a_reader_that_has_seen_enough_is_no_error(tiny_tuned, tmp_path):
     ) as process:
         assert json.loads(process.stdout.readline())["text"] == "the cat sat"
         process.stdout.close()
-        assert b"Traceback" not in process.stderr.read()
-    assert process.returncode == 0
+        said = process.stderr.read().decode()
+    assert process.returncode == 1  # Not all that was asked for was delivered.
+    assert [line for line in said.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in said
 
 
 def test_what_is_wrong_is_said_in_one_line(tiny_tuned, tmp_path):

@@ -470,11 +470,11 @@ OF_TENSORFLOW = set(
     Range ReadVariableOp RealDiv Reshape RestoreV2 Rsqrt SaveV2 ScatterNd Select
     SelectV2 Shape ShardedFilename Sigmoid Size Softmax Sqrt Square Squeeze
     StatefulPartitionedCall StatelessWhile StaticRegexFullMatch StridedSlice
-    StringJoin StringLength StringSplitV2 Sub Sum TensorListConcatV2
+    StringJoin StringLength StringSplitV2 Sub Substr Sum TensorListConcatV2
     TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem
     TensorListStack TensorScatterUpdate Tile TopKV2 Transpose UnicodeDecode
     UnicodeEncode Unique UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentSum
-    VarHandleOp Where While ZerosLike
+    UpperBound VarHandleOp Where While ZerosLike
     """.split()
 )
 
