@@ -55,7 +55,7 @@ def test_text_becomes_data_and_the_same_command_again_finds_them(texts):
 
 def test_a_killed_build_is_no_data_and_the_next_one_finishes_it(texts):
     data = texts.parent / "data"
-    (texts / "big.txt").write_text("\n\n".join(f"w{i} film" for i in range(400_000)))
+    (texts / "big.txt").write_text("\n\n".join(f"w{i} film" for i in range(120_000)))
     vocab = texts.parent / "vocab.txt"
     tokenizer.write_vocab(vocab, [*tokenizer.SPECIAL_TOKENS, "film"])
     flags = [f"--corpus={texts}", f"--output={data}", f"--vocab={vocab}"]

@@ -534,7 +534,9 @@ def test_predictions_come_in_the_order_of_the_inputs(build):
     assert classifier.predict_classes([]) == []
 
 
-@pytest.mark.parametrize("long_texts", ["truncate", "windows"])
+@pytest.mark.parametrize(
+    "long_texts", [pytest.param("truncate", marks=pytest.mark.slow), "windows"]
+)
 def test_a_dataset_of_strings_is_read_as_a_list_is(long_texts, build):
     classifier = build()
     classifier.preprocessor.change(sequence_length=7, long_texts=long_texts)
