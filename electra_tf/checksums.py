@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Iterator, Mapping
 
 from electra_tf import durable, errors
 
@@ -26,20 +27,34 @@ def write(folder: str) -> None:
     Raises:
         UserError: a file cannot be read, or this one not written.
     """
-    lines = []
-    for above, _, files in os.walk(folder):
-        for name in files:
-            if name not in _EDITED:
-                path = os.path.join(above, name)
-                lines.append((os.path.relpath(path, folder), _digest(path)))
-    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(lines))
-    durable.write_text(os.path.join(folder, FILE), text)
+    names = _stamps(folder)
+    _write(folder, {name: _digest(os.path.join(folder, name)) for name in names})
 
 
-def remove(folder: str) -> None:
-    """Removes the checksums, if there are any, of files that are to change."""
+@contextlib.contextmanager
+def renewed(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Makes checksums of what is saved into a folder meanwhile, and of nothing else.
+
+    Those of files that stay as they are stay, too: saving a part vouches for no other.
+    A folder that holds somebody's other files may go on to change them.
+
+    Args:
+        folder: there or not; what is saved makes it.
+
+    Raises:
+        UserError: the checksums that are there are damaged, or cannot be written.
+    """
+    folder = os.fspath(folder)
+    before, stored = _stamps(folder), _read(folder)
     with contextlib.suppress(FileNotFoundError):
         os.remove(os.path.join(folder, FILE))
+    yield
+    after = _stamps(folder)
+    digests = {name: stored[name] for name in stored.keys() & after.keys()}
+    for name in after:
+        if after[name] != before.get(name):
+            digests[name] = _digest(os.path.join(folder, name))
+    _write(folder, digests)
 
 
 def verify(folder: str, *names: str) -> None:
@@ -61,6 +76,31 @@ def verify(folder: str, *names: str) -> None:
                 f"{FILE}; copy or make the folder again, or delete "
                 f"{os.path.join(folder, FILE)} if you changed the file yourself"
             )
+
+
+def verify_file(path: str) -> None:
+    """Refuses a file that is not as its folder's checksums say, if they name it."""
+    folder, name = os.path.split(path)
+    if name in _read(folder):
+        verify(folder, name)
+
+
+def _stamps(folder: str) -> dict[str, tuple[int, int, int]]:
+    """Returns what changes when a file is written, by its name in a folder."""
+    found = {}
+    for above, _, files in os.walk(folder):
+        for name in files:
+            if name not in _EDITED:
+                path = os.path.join(above, name)
+                stat = os.lstat(path)  # A link may lead nowhere.
+                stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                found[os.path.relpath(path, folder)] = stamp
+    return found
+
+
+def _write(folder: str, digests: Mapping[str, str]) -> None:
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]
+    durable.write_text(os.path.join(folder, FILE), "".join(lines))
 
 
 def _read(folder: str) -> dict[str, str]:

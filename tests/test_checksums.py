@@ -90,3 +90,28 @@ def test_checksums_that_are_damaged_are_no_checksums(folder, text):
     (folder / checksums.FILE).write_text(text)
     with pytest.raises(errors.UserError, match=r"SHA256SUMS is damaged; .*delete this"):
         checksums.verify(str(folder))
+
+
+def test_what_is_saved_into_a_folder_gets_checksums_and_nothing_else(tmp_path):
+    (tmp_path / "diary.txt").write_text("mine")
+    with checksums.renewed(tmp_path):
+        (tmp_path / "config.json").write_text("{}")
+    with checksums.renewed(tmp_path):  # A second part, as KerasHub's users save them.
+        (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "diary.txt").write_text("mine, and changed")
+    checksums.verify(str(tmp_path))
+    text = (tmp_path / checksums.FILE).read_text()
+    assert [line.split()[1] for line in text.splitlines()] == [
+        "config.json",
+        "tokenizer.json",
+    ]
+
+
+def test_saving_one_part_does_not_vouch_for_the_damage_of_another(tmp_path):
+    with checksums.renewed(tmp_path):
+        (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("[]")
+    with checksums.renewed(tmp_path):
+        (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(errors.UserError, match=r"config\.json is not what was written"):
+        checksums.verify(str(tmp_path))

@@ -1106,3 +1106,18 @@ def test_what_may_have_no_end_is_refused_at_once(y, build):
     ):
         with pytest.raises(errors.UserError, match=r"a generator, which .*from_gen"):
             act(endless())
+
+
+def test_a_bit_that_flips_in_a_saved_task_is_noticed_on_every_road(build, tmp_path):
+    build().save_to_preset(str(tmp_path))
+    roads = (keras_hub.models.TextClassifier, text_classifier.ElectraTextClassifier)
+    for name in ("model.weights.h5", "task.weights.h5"):
+        whole = (tmp_path / name).read_bytes()
+        place = len(whole) // 2
+        flipped = bytes([whole[place] ^ 1])
+        (tmp_path / name).write_bytes(whole[:place] + flipped + whole[place + 1 :])
+        for road in roads:
+            with pytest.raises(errors.UserError, match=rf"{name} is not what was"):
+                road.from_preset(str(tmp_path))
+        (tmp_path / name).write_bytes(whole)
+    assert keras_hub.models.TextClassifier.from_preset(str(tmp_path)).num_classes

@@ -18,7 +18,7 @@ import keras
 import keras_hub
 import tensorflow as tf
 
-from electra_tf import config, errors, models, preset
+from electra_tf import checksums, config, errors, models, preset
 
 # KerasHub's word where it differs from that of `config.ModelConfig`.
 _THEIR_NAMES = {
@@ -149,13 +149,14 @@ class ElectraBackbone(keras_hub.models.Backbone):
     def load_weights(
         self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any
     ) -> None:
-        """Loads weights, all of them, and refuses a file that has more.
+        """Loads weights, all of them; refuses a damaged file, and one that has more.
 
         Keras leaves what it has no place for, such as the blocks of a deeper encoder.
         """
         load = functools.partial(
             super().load_weights, skip_mismatch=skip_mismatch, **kwargs
         )
+        checksums.verify_file(os.fspath(filepath))  # KerasHub's own classes do not.
         if skip_mismatch:
             load(filepath)
             return
@@ -170,6 +171,8 @@ class ElectraBackbone(keras_hub.models.Backbone):
     def save_to_preset(self, preset_dir: str, **kwargs: Any) -> None:
         """Saves as KerasHub does; of a mixed policy, the dtype of the weights alone.
 
+        With checksums.
+
         KerasHub cannot open a task whose backbone was saved as mixed_bfloat16. Nothing
         is lost: whoever opens a preset and names no dtype gets Keras' global policy.
         """
@@ -177,7 +180,8 @@ class ElectraBackbone(keras_hub.models.Backbone):
         if policy.name.startswith(MIXED):
             self.dtype_policy = policy.variable_dtype
         try:
-            super().save_to_preset(preset_dir, **kwargs)
+            with checksums.renewed(preset_dir):
+                super().save_to_preset(preset_dir, **kwargs)
         finally:
             self.dtype_policy = policy
 

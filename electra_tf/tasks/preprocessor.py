@@ -11,7 +11,7 @@ from typing import Any, Self
 import keras
 import keras_hub
 
-from electra_tf import errors, keras_hub_presets
+from electra_tf import checksums, errors, keras_hub_presets
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import columns, inputs
 from electra_tf.tasks import tokenizer as tokenizers
@@ -124,6 +124,11 @@ class ElectraTextPreprocessor(keras_hub.models.TextClassifierPreprocessor):
             self.sequence_length,
             self.fixed_length,
         )
+
+    def save_to_preset(self, preset_dir: Any, *args: Any, **kwargs: Any) -> None:
+        """Saves as KerasHub does, with checksums."""
+        with checksums.renewed(preset_dir):
+            super().save_to_preset(preset_dir, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same preprocessor."""

@@ -351,9 +351,9 @@ class ElectraTask(_OtherHalf):
             )
 
     def save_to_preset(self, preset_dir: Any, *args: Any, **kwargs: Any) -> None:
-        """Saves as KerasHub does; over a preset with checksums, these go."""
-        checksums.remove(preset_dir)
-        super().save_to_preset(preset_dir, *args, **kwargs)
+        """Saves as KerasHub does, with checksums."""
+        with checksums.renewed(preset_dir):
+            super().save_to_preset(preset_dir, *args, **kwargs)
 
     def save_task_weights(self, filepath: Any) -> None:
         """Saves the head; not, as KerasHub does, the optimizer with it."""
@@ -367,6 +367,7 @@ class ElectraTask(_OtherHalf):
             UserError: the file is damaged, or of another head.
         """
         path = os.fspath(filepath)
+        checksums.verify_file(path)  # KerasHub's own classes do not.
         with self._without_optimizer():
             preset.load_file(super().load_task_weights, path)
         encoder = {id(variable) for variable in self.backbone.weights}

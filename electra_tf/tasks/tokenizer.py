@@ -19,7 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import config, errors, graph_tokenizer, preset, tokenizer
+from electra_tf import (
+    checksums,
+    config,
+    errors,
+    graph_tokenizer,
+    preset,
+    tokenizer,
+)
 from electra_tf.tasks import backbone
 
 VOCABULARY = "vocabulary.txt"
@@ -132,6 +139,11 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         A path in a file that somebody else wrote is not followed.
         """
         return cls(**{**settings, "vocabulary": None})
+
+    def save_to_preset(self, preset_dir: Any, *args: Any, **kwargs: Any) -> None:
+        """Saves as KerasHub does, with checksums."""
+        with checksums.renewed(preset_dir):
+            super().save_to_preset(preset_dir, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same tokenizer, but the vocabulary."""
