@@ -13,6 +13,7 @@ import keras
 import pytest
 import tensorflow as tf
 import yaml
+from tensorflow.python.data.ops import iterator_ops
 
 from electra_tf import config, layers
 
@@ -25,6 +26,19 @@ tf.config.set_logical_device_configuration(
 if "PYTEST_XDIST_WORKER" in os.environ:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+# An iterator that is freed waits for its tuner, which may sleep for a minute: no test
+# needs one.
+_create_iterator = iterator_ops.OwnedIterator._create_iterator
+
+
+def _create_untuned(iterator, dataset):
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    _create_iterator(iterator, dataset.with_options(options))
+
+
+iterator_ops.OwnedIterator._create_iterator = _create_untuned
 
 tf.config.list_logical_devices()  # Starts it: commands called here change no thread.
 
