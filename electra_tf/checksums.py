@@ -28,7 +28,7 @@ def write(folder: str) -> None:
         UserError: a file cannot be read, or this one not written.
     """
     names = _stamps(folder)
-    _write(folder, {name: _digest(os.path.join(folder, name)) for name in names})
+    _write(folder, {name: digest(os.path.join(folder, name)) for name in names})
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def renewed(folder: str | os.PathLike[str]) -> Iterator[None]:
     digests = {name: stored[name] for name in stored.keys() & after.keys()}
     for name in after:
         if after[name] != before.get(name):
-            digests[name] = _digest(os.path.join(folder, name))
+            digests[name] = digest(os.path.join(folder, name))
     _write(folder, digests)
 
 
@@ -70,7 +70,7 @@ def verify(folder: str, *names: str) -> None:
     stored = _read(folder)
     for name in names or stored:
         path = os.path.join(folder, name)
-        if stored and not (os.path.isfile(path) and stored.get(name) == _digest(path)):
+        if stored and not (os.path.isfile(path) and stored.get(name) == digest(path)):
             raise errors.UserError(
                 f"{path} is not what was written there: it has not the SHA-256 in "
                 f"{FILE}; copy or make the folder again, or delete "
@@ -124,7 +124,12 @@ def _read(folder: str) -> dict[str, str]:
     return found
 
 
-def _digest(path: str) -> str:
+def digest(path: str) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

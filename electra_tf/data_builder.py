@@ -29,8 +29,8 @@ from typing import IO, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from electra_tf import config as configs
 from electra_tf import (
+    checksums,
     console,
     corpus,
     corpus_files,
@@ -42,6 +42,7 @@ from electra_tf import (
     tokenizer,
     vocab_trainer,
 )
+from electra_tf import config as configs
 
 # Text handed to a process at a time: milliseconds of work, little to hold.
 _BATCH_CHARACTERS = 200_000
@@ -153,11 +154,8 @@ def _find_damage(folder: Path, manifest: records.Manifest) -> str | None:
             return f"{file} is missing"
         if file.stat().st_size != shard.bytes:
             return f"{file} has {file.stat().st_size} bytes, want {shard.bytes}"
-        if shard.sha256:
-            with file.open("rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
-            if found != shard.sha256:
-                return f"{file} is damaged"
+        if shard.sha256 and checksums.digest(str(file)) != shard.sha256:
+            return f"{file} is damaged"
     return None
 
 
@@ -417,7 +415,7 @@ class _Folder:
     def __enter__(self) -> Self:
         lock = durable.locked(str(self.path / durable.LOCK), str(self.path))
         try:
-            with _said(self.path):
+            with durable.explained(str(self.path)):
                 self._lock.enter_context(lock)
                 self._open_list()
         except errors.UserError:
@@ -462,7 +460,7 @@ class _Folder:
         """Returns the path of a file to be written, noted as ours."""
         assert self._list is not None
         self._added.append(name)
-        with _said(self.path / records.BUILDING):
+        with durable.explained(str(self.path / records.BUILDING)):
             self._list.write(f"{name}\n")
             self._list.flush()
             os.fsync(self._list.fileno())
@@ -471,13 +469,13 @@ class _Folder:
     def write_vocab(self, tokens: Sequence[str]) -> None:
         """Writes the vocabulary, under another name until all is whole."""
         draft = self.add(f"{records.VOCAB}.draft")
-        with _said(draft):
+        with durable.explained(str(draft)):
             tokenizer.write_vocab(draft, tokens)
 
     def finish(self, manifest: records.Manifest) -> None:
         """Writes the manifest: only now the data are whole."""
         draft = self.add(f"{records.MANIFEST}.draft")
-        with _said(draft):
+        with durable.explained(str(draft)):
             draft.write_text(records.dump_manifest(manifest), encoding="utf-8")
             durable.sync_tree(str(self.path))
             vocab = self.add(records.VOCAB)
@@ -515,18 +513,6 @@ class _Folder:
                 )
 
 
-@contextlib.contextmanager
-def _said(path: Path) -> Iterator[None]:
-    """Says what could not be written, and why: a full disk, a closed folder."""
-    try:
-        yield
-    except OSError as error:
-        raise errors.UserError(
-            f"cannot write {path}: {errors.reason(error)}; make room, or choose "
-            "another --output"
-        ) from None
-
-
 class _OpenShard:
     """A shard being filled: held in memory, as its records are written in random order.
 
@@ -548,7 +534,7 @@ class _OpenShard:
         self.tokens += num_tokens
 
     def close(self) -> records.Shard:
-        with _said(self._path):
+        with durable.explained(str(self._path)):
             sha256 = records.write(
                 self._path, (record for _, record in sorted(self._records))
             )
@@ -597,7 +583,7 @@ class _Split:
         named = []
         for number, shard in enumerate(self._closed):
             file = f"{self._name}/part-{number:05}-of-{len(self._closed):05}.tfrecord"
-            with _said(self._folder.path / file):
+            with durable.explained(str(self._folder.path / file)):
                 (self._folder.path / shard.file).rename(self._folder.add(file))
             named.append(shard.model_copy(update={"file": file}))
         return named

@@ -21,6 +21,10 @@ TRAINING = 3  # A backward pass has two products for each one of the forward pas
 MEASURE_SECONDS = 0.3
 MOST_ROWS = 2048  # of the matrix that is timed
 
+# A run that takes longer is told what would not.
+LONG_SECONDS = 14 * 86400
+SHORTER = "laptop"  # the name of a config for two CPU cores and an hour
+
 
 def seconds_a_step(
     strategy: tf.distribute.Strategy,
@@ -111,6 +115,14 @@ def products_a_second(
         times += 1
     each = (time.monotonic() - began) / times
     return 2.0 * rows * width * wide * streams / each
+
+
+def said(seconds: float) -> str:
+    """Returns the line that a run of so many seconds begins with."""
+    line = f"this machine will take about {in_words(seconds)}"
+    if seconds < LONG_SECONDS:
+        return line
+    return f"{line}; --config={SHORTER} is made for two CPU cores and an hour"
 
 
 def in_words(seconds: float) -> str:

@@ -34,10 +34,6 @@ from electra_tf import (
 
 NUM_SAMPLES = 6  # held-out rows to show
 
-# A run that takes longer is told what would not.
-LONG_SECONDS = 14 * 86400
-SHORTER = "configs/laptop.yaml is for two CPU cores and an hour"
-
 
 def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) -> None:
     """Trains to the end of the schedule, or until a signal; resumes what is there.
@@ -274,7 +270,7 @@ def _say_what_runs(
     with console.doing("timing this machine"):
         seconds = _seconds_left(settings, strategy, model, step)
     if seconds:
-        listener.say(_duration_line(seconds))
+        listener.say(duration.said(seconds))
 
 
 def _seconds_left(
@@ -301,13 +297,6 @@ def _seconds_left(
         streams=int(train.streams),
         precision=train.precision,
     )
-
-
-def _duration_line(seconds: float) -> str:
-    line = f"this machine will take about {duration.in_words(seconds)}"
-    if seconds < LONG_SECONDS:
-        return line
-    return f"{line}; {SHORTER}"
 
 
 def _finish(

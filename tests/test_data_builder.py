@@ -628,6 +628,6 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_data(texts):
             pytest.raises(errors.UserError, match=rf"cannot write .*{file}") as error,
         ):
             build(texts, vocab=vocab, min_shards=1, shard_tokens=10**6)
-        assert "File too large; make room" in str(error.value)
+        assert "File too large; free some space" in str(error.value)
         assert "\n" not in str(error.value)
         assert not (texts.parent / "data").exists()

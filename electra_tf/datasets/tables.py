@@ -171,9 +171,8 @@ def _read_parquet(path: Path, rename: "_Renaming", _: bool | None) -> Table:
             except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
                 if isinstance(error, OSError) and error.errno:
                     raise  # Of the disk, not of what pyarrow read there.
-                reason = " ".join(str(error).split())
                 raise errors.UserError(
-                    f"{path} is not Parquet, or damaged: {reason:.200}"
+                    f"{path} is not Parquet, or damaged: {errors.one_line(error, 200)}"
                 ) from None
 
     return Table("row", rows())
