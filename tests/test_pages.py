@@ -234,6 +234,9 @@ def test_a_page_runs_as_it_is_written(page, after_readme, world):
         shutil.copytree(
             world.folder / "data/mine", world.folder / name, dirs_exist_ok=True
         )
-    if page == "docs/weights.md" and not (world.folder / "runs/small").exists():
-        shutil.copytree(world.folder / "runs/mine", world.folder / "runs/small")
+    runs = ["runs/mlm", "runs/rate-1", "runs/rate-2"]
+    for name in [*runs, *["runs/small"] * (page == "docs/weights.md")]:
+        shutil.copytree(
+            world.folder / "runs/mine", world.folder / name, dirs_exist_ok=True
+        )
     assert run_page(world, page)
