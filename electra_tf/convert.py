@@ -1,6 +1,6 @@
 """Converts weights: Google's checkpoints, Hugging Face, KerasHub, our presets.
 
-python -m electra_tf.convert --from=electra_small/model.ckpt-4000000 --to=electra_small
+python -m electra_tf.convert --from=downloads/electra_small --to=electra_small
 python -m electra_tf.convert --from=runs/small --to=hub/small --format=hugging_face
 """
 
