@@ -1,39 +1,34 @@
 """ELECTRA in TensorFlow and Keras 3: raw text becomes an encoder, the encoder a task.
 
-The modules, in the order of the data; each imports only what stands above it (BUILD):
+The rooms, in the order of the data; each imports only what stands above it (BUILD). The
+`__init__` of a room says what comes in, what goes out, and which modules it has.
 
-settings                       native_log, console, interrupts, errors, registration,
-                               durable, checksums, config
-text -> records                tokenizer, corpus_files, corpus, records, record_reader,
-                               vocab_trainer, text_loss, data_builder
-records -> masked batches      packing, masking, input_pipeline
-masked batches -> losses       layers, models, corruption, losses, objectives
-losses -> checkpoints          optimizer, pretrainer, distribution, checkpoint,
-                               reporting, training_loop
-presets, others' weights       model_card, preset, weight_map, google_checkpoint,
-                               hugging_face, pretrained
-the whole run                  duration, initialization, report_page, workdir,
-                               pretraining
-files -> examples; metrics     metrics, datasets/dataset, datasets/files,
-                               datasets/literals, datasets/tables, datasets/glue,
-                               datasets/squad, datasets/conll, datasets/tabular,
-                               datasets/registry
-served models                  stored_weights, saved_model
-presets -> tasks               tasks/backbone, graph_tokenizer, tasks/tokenizer,
-                               keras_hub_presets, tasks/columns, tasks/labels,
-                               tasks/inputs, tasks/preprocessor, tasks/graph,
-                               tasks/streams, tasks/graph_spans, tasks/heads,
-                               tasks/task, tasks/label_sets,
-                               tasks/text_classifier, tasks/text_regressor,
-                               tasks/text_embedder, tasks/token_classifier,
-                               tasks/replaced_token_detector, tasks/masked_lm,
-                               tasks/question_answerer, tasks/multiple_choice,
-                               tasks/catalog, converter
-tasks -> fine-tuned models     answers, task_data, task_builder, task_trainer, trials,
-                               evaluator, client, predictor, finetune_page,
-                               finetuner, portable, exporter
-commands                       cli, then build_data, pretrain, report, convert,
-                               finetune, evaluate, predict, export, __main__
+errors        what a user can mend, in one line
+registration  Keras finds our classes by their names
+system        the terminal, signals, files that come whole to the disk
+config        every setting: type, default, unit, source, bounds
+text          files -> documents -> tokens -> records on disk
+batches       records -> packed, masked batches
+network       ids -> states -> logits
+objectives    batches -> losses and metrics
+weights       networks <-> folders, ours and other people's
+reports       what a run says
+training      losses -> updates -> a run
+datasets      files of tasks -> examples; metrics
+serving       a model -> a SavedModel
+tasks         the fine-tuning API, a file a task
+finetuning    a whole run of fine-tuning, its evaluation, predictions
+release       one kind of folder -> another
+cli           the flags all commands share
+build_data    text -> TFRecords
+pretrain      TFRecords -> weights
+report        workdirs -> report.html
+convert       weights -> weights of another kind
+finetune      preset + data -> task
+evaluate      task + data -> metrics
+predict       task + texts -> predictions
+export        task -> TensorFlow Serving
+__main__      any of them by its name
 
 What is handed over from one to the next stands in docs/architecture.md. This file
 loads no library, so that a command pays only for what it uses; the classes of the
@@ -65,7 +60,7 @@ if sys.argv[:1] == ["-m"] and any(
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Until then, no traceback either.
-    from electra_tf import interrupts
+    from electra_tf.system import interrupts
 
     interrupts.start()
 

@@ -9,7 +9,8 @@ import runpy
 import sys
 from pathlib import Path
 
-from electra_tf import errors, interrupts
+from electra_tf import errors
+from electra_tf.system import interrupts
 
 COMMANDS = (
     "build_data",

@@ -5,7 +5,8 @@ python -m electra_tf.build_data --corpus=texts/ --output=data/texts --vocab_size
 
 from absl import flags
 
-from electra_tf import cli, config, corpus_files, data_builder, errors
+from electra_tf import cli, config, errors
+from electra_tf.text import corpus_files, data_builder
 
 CORPUS = flags.DEFINE_multi_string(
     "corpus",

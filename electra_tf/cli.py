@@ -14,7 +14,8 @@ from typing import TypeVar
 from absl import app, flags
 from absl import logging as absl_logging
 
-from electra_tf import config, console, errors, interrupts
+from electra_tf import config, errors
+from electra_tf.system import console, interrupts
 
 # Errors alone (2), and before TensorFlow is loaded: it looks only then.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -6,7 +6,9 @@ python -m electra_tf.convert --from=runs/small --to=hub/small --format=hugging_f
 
 from absl import flags
 
-from electra_tf import cli, console, model_card
+from electra_tf import cli
+from electra_tf.system import console
+from electra_tf.weights import model_card
 
 FROM = flags.DEFINE_string(
     "from",
@@ -44,14 +46,15 @@ def main() -> None:
 
     # Not above: --help needs no TensorFlow.
     with cli.loading():
-        from electra_tf import converter, pretrained
+        from electra_tf.release import converter
+        from electra_tf.weights import opening
 
     with console.doing("converting"):
         converter.convert(
             origin,
             folder,
             FORMAT.value,
-            stated=pretrained.Stated(VOCAB.value, HEADS.value, GENERATOR_HEADS.value),
+            stated=opening.Stated(VOCAB.value, HEADS.value, GENERATOR_HEADS.value),
             facts=model_card.Facts(language=LANGUAGE.value, license=LICENSE.value),
         )
 

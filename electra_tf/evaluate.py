@@ -5,7 +5,8 @@ python -m electra_tf.evaluate --preset=runs/cola --data=glue/CoLA
 
 from absl import flags
 
-from electra_tf import cli, config, console
+from electra_tf import cli, config
+from electra_tf.system import console
 
 PRESET = flags.DEFINE_string(
     "preset", None, "A fine-tuned preset, its workdir, or a Hugging Face directory."
@@ -28,7 +29,8 @@ def main() -> None:
 
     # Not above: --help and --print_config need no TensorFlow.
     with cli.loading():
-        from electra_tf import distribution, evaluator
+        from electra_tf.finetuning import evaluator
+        from electra_tf.training import distribution
 
     distribution.share_cores()
 

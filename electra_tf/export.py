@@ -8,7 +8,8 @@ python -m electra_tf.export --preset=runs/sst-2 --output=models/lite \
 
 from absl import flags
 
-from electra_tf import cli, config, console, errors
+from electra_tf import cli, config, errors
+from electra_tf.system import console
 
 PRESET = flags.DEFINE_string(
     "preset", None, "A preset or workdir, of fine-tuning or of pre-training."
@@ -44,7 +45,7 @@ def main() -> None:
 
     # Not above: --help and --print_config need no TensorFlow.
     with cli.loading():
-        from electra_tf import exporter
+        from electra_tf.release import exporter
 
     with console.doing("tracing and writing the model"):
         exporter.export(

@@ -35,7 +35,8 @@ def main() -> None:
 
     # Not above: --help and --print_config need no TensorFlow.
     with cli.loading():
-        from electra_tf import distribution, finetuner
+        from electra_tf.finetuning import finetuner
+        from electra_tf.training import distribution
 
     distribution.share_cores()
     finetuner.run(settings, preset, TASK.value, DATA.value, workdir)

@@ -8,7 +8,8 @@ python -m electra_tf.predict --server=localhost:8500/sentiment --text="a fine fi
 
 from absl import flags
 
-from electra_tf import cli, config, console, errors
+from electra_tf import cli, config, errors
+from electra_tf.system import console
 
 PRESET = flags.DEFINE_string(
     "preset", None, "A preset or workdir, of fine-tuning or of pre-training."
@@ -54,10 +55,10 @@ def main() -> None:
 
     # Not above: --help and --print_config need no TensorFlow.
     with cli.loading():
-        from electra_tf import predictor
+        from electra_tf.finetuning import predictor
 
         if preset:  # A server is asked without TensorFlow.
-            from electra_tf import distribution
+            from electra_tf.training import distribution
 
             distribution.share_cores()
     with console.doing("opening the model and answering"):

@@ -20,11 +20,11 @@ def main() -> None:
 
     # Not above: --help and --print_config need no TensorFlow.
     with cli.loading():
-        from electra_tf import distribution, pretraining
+        from electra_tf.training import distribution, run
 
     if not TPU.value and settings.train.streams != 1:
         distribution.share_cores()
-    pretraining.run(settings, workdir, TPU.value)
+    run.run(settings, workdir, TPU.value)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,11 @@ from electra_tf import errors
 PREFIX = "electra_tf>"  # of our classes in what Keras saves
 
 # Who registers them: the last one all of the rest, for which it needs KerasHub.
-_MODULES = ("electra_tf.layers", "electra_tf.optimizer", "electra_tf.tasks.catalog")
+_MODULES = (
+    "electra_tf.network.layers",
+    "electra_tf.training.optimizer",
+    "electra_tf.tasks.catalog",
+)
 
 _REGISTER = "keras.src.saving.object_registration"
 

@@ -9,7 +9,9 @@ import sys
 
 from absl import flags
 
-from electra_tf import cli, console, errors, report_page
+from electra_tf import cli, errors
+from electra_tf.reports import report_page
+from electra_tf.system import console
 
 WORKDIR = flags.DEFINE_multi_string(
     "workdir", [], "What a run wrote; several overlay: repeat it, or a,b, or 'runs/*'."

@@ -225,7 +225,7 @@ def ours(setting: dict[str, Any], asker: sides.Asker) -> None:
     import numpy as np
 
     import electra_tf.tasks.text_classifier as classifiers
-    from electra_tf import distribution
+    from electra_tf.training import distribution
 
     distribution.share_cores()
 
@@ -279,7 +279,7 @@ def ours(setting: dict[str, Any], asker: sides.Asker) -> None:
 
 def plain_optimizer(setting: dict[str, Any]) -> Any:
     """Builds our AdamW as transformers' users have theirs."""
-    from electra_tf import optimizer as optimizers
+    from electra_tf.training import optimizer as optimizers
 
     steps = num_steps(setting, len(setting["train"]["texts"]))
     schedule = optimizers.WarmupDecay(

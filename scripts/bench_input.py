@@ -14,7 +14,8 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from electra_tf import config, input_pipeline
+from electra_tf import config
+from electra_tf.batches import pipeline
 
 ROW_TOKENS = (128, 512)
 _WARM_UP_BLOCKS = 5  # More than are ready before they are asked for.
@@ -37,10 +38,8 @@ def main() -> None:
 def measure(data: config.DataConfig, batch_rows: int, num_blocks: int) -> None:
     """Times blocks of batches; a core second is one of all threads together."""
     start = time.perf_counter()
-    source = input_pipeline.open_source(data)
-    batches = iter(
-        input_pipeline.train_batches(source, data, seed=1, batch_rows=batch_rows)
-    )
+    source = pipeline.open_source(data)
+    batches = iter(pipeline.train_batches(source, data, seed=1, batch_rows=batch_rows))
     next(batches)
     first_seconds = time.perf_counter() - start
 

@@ -121,7 +121,8 @@ def ours(setting: dict[str, Any], asker: sides.Asker) -> None:
     """Makes the weights for all sides, and serves their export."""
     import tensorflow as tf
 
-    from electra_tf import config, converter
+    from electra_tf import config
+    from electra_tf.release import converter
     from electra_tf.tasks import backbone, preprocessor, text_classifier, tokenizer
 
     # As the command that export prints.

@@ -106,7 +106,8 @@ def train(shape: dict[str, Any], asker: sides.Asker) -> None:
     sys.path.insert(0, str(ROOT))
     import tensorflow as tf
 
-    from electra_tf import config, distribution, pretrainer
+    from electra_tf import config
+    from electra_tf.training import distribution, train_step
 
     streams = 1
     if kind == "streams":
@@ -123,7 +124,7 @@ def train(shape: dict[str, Any], asker: sides.Asker) -> None:
         strategy = distribution.strategy()
     settings = config.PretrainConfig.model_validate(shape["settings"])
     with strategy.scope():
-        model = pretrainer.build(settings, streams=streams)
+        model = train_step.build(settings, streams=streams)
     rows = shape["rows"] if kind == "streams" else shape["of_replica"]
     made = bench_step.random_rows(shape | {"rows": rows})
     batch = strategy.experimental_distribute_values_from_function(

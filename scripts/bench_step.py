@@ -158,7 +158,8 @@ def random_rows(shape: dict[str, Any]) -> dict[str, Any]:
 def build(shape: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Returns settings, strategy and model, ours or that of another checkout."""
     sys.path.insert(0, shape["root"])
-    from electra_tf import config, distribution, pretrainer
+    from electra_tf import config
+    from electra_tf.training import distribution, train_step
 
     settings = config.PretrainConfig.model_validate(shape["settings"])
     more: dict[str, Any] = {}
@@ -168,7 +169,7 @@ def build(shape: dict[str, Any]) -> tuple[Any, Any, Any]:
     strategy = distribution.strategy()
     distribution.set_precision(settings.train.precision)
     with strategy.scope():
-        model = pretrainer.build(
+        model = train_step.build(
             settings,
             compile_step=distribution.compile_step(strategy, settings.train.xla),
             **more,
@@ -186,28 +187,28 @@ def ours(shape: dict[str, Any], asker: sides.Asker) -> None:
     answer(asker, lambda: float(update(batch)))
 
 
-def loop(shape: dict[str, Any], asker: sides.Asker, empty: bool = False) -> None:
+def our_loop(shape: dict[str, Any], asker: sides.Asker, empty: bool = False) -> None:
     """Runs it in the loop of the command, as many steps a call as are asked for."""
     settings, strategy, model = build(shape)
     import numpy as np
     import tensorflow as tf
 
-    from electra_tf import training_loop
+    from electra_tf.training import loop
 
     rows = random_rows(shape)
-    place = np.zeros((shape["rows"], training_loop.POSITION), np.int64)
+    place = np.zeros((shape["rows"], loop.POSITION), np.int64)
     batches = tf.data.Dataset.from_tensors(rows | {"data_position": place}).repeat()
     if empty:
         model.update = lambda batch: model.zero_sums() | {"finite": tf.ones([])}
-    data = training_loop.Data(lambda *_: batches, [], lambda: None)
-    run = training_loop.Loop(model, strategy, data, settings)
+    data = loop.Data(lambda *_: batches, [], lambda: None)
+    run = loop.Loop(model, strategy, data, settings)
     run.start(None)
     answer(asker, lambda: run.run(1, False), lambda steps: run.run(steps, False))
 
 
 def empty(shape: dict[str, Any], asker: sides.Asker) -> None:
     """Runs that loop around a model that does nothing."""
-    loop(shape, asker, empty=True)
+    our_loop(shape, asker, empty=True)
 
 
 def products(shape: dict[str, Any], asker: sides.Asker) -> None:
@@ -385,7 +386,7 @@ SIDES = {
     "plain": plain,
     "products": products,
     "google": google,
-    "loop": loop,
+    "loop": our_loop,
     "empty": empty,
 }
 

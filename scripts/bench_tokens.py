@@ -89,9 +89,10 @@ def write_documents(settings: Any, folder: str) -> None:
     """Writes what the peers read: the documents' ids, and the vocabulary."""
     import tensorflow as tf
 
-    from electra_tf import input_pipeline, record_reader
+    from electra_tf.batches import pipeline
+    from electra_tf.text import record_reader
 
-    source = input_pipeline.open_source(settings.data)
+    source = pipeline.open_source(settings.data)
     shards = tf.data.TFRecordDataset(list(source.train))
     documents = [
         tokens.numpy()
@@ -124,15 +125,17 @@ def ours(shape: dict[str, Any], asker: sides.Asker) -> None:
     sys.path.insert(0, str(ROOT))
     import tensorflow as tf
 
-    from electra_tf import config, distribution, input_pipeline, pretrainer
+    from electra_tf import config
+    from electra_tf.batches import pipeline
+    from electra_tf.training import distribution, train_step
 
     settings = config.PretrainConfig.model_validate(shape["settings"])
     distribution.share_cores()
     strategy = distribution.strategy()
     with strategy.scope():
-        model = pretrainer.build(settings, streams=distribution.streams())
-    source = input_pipeline.open_source(settings.data)
-    batches = input_pipeline.train_batches(
+        model = train_step.build(settings, streams=distribution.streams())
+    source = pipeline.open_source(settings.data)
+    batches = pipeline.train_batches(
         source, settings.data, seed=1, batch_rows=settings.train.batch_size
     )
     update = tf.function(lambda rows: strategy.run(model.update, (rows,))["finite"])

@@ -27,19 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import tensorflow as tf
 
-from electra_tf import (
-    checkpoint,
-    config,
-    corruption,
-    distribution,
-    errors,
-    input_pipeline,
-    layers,
-    masking,
-    models,
-    pretrainer,
-    workdir,
-)
+from electra_tf import config, errors
+from electra_tf.batches import masking, pipeline
+from electra_tf.network import layers, models
+from electra_tf.objectives import corruption
+from electra_tf.training import checkpoint, distribution, train_step, workdir
 
 ROW_FIELDS = models.ROW_FIELDS
 
@@ -49,13 +41,13 @@ def main(arguments: argparse.Namespace) -> None:
     settings = config.load(config.PretrainConfig, arguments.config, arguments.set)
     source = None
     if arguments.rows or arguments.state:
-        source = input_pipeline.open_source(settings.data)
+        source = pipeline.open_source(settings.data)
         model = settings.model.model_copy(update={"vocab_size": source.vocab.size})
         settings = settings.model_copy(update={"model": model})
     if settings.train.recompute and arguments.output:
         sys.exit("train.recompute=true: an exported step cannot; drop the setting")
     distribution.set_precision(settings.train.precision)
-    learner = pretrainer.build(settings)
+    learner = train_step.build(settings)
     if arguments.state:
         take_back(learner, settings, source, arguments.state, arguments.workdir)
         return
@@ -93,9 +85,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def write_step(
-    learner: pretrainer.Pretrainer,
+    learner: train_step.Pretrainer,
     settings: config.PretrainConfig,
-    source: input_pipeline.Source | None,
+    source: pipeline.Source | None,
     output: Path,
 ) -> None:
     """Compiles the update and writes it with the names of what goes in and out."""
@@ -156,9 +148,9 @@ def batch_fields(
 
 
 def masking_step(
-    learner: pretrainer.Pretrainer,
+    learner: train_step.Pretrainer,
     settings: config.PretrainConfig,
-    source: input_pipeline.Source,
+    source: pipeline.Source,
 ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """Returns a step that hides the tokens of plain rows by `seed`, int32 [2]."""
     data, vocab = settings.data, source.vocab
@@ -185,7 +177,7 @@ def masking_step(
     return step
 
 
-def state_of(learner: pretrainer.Pretrainer) -> dict[str, tf.Variable]:
+def state_of(learner: train_step.Pretrainer) -> dict[str, tf.Variable]:
     """Names all that an update changes: weights, their moments (:m, :v), updates."""
     named: dict[str, tf.Variable] = {}
     seen: set[int] = set()
@@ -202,11 +194,11 @@ def state_of(learner: pretrainer.Pretrainer) -> dict[str, tf.Variable]:
 
 
 def read_rows(
-    source: input_pipeline.Source, settings: config.PretrainConfig
+    source: pipeline.Source, settings: config.PretrainConfig
 ) -> dict[str, np.ndarray]:
     """Reads one epoch of packed rows, with nothing hidden: [N, L] each."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in ROW_FIELDS}
-    for batch in input_pipeline.train_batches(
+    for batch in pipeline.train_batches(
         source,
         settings.data,
         seed=settings.train.seed,
@@ -227,9 +219,9 @@ def read_rows(
 
 
 def take_back(
-    learner: pretrainer.Pretrainer,
+    learner: train_step.Pretrainer,
     settings: config.PretrainConfig,
-    source: input_pipeline.Source,
+    source: pipeline.Source,
     file: str,
     folder: str,
 ) -> None:

@@ -7,7 +7,7 @@
 #                                    it installs into .venv-peers
 #   scripts/test.sh --lowest         pytest with the lowest version of every dependency that
 #                                    pyproject.toml allows, in .venv-lowest
-#   scripts/test.sh tests/test_packing.py -k edge    the rest goes to pytest
+#   scripts/test.sh tests/batches/test_packing.py -k edge    the rest goes to pytest
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh

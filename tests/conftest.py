@@ -15,7 +15,8 @@ import tensorflow as tf
 import yaml
 from tensorflow.python.data.ops import iterator_ops
 
-from electra_tf import config, layers
+from electra_tf import config
+from electra_tf.network import layers
 
 # Before anything starts TensorFlow: a machine's first CPU becomes two devices, so that
 # every machine can train on two replicas. Side by side (pytest -n), one thread each.
@@ -61,7 +62,7 @@ def pytest_collection_finish():
 
     And puts off full collections to the end of a module: each of them walks over all
     that a test is at work on, and waits for the tuners of the iterators that it frees
-    (docs/decisions.md, D21).
+    (docs/decisions, D21).
     """
     gc.collect()
     gc.freeze()
@@ -154,7 +155,7 @@ def tiny_corpus(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory, tiny_corpus, tiny_vocab):
     """A data folder built from tiny_corpus: 3 training shards and 1 for validation."""
-    from electra_tf import data_builder  # Not above: few tests need it.
+    from electra_tf.text import data_builder  # Not above: few tests need it.
 
     folder = tmp_path_factory.mktemp("data") / "tiny"
     settings = config.BuildDataConfig(min_shards=3, validation_rate=0.2, processes=1)
@@ -205,7 +206,9 @@ def tiny_run(tmp_path_factory, tiny_data):
 @pytest.fixture(scope="session")
 def tiny_preset(tmp_path_factory, tiny_model_config, tiny_vocab):
     """A preset of pre-training, with weights as they were drawn, that drops nothing."""
-    from electra_tf import models, preset, tokenizer
+    from electra_tf.network import models
+    from electra_tf.text import tokenizer
+    from electra_tf.weights import preset
 
     keras.utils.set_random_seed(5)
     changed = {
@@ -257,7 +260,7 @@ def tiny_task(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_tuned(tmp_path_factory, tiny_preset, tiny_task):
     """The workdir of a run that learned tiny_task in two trials; what it said."""
-    from electra_tf import finetuner
+    from electra_tf.finetuning import finetuner
 
     settings = config.FinetuneConfig(
         model={"sequence_length": 13},

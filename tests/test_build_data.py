@@ -9,7 +9,7 @@ import time
 import commands
 import pytest
 
-from electra_tf import record_reader, tokenizer
+from electra_tf.text import record_reader, tokenizer
 
 
 def start(*flags: str) -> subprocess.Popen:

@@ -1,7 +1,10 @@
 import commands
 import numpy as np
 
-from electra_tf import config, converter, models, preset
+from electra_tf import config
+from electra_tf.network import models
+from electra_tf.release import converter
+from electra_tf.weights import preset
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdef"]
 MODEL = config.ModelConfig(

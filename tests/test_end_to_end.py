@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from electra_tf import preset, reporting
+from electra_tf.reports import progress
+from electra_tf.weights import preset
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = "rain sun wind cloud falls shines blows drifts over under the a".split()
@@ -147,7 +148,7 @@ def test_the_metrics_are_there_for_machines(folder, trained):
 
 
 def test_held_out_rows_show_what_was_hidden_drawn_and_suspected(folder, trained):
-    samples = reporting.read_samples(str(folder / "run" / "samples.json"))
+    samples = progress.read_samples(str(folder / "run" / "samples.json"))
     assert samples.step == 8
     for row in samples.rows:
         assert row.tokens[0] == "[CLS]"

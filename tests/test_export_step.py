@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_tf import config, pretrainer, workdir
+from electra_tf import config
+from electra_tf.training import train_step, workdir
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -142,7 +143,7 @@ def peer():
 @pytest.mark.parity
 def test_jax_alone_computes_what_tensorflow_does(plain, tiny_run, peer):
     found = json.loads(peer("-c", PEER, SCRIPTS, plain, STEPS)[-1])
-    learner = pretrainer.build(settings_of(tiny_run))
+    learner = train_step.build(settings_of(tiny_run))
     state = export_step.state_of(learner)
     for name, value in np.load(plain / "state.npz").items():
         state[name].assign(value)

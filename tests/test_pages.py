@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_tf import config, models, tokenizer, weight_map
+from electra_tf import config
+from electra_tf.network import models
+from electra_tf.text import tokenizer
+from electra_tf.weights import weight_map
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,7 +26,7 @@ LEFT_OUT = {
     "scripts/": "makes an environment of its own: what CI and the quickstart are",
     "pip install": "installs",
     "docker run": "needs Docker",
-    "curl": "needs a server; tests/test_client.py asks one",
+    "curl": "needs a server; tests/finetuning/test_client.py asks one",
     "python -m electra_tf.predict --server": "the same",
     "python scripts/": "benchmarks and other machines; the tests of each script",
     "pre-commit": "a tool for those who want it",

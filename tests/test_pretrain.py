@@ -10,7 +10,9 @@ from pathlib import Path
 import commands
 import pytest
 
-from electra_tf import config, tokenizer, workdir
+from electra_tf import config
+from electra_tf.text import tokenizer
+from electra_tf.training import workdir
 
 
 @pytest.fixture

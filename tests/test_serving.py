@@ -17,8 +17,9 @@ import servers
 import tensorflow as tf
 import tensorflow_text
 
-from electra_tf import answers, client, saved_model
 from electra_tf.datasets import dataset
+from electra_tf.finetuning import answers, client
+from electra_tf.serving import saved_model
 from electra_tf.tasks import (
     backbone,
     masked_lm,

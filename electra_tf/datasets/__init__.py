@@ -1,12 +1,16 @@
-"""Files of a task become examples with labels: one module a format.
+"""The data sets that tasks are trained on: files become examples.
 
-registry   a task's name and a folder -> a Dataset: start here
-dataset    what a Dataset, a Split and their examples are
-files      finding and reading files; rows that cannot be read
-glue       the GLUE tasks in their own TSV files, and their submissions
-squad      SQuAD 1.1 and 2.0 JSON, MRQA JSON lines
-conll      a word and its tag a line
-literals   a list as Python, numpy or pandas print it -> the list
-tables     TSV, CSV, JSON and Parquet -> rows and cells
-tabular    your own tables, by the names of their columns
+In:   files of GLUE, SQuAD, CoNLL, or tables of your own.
+Out:  examples of a kind of task, and the metrics of their data set.
+
+metrics   accuracy to SQuAD's and CoNLL's official rules
+dataset   what a task's data is, whatever the file
+files     finds and reads files
+literals  lists as programs print them -> lists
+tables    TSV, CSV, JSON and Parquet -> cells
+glue      GLUE's tasks, files and submissions
+squad     SQuAD 1.1 and 2.0, MRQA
+conll     words and tags in columns
+tabular   your own tables, by their columns' names
+registry  every data set by its name
 """

@@ -18,8 +18,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from electra_tf import errors, metrics
-from electra_tf.datasets import dataset, files
+from electra_tf import errors
+from electra_tf.datasets import dataset, files, metrics
 
 _STEMS = {
     "train": (*files.STEMS["train"], "eng.train"),

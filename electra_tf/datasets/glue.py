@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from electra_tf import durable, errors, metrics
-from electra_tf.datasets import dataset, files
+from electra_tf import errors
+from electra_tf.datasets import dataset, files, metrics
+from electra_tf.system import durable
 
 # What `score` may measure.
 _MEASURES: dict[str, Callable[[Any, Any], float]] = {

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from electra_tf import errors, metrics
-from electra_tf.datasets import dataset, files
+from electra_tf import errors
+from electra_tf.datasets import dataset, files, metrics
 
 # An answer as files have it: its text, and its first character where they say so.
 RawAnswer = tuple[str, int | None]

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from electra_tf import errors, metrics
-from electra_tf.datasets import conll, dataset, files, literals, squad, tables
+from electra_tf import errors
+from electra_tf.datasets import conll, dataset, files, literals, metrics, squad, tables
 
 
 class _Columns(NamedTuple):

@@ -1,1 +1,29 @@
-"""The fine-tuning API: Keras models in KerasHub's style, one file a task."""
+"""The fine-tuning API: presets become models of tasks.
+
+In:   a preset of any kind; texts, words, questions, choices.
+Out:  classes that train, predict, save themselves, and export a graph to serve.
+
+backbone                 the encoder as a KerasHub backbone
+graph_tokenizer          WordPiece in a TensorFlow graph
+tokenizer                WordPiece as a KerasHub tokenizer
+keras_hub_presets        reads and writes KerasHub's directories
+columns                  what people hold values in -> lists
+labels                   labels of any form -> class numbers, vectors, weights
+inputs                   texts -> rows -> batches of like length
+preprocessor             strings -> rows, as a KerasHub preprocessor
+graph                    texts -> rows, and back, in a TensorFlow graph
+streams                  batches of strings in a pipeline -> batches of like length
+graph_spans              contexts -> their best spans, in a graph
+heads                    what stands on the encoder
+task                     what all tasks do: start, train, predict
+label_sets               several classes of one text: vectors, thresholds, F1
+text_classifier          texts or pairs -> classes
+text_regressor           texts or pairs -> numbers
+text_embedder            texts -> vectors
+token_classifier         words -> tags
+replaced_token_detector  the discriminator: what was replaced
+masked_lm                the generator: fills in the blank
+question_answerer        question and context -> answers
+multiple_choice          prompt and choices -> one of them
+catalog                  every task by its name; opens fine-tuned presets
+"""

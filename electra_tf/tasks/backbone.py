@@ -18,7 +18,10 @@ import keras
 import keras_hub
 import tensorflow as tf
 
-from electra_tf import checksums, config, errors, models, preset
+from electra_tf import config, errors
+from electra_tf.network import models
+from electra_tf.system import checksums
+from electra_tf.weights import preset
 
 # KerasHub's word where it differs from that of `config.ModelConfig`.
 _THEIR_NAMES = {
@@ -235,7 +238,7 @@ def refuse_leftovers(path: str, variables: Collection[keras.Variable]) -> None:
 
 def presets() -> Any:
     """Returns the module that opens presets, which is loaded after these classes."""
-    return importlib.import_module("electra_tf.keras_hub_presets")
+    return importlib.import_module("electra_tf.tasks.keras_hub_presets")
 
 
 def take_weights(

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import keras
 
-from electra_tf import errors, hugging_face, keras_hub_presets, preset, pretrained
+from electra_tf import errors
 from electra_tf.tasks import (
+    keras_hub_presets,
     masked_lm,
     multiple_choice,
     question_answerer,
@@ -20,6 +21,7 @@ from electra_tf.tasks import (
     text_regressor,
     token_classifier,
 )
+from electra_tf.weights import hugging_face, opening, preset
 
 # The task that learns a kind of data set.
 OF_KIND: dict[str, type[task.ElectraTask]] = {
@@ -98,7 +100,7 @@ def class_of(path: str) -> type[task.ElectraTask] | None:
         return None
     if keras_hub_presets.is_preset(path):
         return REGISTERED.get(keras_hub_presets.task_name(path) or "")
-    return class_of_source(pretrained.open_pretrained(path))
+    return class_of_source(opening.open_pretrained(path))
 
 
 def class_of_source(source: preset.Pretrained) -> type[task.ElectraTask] | None:

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from electra_tf import graph_tokenizer, saved_model
-from electra_tf.tasks import inputs, preprocessor
+from electra_tf.serving import saved_model
+from electra_tf.tasks import graph_tokenizer, inputs, preprocessor
 
 # Tokens that the network is given at once, and how many such turns at a time: a text of
-# a megabyte has thousands of rows (measured, docs/decisions.md, D14 and D16).
+# a megabyte has thousands of rows (measured, docs/decisions, D14 and D16).
 TOKENS_A_TURN = 256
 TURNS_AT_ONCE = 16
 

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from electra_tf import errors, layers
+from electra_tf import errors
+from electra_tf.network import layers
 from electra_tf.tasks import backbone as backbones
 
 # Our path, Hugging Face's name of the same, and whether that is transposed.

@@ -14,9 +14,21 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from electra_tf import errors, graph_tokenizer, layers, masking, saved_model, tokenizer
+from electra_tf import errors
+from electra_tf.batches import masking
+from electra_tf.network import layers
+from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import columns, graph, inputs, preprocessor, streams, task
+from electra_tf.tasks import (
+    columns,
+    graph,
+    graph_tokenizer,
+    inputs,
+    preprocessor,
+    streams,
+    task,
+)
+from electra_tf.text import tokenizer
 
 # Blanks of a row that are filled in at once, for each takes V numbers.
 _BLANKS = 32

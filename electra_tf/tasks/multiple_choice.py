@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors, preset, saved_model
+from electra_tf import errors
+from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import columns, graph, heads, inputs, labels, task
+from electra_tf.weights import preset
 
 # The logit of a choice that is not there, where a batch has prompts with more of them.
 NO_CHOICE = -1e9

@@ -11,9 +11,10 @@ from typing import Any, Self
 import keras
 import keras_hub
 
-from electra_tf import checksums, errors, keras_hub_presets
+from electra_tf import errors
+from electra_tf.system import checksums
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import columns, inputs
+from electra_tf.tasks import columns, inputs, keras_hub_presets
 from electra_tf.tasks import tokenizer as tokenizers
 
 SEQUENCE_LENGTH = 512  # tokens; KerasHub's default

@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors, layers, preset, saved_model
+from electra_tf import errors
 from electra_tf.datasets import squad
+from electra_tf.network import layers
+from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import (
     columns,
@@ -30,6 +32,7 @@ from electra_tf.tasks import (
     task,
 )
 from electra_tf.tasks import tokenizer as tokenizers
+from electra_tf.weights import preset
 
 STRIDE = 128  # tokens from one window to the next (2020 code)
 UNITS = 512  # of the joint head's hidden layers (2020 code)

@@ -13,7 +13,9 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from electra_tf import errors, layers, saved_model
+from electra_tf import errors
+from electra_tf.network import layers
+from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import (
     graph,

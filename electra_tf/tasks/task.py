@@ -22,21 +22,22 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import (
-    checksums,
-    config,
-    distribution,
-    errors,
-    keras_hub_presets,
-    layers,
-    optimizer,
-    preset,
-    saved_model,
-    stored_weights,
-)
+from electra_tf import config, errors
+from electra_tf.network import layers
+from electra_tf.serving import saved_model, stored_weights
+from electra_tf.system import checksums
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import columns, inputs, labels, preprocessor, streams
+from electra_tf.tasks import (
+    columns,
+    inputs,
+    keras_hub_presets,
+    labels,
+    preprocessor,
+    streams,
+)
 from electra_tf.tasks import tokenizer as tokenizers
+from electra_tf.training import distribution, optimizer
+from electra_tf.weights import preset
 
 # Width up to which, peak learning rate and layer-wise decay (paper, Table 7).
 RATES = ((256, 3e-4, 0.8), (768, 1e-4, 0.8), (10**9, 5e-5, 0.9))

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import errors, preset, saved_model
+from electra_tf import errors
+from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import graph, heads, inputs, label_sets, labels, task
+from electra_tf.weights import preset
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")

@@ -19,15 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import (
-    checksums,
-    config,
-    errors,
-    graph_tokenizer,
-    preset,
-    tokenizer,
-)
-from electra_tf.tasks import backbone
+from electra_tf import config, errors
+from electra_tf.system import checksums
+from electra_tf.tasks import backbone, graph_tokenizer
+from electra_tf.text import tokenizer
+from electra_tf.weights import preset
 
 VOCABULARY = "vocabulary.txt"
 

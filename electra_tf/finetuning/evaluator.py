@@ -1,0 +1,121 @@
+"""A fine-tuned model meets labelled data: how good is it?
+
+In:   a preset with a head, its data; the task and the columns are those that it
+      learned, where nothing else is said.
+Out:  the task's metrics.
+"""
+
+import inspect
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from electra_tf import config, errors
+from electra_tf.datasets import dataset, metrics, registry
+from electra_tf.finetuning import answers, task_builder, task_data
+from electra_tf.reports import progress
+from electra_tf.system import durable
+from electra_tf.tasks import catalog
+
+# Options of readers that name files.
+_FILES = ("train", "dev", "test")
+
+
+def evaluate(
+    origin: str,
+    task: str | None,
+    folder: str,
+    split_name: str,
+    settings: config.FinetuneConfig,
+    output: str | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Scores a preset, by the rules of `datasets`.
+
+    Args:
+        origin: a fine-tuned preset, its workdir, or a Hugging Face directory.
+        task: a name of `datasets.registry`; None = what the preset learned.
+        folder: of its data; or a file, which is the split.
+        split_name: a labelled split.
+        settings: data.options, over those that the preset learned with,
+            data.max_eval_examples, train.batch_size count; and how texts become rows,
+            where they say other than the preset.
+        output: a JSON file to write; None = none.
+        say: is told the metrics.
+
+    Raises:
+        UserError: the preset and the data do not fit each other, or cannot be read.
+    """
+    with progress.said_warnings(say):
+        preset = catalog.locate(origin, task)
+        task, options = _task_and_options(preset, task, folder, settings)
+        model: Any = catalog.load(preset)
+        task_builder.set_stated_rows(model, settings.model)
+        data = _read(model, task, folder, split_name, options)
+        if os.path.isfile(folder) and len(data.splits) == 1:
+            (split_name,) = data.splits
+        split = data.split(split_name)
+        if split.remark:
+            say(f"note: {split.remark}")
+        split = answers.fit(model, data, split)
+        if count := settings.data.max_eval_examples:
+            split = task_data.pick(split, range(len(split.ids))[:count])
+        found = answers.predict(model, data, split, settings.train.batch_size)
+    scores = data.score(found.values, split)
+    for name, value in scores.items():
+        say(f"{name:20} {value:.4f}")
+    by_class = {}
+    if data.kind == "multi_label":
+        by_class = metrics.multi_label_f1(split.labels or (), found.values)
+        for name, one in by_class.items():
+            say(f"f1 of {name:14} {one['f1']:.4f}  ({one['count']:,.0f} examples)")
+    if output:
+        values = {
+            "preset": origin,
+            "task": task,
+            "split": split_name,
+            "examples": len(split.ids),
+            "metrics": scores,
+            **answers.count_rules(split),
+            **({"classes": by_class} if by_class else {}),
+        }
+        durable.write_text(output, json.dumps(values, indent=2) + "\n")
+    return scores
+
+
+def _task_and_options(
+    origin: str, task: str | None, folder: str, settings: config.FinetuneConfig
+) -> tuple[str, dict[str, Any]]:
+    """Returns the task and how its data are read: as said, else as was learned."""
+    learned, options, _ = catalog.learned(origin)
+    given = settings.data.options
+    if task is None and learned is None:
+        raise errors.UserError(
+            f"--task is missing, and {origin} does not say what it learned: name it, "
+            "such as text_classification"
+        )
+    if task in (None, learned):
+        # Files of the same names, if they are there; a file is all there is.
+        # From which null_score on there is no answer, the preset knows better.
+        gone = {
+            name
+            for name in _FILES
+            if not os.path.isfile(os.path.join(folder, str(options.get(name))))
+        } | {"null_threshold"}
+        given = {k: v for k, v in options.items() if k not in gone} | given
+    return str(task or learned), given
+
+
+def _read(
+    model: Any, task: str, folder: str, split_name: str, options: dict[str, Any]
+) -> dataset.Dataset:
+    """Reads the data; whether there is no answer is as the preset learned to tell."""
+    threshold = getattr(model, "null_threshold", None)
+    reader = registry.READERS.get(task)
+    known = inspect.signature(reader).parameters if reader else ()
+    if threshold is not None and "null_threshold" in known:
+        options = {"null_threshold": threshold, **options}
+    # Of a file that is no split of train, dev, test, GLUE's names say so.
+    file_is = split_name if split_name in _FILES else "dev"
+    return registry.read(task, folder, file_is, **options)

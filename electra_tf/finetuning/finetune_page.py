@@ -1,0 +1,382 @@
+"""Renders a fine-tuning run as one self-contained HTML page.
+
+In:   a workdir: metrics.json, trials, predictions, run.json, config.yaml.
+Out:  report.html: what the trials came to, their curves, confusion matrices, the
+      hardest mistakes, settings.
+
+Everything from a file is escaped: a text may well be `<script>`.
+"""
+
+import collections
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from electra_tf import config, errors
+from electra_tf.datasets import metrics
+from electra_tf.finetuning import trials
+from electra_tf.reports import report_page
+from electra_tf.reports.report_page import escape, section
+from electra_tf.system import durable
+from electra_tf.training import workdir
+
+# Beyond this many classes a matrix is no picture any more.
+MAX_CLASSES = 40
+
+# Characters of a text that a mistake shows.
+MAX_CHARACTERS = 1200
+
+# The side of a matrix' cell, and the width of a label's letter, in pixels.
+CELL, LETTER = 46, 7
+
+Row = dict[str, Any]  # a line of predictions/<split>.jsonl
+
+
+def write_report(folder: str, output: str, num_mistakes: int) -> None:
+    """Renders a workdir into the file `output`.
+
+    Raises:
+        UserError: the workdir lacks something, or `output` cannot be written.
+    """
+    values = _read_json(os.path.join(folder, "metrics.json"))
+    ended = trials.read(folder)
+    name = os.path.basename(os.path.abspath(folder))
+    sections = [
+        _facts(folder, values),
+        _summary(values),
+        _failures(values),
+        report_page.curves(_runs(folder, ended), _titles(ended)),
+    ]
+    for task, about in values["tasks"].items():
+        where = [] if len(values["tasks"]) == 1 else [task]
+        for split in about["splits"]:
+            path = os.path.join(folder, "predictions", *where, f"{split}.jsonl")
+            rows = _read_rows(path)
+            if rows and "gold" in rows[0]:
+                title = " ".join([*where, split])
+                sections.append(_confusion(title, about, rows))
+                sections.append(_by_class(title, about, rows))
+                sections.append(_mistakes(title, about, rows, num_mistakes))
+    usual = config.FinetuneConfig()
+    sections.append(report_page.settings([_settings_run(folder, name)], usual))
+    durable.write_text(output, report_page.page(name, sections, _STYLE))
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except (OSError, ValueError) as error:
+        raise errors.UserError(f"cannot read {path}: {error}") from None
+    assert isinstance(values, dict), path
+    return values
+
+
+def _read_rows(path: str) -> list[Row]:
+    """Reads the lines of a file; none of one that is not there."""
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+# Numbers.
+
+
+def _facts(folder: str, values: Mapping[str, Any]) -> str:
+    run = workdir.read_run(folder)
+    rows = [["workdir", folder], ["preset", values["preset"]]]
+    for task, about in values["tasks"].items():
+        sizes = [f"{about['train_examples']:,} train"]
+        sizes += [f"{count:,} {split}" for split, count in about["splits"].items()]
+        rows.append([task, f"{about['kind'].replace('_', ' ')}: {', '.join(sizes)}"])
+    seconds = sum(trial["seconds"] for trial in values["trials"])
+    rows.append(["trials", f"{len(values['trials'])}, {seconds:,.0f} s"])
+    rows += [
+        [name, str(run[name])]
+        for name in ("date", "command", "commit", "hardware")
+        if name in run
+    ]
+    return section("Run", _table([], rows))
+
+
+def _summary(values: Mapping[str, Any]) -> str:
+    heads = ["median", f"best (trial {values['best_trial']})", "min", "max", "sd"]
+    columns = ["median", "best", "min", "max", "standard_deviation"]
+    several = len(values["tasks"]) > 1
+    rows = []
+    for task, splits in values["summary"].items():
+        for split, scores in splits.items():
+            for metric, found in scores.items():
+                name = " ".join([task] * several + [split, metric])
+                rows.append([name, *(f"{found[column]:.4f}" for column in columns)])
+        guess = values["tasks"][task]
+        name = " ".join([task] * several + ["dev", guess["metric"]])
+        rows.append([f"{name}, always the same answer", f"{guess['guessing']:.4f}"])
+    return section("Metrics", _table(["", *heads], rows, "numeric"))
+
+
+def _failures(values: Mapping[str, Any]) -> str:
+    items = [
+        f"<li>Trial {one['trial']}, seed {one['seed']}: "
+        f"{escape('; '.join(one['reasons']))}"
+        for one in values["failed"]
+    ]
+    return section("Failed trials", f"<ul>{''.join(items)}</ul>") if items else ""
+
+
+def _runs(folder: str, ended: Sequence[trials.Trial]) -> list[report_page.Run]:
+    return [
+        report_page.Run(
+            f"trial {trial.number}, seed {trial.seed}", trial.records, {}, {}, None, []
+        )
+        for trial in ended
+    ]
+
+
+def _titles(ended: Sequence[trials.Trial]) -> dict[str, str]:
+    """Returns titles of all curves: losses in training, metrics on dev."""
+    found: dict[str, str] = {}
+    for trial in ended:
+        for record in trial.records:
+            held_out = record["split"] != "train"
+            for name in record.keys() - {"step", "split"}:
+                found[name] = f"Dev {name}" if held_out else f"Training {name}"
+    return dict(sorted(found.items(), key=lambda item: item[1], reverse=True))
+
+
+def _settings_run(folder: str, name: str) -> report_page.Run:
+    try:
+        with open(os.path.join(folder, workdir.SETTINGS), encoding="utf-8") as file:
+            values = yaml.safe_load(file)
+    except (OSError, yaml.YAMLError):
+        values = {}
+    return report_page.Run(name, [], {}, report_page.flatten(values or {}), None, [])
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
+    body = "\n".join(
+        f"<tr><th>{escape(row[0])}</th>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    head = f"<thead><tr>{head}</tr></thead>\n" if heads else ""
+    return (
+        f'<div class="wide" tabindex="0"><table class="{kind}">{head}'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+# The confusion matrix.
+
+
+def _confusion(title: str, about: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """Draws how often each class was taken for which; empty where that says nothing."""
+    if about["kind"] == "classification":
+        gold, found = [row["gold"] for row in rows], [row["label"] for row in rows]
+    elif about["kind"] == "tagging":
+        gold = [tag for row in rows for tag in row["gold"]]
+        found = [tag for row in rows for tag in row["tags"]]
+    else:
+        return ""
+    labels = [label for label in about["labels"] if label in {*gold, *found}]
+    if not 2 <= len(labels) <= MAX_CLASSES:
+        return ""
+    counts = metrics.confusion_matrix(gold, found, labels)
+    note = (
+        '<p class="note">Rows: what is right. Columns: what was predicted. Shade: '
+        "share of the row.</p>"
+    )
+    return section(f"Confusion on {escape(title)}", note + draw_matrix(labels, counts))
+
+
+def _by_class(title: str, about: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """Shows how well each class is found, where an example may have several."""
+    if about["kind"] != "multi_label":
+        return ""
+    found = metrics.multi_label_f1(
+        [row["gold"] for row in rows], [row["labels"] for row in rows]
+    )
+    ranked = sorted(found.items(), key=lambda item: -item[1]["count"])
+    heads = ["precision", "recall", "f1"]
+    cells = [
+        [name, *(f"{one[head]:.4f}" for head in heads), f"{one['count']:,.0f}"]
+        for name, one in ranked
+    ]
+    table = _table(["", *heads, "examples"], cells, "numeric")
+    return section(f"Classes on {escape(title)}", table)
+
+
+def draw_matrix(labels: Sequence[str], counts: Any) -> str:
+    """Returns SVG of a table of counts [C, C], shaded by their shares of the row."""
+    shown = [label if len(label) <= 24 else f"{label[:22]}..." for label in labels]
+    longest = max(map(len, shown))
+    margin = LETTER * longest + 12
+    size = margin + CELL * len(labels)
+    marks = []
+    for i, name in enumerate(shown):
+        middle = margin + CELL * i + CELL / 2
+        marks.append(
+            f'<text class="y" x="{margin - 6}" y="{middle + 4:.0f}">'
+            f"{escape(name)}</text>" + _column_head(name, middle, margin, longest > 5)
+        )
+        total = max(1, int(counts[i].sum()))
+        for j, other in enumerate(labels):
+            count = int(counts[i, j])
+            share = count / total
+            place = f'x="{margin + CELL * j}" y="{margin + CELL * i}"'
+            tip = f"{labels[i]} taken for {other}: {count:,}, {share:.1%} of {total:,}"
+            kind = "right" if i == j else "wrong"
+            marks.append(
+                f'<g class="{kind}"><title>{escape(tip)}</title><rect {place} '
+                f'width="{CELL - 2}" height="{CELL - 2}" style="--p:{share:.3f}"/>'
+                f'<text class="x" x="{margin + CELL * j + CELL / 2 - 1:.0f}" '
+                f'y="{middle + 4:.0f}">{count if count else ""}</text></g>'
+            )
+    return (
+        f'<div class="wide" tabindex="0"><svg class="matrix" width="{size}" '
+        f'height="{size}" viewBox="0 0 {size} {size}" role="img" '
+        f'aria-label="Confusion matrix of {len(labels)} classes">{"".join(marks)}'
+        "</svg></div>"
+    )
+
+
+def _column_head(name: str, middle: float, margin: int, is_upright: bool) -> str:
+    if is_upright:
+        turned = f"translate({middle + 4:.0f} {margin - 6}) rotate(90)"
+        return f'<text class="y" transform="{turned}">{escape(name)}</text>'
+    return f'<text class="x" x="{middle:.0f}" y="{margin - 8}">{escape(name)}</text>'
+
+
+# Mistakes.
+
+
+def _mistakes(
+    title: str, about: Mapping[str, Any], rows: Sequence[Row], limit: int
+) -> str:
+    """Shows the wrong answers that the model was surest of."""
+    judge = _JUDGES[about["kind"]]
+    found = []
+    for row in rows:
+        wrong = judge(row)
+        if wrong:
+            found.append((*wrong, row))
+    found.sort(key=lambda one: -one[0])
+    if not found or not limit:
+        return ""
+    items = "\n".join(_mistake(said, row) for _, said, row in found[:limit])
+    return section(
+        f"Hardest mistakes on {escape(title)}",
+        f'<p class="note">{len(found):,} of {len(rows):,} are wrong; the '
+        f"{min(limit, len(found))} that the model was surest of.</p>{items}",
+    )
+
+
+def _mistake(said: str, row: Row) -> str:
+    texts = "".join(
+        f'<p class="text" dir="auto">{escape(_cut(text))}</p>' for text in _texts(row)
+    )
+    return (
+        f'<div class="row"><p class="count">{escape(str(row["id"]))}: '
+        f"{escape(_cut(said))}</p>{texts}</div>"
+    )
+
+
+def _texts(row: Row) -> Iterator[str]:
+    for name in ("question", "prompt", "text", "text_pair", "context"):
+        if name in row:
+            yield row[name]
+    if "words" in row:
+        pairs = zip(row["words"], row["gold"], row["tags"], strict=True)
+        yield " ".join(
+            word if gold == tag else f"{word} [{gold}, not {tag}]"
+            for word, gold, tag in pairs
+        )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} ..."
+
+
+# Each tells how sure a wrong answer was, and what to say of it; None of a right one.
+
+
+def _judge_class(row: Row) -> tuple[float, str] | None:
+    if row["gold"] == row["label"]:
+        return None
+    return row["score"], f"{row['label']} ({row['score']:.3f}), right: {row['gold']}"
+
+
+def _judge_classes(row: Row) -> tuple[float, str] | None:
+    said, right = set(row["labels"]), set(row["gold"])
+    if said == right:
+        return None
+    scores = row["scores"]
+    wrong = {name: scores[name] for name in said - right}
+    missed = {name: scores.get(name, 0.0) for name in right - said}
+    parts = [f"not {name} ({share:.3f})" for name, share in wrong.items()]
+    parts += [f"also {name} ({share:.3f})" for name, share in missed.items()]
+    # The surest of its errors.
+    sure = max([*wrong.values(), *(1.0 - share for share in missed.values())])
+    return sure, ", ".join(parts)
+
+
+def _judge_number(row: Row) -> tuple[float, str] | None:
+    apart = abs(row["value"] - row["gold"])
+    return (apart, f"{row['value']:.3f}, right: {row['gold']:g}") if apart else None
+
+
+def _judge_tags(row: Row) -> tuple[float, str] | None:
+    wrong = [
+        score
+        for gold, tag, score in zip(
+            row["gold"], row["tags"], row["scores"], strict=True
+        )
+        if gold != tag
+    ]
+    if not wrong:
+        return None
+    return max(wrong), f"{len(wrong)} of {len(row['tags'])} tags are wrong"
+
+
+def _judge_answer(row: Row) -> tuple[float, str] | None:
+    right = row["gold"] or [""]
+    rules = row.get("rules", metrics.SQUAD)
+    wanted = {metrics.normalize_answer(text, rules) for text in right}
+    if metrics.normalize_answer(row["answer"], rules) in wanted:
+        return None
+    counts = collections.Counter(right).most_common()
+    shown = " / ".join(text or "no answer" for text, _ in counts)
+    said = row["answer"] or "no answer"
+    return row["score"], f"{said} ({row['score']:.3f}), right: {shown}"
+
+
+def _judge_choice(row: Row) -> tuple[float, str] | None:
+    if row["gold"] == row["index"]:
+        return None
+    right = row["choices"][row["gold"]]
+    return row["score"], f"{row['choice']} ({row['score']:.3f}), right: {right}"
+
+
+_JUDGES: dict[str, Callable[[Row], tuple[float, str] | None]] = {
+    "classification": _judge_class,
+    "multi_label": _judge_classes,
+    "regression": _judge_number,
+    "tagging": _judge_tags,
+    "question_answering": _judge_answer,
+    "multiple_choice": _judge_choice,
+}
+
+_STYLE = """
+.matrix { font-size: 12px }
+.matrix text { fill: var(--ink) } .matrix text.y { text-anchor: end }
+.matrix text.x { text-anchor: middle }
+.matrix rect { rx: 3px; stroke: var(--line) }
+.matrix .right rect { fill: rgb(22 136 74 / calc(var(--p) * .75)) }
+.matrix .wrong rect { fill: rgb(var(--flag) / calc(var(--p) * .9)) }
+"""

@@ -1,0 +1,352 @@
+"""Texts of any number become answers, a line each, in constant memory.
+
+In:   a preset with a head, or a server that has the model; texts, or a file: .txt (a
+      text a line), .tsv, .csv, .jsonl, .json, .parquet, or these with .gz; "-" is
+      stdin, of lines of text or JSON objects.
+Out:  .jsonl, .tsv, or these with .gz: the inputs, and what was found; a line each, for
+      empty rows too. .json alone is read as a whole.
+
+Columns are as in `datasets.tabular`: text, text_pair; words; question, context; prompt,
+choices; and id, which is handed through.
+"""
+
+import contextlib
+import gzip
+import io
+import itertools
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from electra_tf import config, errors
+from electra_tf.datasets import dataset, files, tables
+from electra_tf.finetuning import client
+from electra_tf.reports import progress
+from electra_tf.system import console, durable
+from electra_tf.text import tokenizer
+
+OUTPUTS = (".jsonl", ".tsv")
+
+# Batches that are read at once: rows of like length share a batch.
+_BATCHES = 8
+
+
+# Columns as they are called if data.options do not say otherwise.
+_NAMES = (
+    "id",
+    "text",
+    "text_pair",
+    "words",
+    "question",
+    "context",
+    "prompt",
+    "choices",
+)
+
+
+class _Row(NamedTuple):
+    """A line of a file."""
+
+    where: str  # for messages
+    cells: tables.Row
+
+
+class _Model(NamedTuple):
+    """Who answers, here or elsewhere."""
+
+    columns: str  # the method of _Columns that reads its examples
+    find: Callable[[list[Any]], list[client.Answer]]
+    at_once: int  # examples
+
+
+def predict(
+    origin: str | None,
+    settings: config.FinetuneConfig,
+    *,
+    server: str | None = None,
+    network: str | None = None,
+    texts: Sequence[str] = (),
+    source: str | None = None,
+    output: str | None = None,
+) -> None:
+    """Answers texts, or the rows of a file, in their order.
+
+    Args:
+        origin: what `catalog.load` takes; None = ask a server.
+        settings: data.options may name columns, as in text_column, over those that the
+            preset learned with; train.batch_size;
+            and how texts become rows, where they say other than the preset.
+        server: what `client.Model` takes; train.batch_size is what it is asked at once.
+        network: which of a preset's networks answers, as of `catalog.load`.
+        texts: single texts.
+        source: a file, or "-".
+        output: a file; None = JSON lines to stdout.
+
+    Raises:
+        UserError: there is nothing to read, or it is not what the model takes; the
+            lines before a bad one have been answered then.
+    """
+    if bool(texts) == bool(source):
+        raise errors.UserError(
+            "name what to read: either --text=... (repeatable) or --input=<file or ->"
+        )
+    if output and tables.ending_of(output) not in OUTPUTS:
+        raise errors.UserError(
+            f"--output={output}: want a name that ends in {' or '.join(OUTPUTS)}"
+        )
+    if source and output and os.path.abspath(source) == os.path.abspath(output):
+        raise errors.UserError(f"--output={output} is the input; name another file")
+    is_typed = source == "-" and sys.stdin.isatty()
+    learned = _learned(origin) if origin else {}
+    options = learned | settings.data.options
+    rows = _given(texts) if texts else _read(source or "-", options)
+    # Now, for what is wrong with the file to be said before a model is loaded.
+    first = next(rows, None)
+    rows = itertools.chain([] if first is None else [first], rows)
+    model = (
+        _load(origin, settings, network) if origin else _connect(str(server), settings)
+    )
+    read = getattr(_Columns(options), model.columns)
+    size = 1 if is_typed else model.at_once
+    with progress.said_warnings(_warn), _writer(output) as write:
+        for chunk in _chunks(rows, size):
+            inputs = [_parse(read, row) for row in chunk]
+            for row, value, one in zip(chunk, inputs, model.find(inputs), strict=True):
+                key = {"id": row.cells["id"]} if "id" in row.cells else {}
+                write({**key, **dataset.show_input(value), **one})
+
+
+def _learned(origin: str) -> dict[str, Any]:
+    """Returns the columns that a preset learned with."""
+    from electra_tf.tasks import catalog
+
+    return catalog.learned(origin).columns
+
+
+def _load(origin: str, settings: config.FinetuneConfig, network: str | None) -> _Model:
+    # Not above: whoever asks a server needs no TensorFlow.
+    from electra_tf.finetuning import answers, task_builder
+    from electra_tf.tasks import catalog
+
+    model = catalog.load(origin, network)
+    task_builder.set_stated_rows(model, settings.model)
+    size = settings.train.batch_size
+    judges = isinstance(model, catalog.OF_NETWORK["discriminator"])
+
+    def find(inputs: list[Any]) -> list[client.Answer]:
+        if judges and any(tokenizer.MASK in text for text in inputs):
+            warnings.warn(
+                f"{tokenizer.MASK} in a text is judged as any other; to have blanks "
+                "filled in, take --network=generator, of a preset that has one",
+                stacklevel=1,
+            )
+        return answers.find(model, inputs, size)
+
+    return _Model(answers.columns(model), find, size * _BATCHES)
+
+
+def _connect(server: str, settings: config.FinetuneConfig) -> _Model:
+    if stated := sorted(settings.model.model_fields_set):
+        raise errors.UserError(
+            f"model.{stated[0]}: a server's rows are as they were exported; export the "
+            "model anew with this setting, or leave it out"
+        )
+    model = client.Model(server)
+    return _Model(model.columns, model.find, settings.train.batch_size)
+
+
+def _warn(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
+
+
+def _chunks(rows: Iterable[_Row], size: int) -> Iterator[list[_Row]]:
+    """Yields rows, some at once; those before a bad line before its error."""
+    chunk: list[_Row] = []
+    iterator = iter(rows)
+    try:
+        for row in iterator:
+            chunk.append(row)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+    except errors.UserError:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk
+
+
+# Rows to inputs.
+
+
+class _Columns:
+    """Turns rows into examples, by the names of their columns."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = options
+
+    def text(self, row: tables.Row) -> str:
+        return self._text(row, "text")
+
+    def text_or_pair(self, row: tables.Row) -> Any:
+        is_text = row.keys() == {"text"}  # of .txt or --text
+        has_pair = "text_pair_column" in self._options and not is_text
+        if has_pair or self._name("text_pair", row) in row:
+            return self._text(row, "text"), self._text(row, "text_pair")
+        return self._text(row, "text")
+
+    def words(self, row: tables.Row) -> list[str]:
+        names = self._name("words", row), self._name("text", row)
+        name = names[1] if names[1] in row and names[0] not in row else names[0]
+        _check_column(row, name)
+        return tables.get_list(row, name, or_empty=True)
+
+    def question(self, row: tables.Row) -> dataset.Question:
+        return dataset.Question(self._text(row, "question"), self._text(row, "context"))
+
+    def choice(self, row: tables.Row) -> dataset.Choice:
+        choices = self._name("choices", row, several=True)
+        names = [name.strip() for name in choices.split(",")]
+        for name in names:
+            _check_column(row, name)
+        if len(names) > 1:
+            found = [tables.get_text(row, name, or_blank=True) for name in names]
+        else:
+            found = tables.get_list(row, names[0])
+        return dataset.Choice(self._text(row, "prompt"), tuple(found))
+
+    def _name(self, name: str, row: tables.Row, several: bool = False) -> str:
+        """Returns what a column is called: as the options say, else by its own name."""
+        given = str(self._options.get(f"{name}_column") or name)
+        there = given in row or (several and "," in given and name not in row)
+        return name if name in row and not there else given
+
+    def _text(self, row: tables.Row, name: str) -> str:
+        column = self._name(name, row)
+        _check_column(row, column)
+        return tables.get_text(row, column, or_blank=True)
+
+
+def _check_column(row: tables.Row, name: str) -> None:
+    if name not in row:
+        raise tables.BadCellError(
+            f"no column {name!r}; it has {files.name_some(row)}: rename one, or say "
+            "which, as in --set data.options.text_column=<name>"
+        )
+
+
+def _parse(read: Callable[[tables.Row], Any], row: _Row) -> Any:
+    try:
+        return read(row.cells)
+    except tables.BadCellError as error:
+        raise errors.UserError(f"{row.where}: {error}") from None
+
+
+# Files to rows.
+
+
+def _given(texts: Iterable[str]) -> Iterator[_Row]:
+    for number, text in enumerate(texts, 1):
+        yield _Row(f"--text {number}", {"text": text})
+
+
+def _read(source: str, options: Mapping[str, Any]) -> Iterator[_Row]:
+    """Yields the rows of a file or of stdin.
+
+    Raises:
+        UserError: it cannot be read, or a line of it.
+    """
+    if source == "-":
+        name, table = "stdin", _stdin()
+    else:
+        name = source
+        given = (value for key, value in options.items() if key.endswith("_column"))
+        names = [part.strip() for value in given for part in str(value).split(",")]
+        table = tables.read(Path(source), [*_NAMES, *names], options.get("quoted"))
+    if table.note:
+        _warn(f"note: {table.note}")
+    for number, row in table.rows:
+        where = f"{name}, {table.unit} {number}"
+        if isinstance(row, str):
+            raise errors.UserError(f"{where}: {row}")
+        yield _Row(where, row)
+
+
+def _stdin() -> tables.Table:
+    """Reads JSON lines where the first is an object; else texts."""
+    lines = files.decode_lines(
+        "stdin", lambda: contextlib.nullcontext(sys.stdin.buffer)
+    )
+    first = next(lines, None)
+    if first is None:
+        return tables.Table("line", iter(()))
+    lines = itertools.chain([first], lines)
+    try:
+        is_object = isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if is_object:
+        return tables.Table("line", tables.parse_json_lines(lines, "stdin", _NAMES))
+    return tables.Table("line", tables.parse_text(lines))
+
+
+# Answers to files.
+
+
+@contextlib.contextmanager
+def _writer(output: str | None) -> Iterator[Callable[[client.Answer], None]]:
+    """Yields what writes an answer, so that it can be read at once."""
+    if output is None:
+        yield lambda answer: console.deliver(f"{files.to_json(answer)}\n")
+        return
+    as_table = tables.ending_of(output) == ".tsv"
+    header: list[str] = []
+
+    def write(answer: client.Answer) -> None:
+        if as_table and not header:
+            header.extend(answer)
+            stream.write("\t".join(header) + "\n")
+        cells = _cells(answer, header, output) if as_table else [files.to_json(answer)]
+        with durable.explained(output):
+            stream.write("\t".join(cells) + "\n")
+            stream.flush()
+
+    opened = contextlib.ExitStack()
+    with durable.explained(output):
+        raw: Any = opened.enter_context(io.BufferedWriter(io.FileIO(output, "wb")))
+        if output.endswith(".gz"):
+            raw = opened.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
+        stream = opened.enter_context(
+            io.TextIOWrapper(raw, "utf-8", errors="replace", newline="\n")
+        )
+    try:
+        yield write
+    finally:
+        with durable.explained(output):
+            opened.close()
+            if os.path.isfile(output):
+                durable.sync(output)
+
+
+def _cells(answer: client.Answer, header: Sequence[str], output: str) -> Iterator[str]:
+    """Yields an answer as cells of a table that has no quotes, by its header.
+
+    Raises:
+        UserError: it has a field that the header has not: an id, a second text.
+    """
+    if more := [name for name in answer if name not in header]:
+        raise errors.UserError(
+            f"{output} has no column {more[0]!r}, which the first row had not; name "
+            "an --output that ends in .jsonl"
+        )
+    for name in header:
+        value = answer.get(name, "")
+        text = (
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        )
+        yield " ".join(text.splitlines()).replace("\t", " ")

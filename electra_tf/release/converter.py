@@ -1,0 +1,247 @@
+"""Weights of one kind become weights of another.
+
+In:   a workdir, preset, Hugging Face directory, KerasHub preset, or checkpoint of the
+      2020 code.
+Out:  a preset; Hugging Face directories; KerasHub presets, of our classes or its own.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from electra_tf import errors
+from electra_tf.tasks import catalog, keras_hub_presets, task
+from electra_tf.text import tokenizer
+from electra_tf.weights import hugging_face, model_card, opening, preset, weight_map
+
+FORMATS = {
+    "preset": "ours, to pre-train and fine-tune from",
+    "hugging_face": "for transformers' AutoModel",
+    "keras_hub": "for keras_hub's from_preset, with electra_tf's classes",
+    "keras_hub_electra": "for keras_hub.models.ElectraBackbone, which differs",
+}
+
+
+def convert(
+    origin: str,
+    folder: str,
+    format: str = "preset",
+    *,
+    stated: opening.Stated = opening.NOTHING_STATED,
+    facts: model_card.Facts = model_card.NO_FACTS,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Converts weights on disk.
+
+    Args:
+        origin: what to convert: see this module's `In`.
+        folder: to write; one that this function wrote before is replaced.
+        format: a key of FORMATS.
+        stated: what the weights do not say themselves.
+        facts: for the model card.
+        say: is told what was written, and what was lost or changed.
+
+    Raises:
+        UserError: weights are missing, left over or of other shapes; the format cannot
+            hold them; the folder holds something else.
+    """
+    if format not in FORMATS:
+        raise errors.UserError(f"format={format!r}: want one of {', '.join(FORMATS)}")
+    if os.path.abspath(origin) == os.path.abspath(folder):
+        raise errors.UserError(f"{folder} is what to convert; name another folder")
+    source = open_source(origin, stated)
+    for note in getattr(source, "notes", []):
+        say(f"note: {note}")
+    if doubt := tokenizer.doubt_casing(source.vocab, source.tokenizer):
+        say(f"note: {origin}: {doubt}")
+    what = ", ".join(source.networks)
+    tuned = _fine_tuned(source)
+    if tuned:
+        _convert_tuned(source, tuned, folder, format, facts)
+        what = tuned.__name__
+    else:
+        if head := _left_out(source):
+            say(f"note: the head of {head} is left out")
+        _WRITERS[format](source, folder, facts, say)
+    say(f"wrote {folder}: {what}, {FORMATS[format]}")
+
+
+def open_source(
+    origin: str, stated: opening.Stated = opening.NOTHING_STATED
+) -> preset.Pretrained:
+    """Opens weights of any kind, KerasHub's and a fine-tuning's workdir too."""
+    origin = catalog.locate(origin)
+    if keras_hub_presets.is_preset(origin):
+        source = keras_hub_presets.open_preset(origin)
+        if stated.vocab_file and keras_hub_presets.NO_TOKENIZER in source.notes:
+            source.notes.remove(keras_hub_presets.NO_TOKENIZER)
+        return opening.with_stated(source, stated)
+    return opening.open_pretrained(origin, stated)
+
+
+def _fine_tuned(source: preset.Pretrained) -> type[task.ElectraTask] | None:
+    """Returns the class of a model with a head that Hugging Face has, too."""
+    kind = catalog.class_of_source(source)
+    return kind if kind and kind.hugging_face_kind else None
+
+
+def _left_out(source: preset.Pretrained) -> str | None:
+    """Names the head that is lost where a source's network alone is taken, if any."""
+    if "encoder" not in source.networks:
+        return None
+    if isinstance(source, keras_hub_presets.KerasHubPreset):
+        task = source.origin["task"]
+        return str(task) if task else None
+    return getattr(source, "head", None)
+
+
+def _convert_tuned(
+    source: preset.Pretrained,
+    kind: type[task.ElectraTask],
+    folder: str,
+    format: str,
+    facts: model_card.Facts,
+) -> None:
+    if format not in ("hugging_face", "keras_hub"):
+        raise errors.UserError(
+            f"{source.folder} is fine-tuned, {kind.__name__}; --format={format} has no "
+            "place for its head: take hugging_face or keras_hub"
+        )
+    model = (
+        kind.from_preset(source.folder)
+        if keras_hub_presets.is_preset(source.folder)
+        else kind.from_pretrained(source)
+    )
+    if format == "keras_hub":
+        keras_hub_presets.save_task(folder, model, source, facts)
+    else:
+        write_hugging_face(model, folder, source.origin, facts)
+
+
+def write_hugging_face(
+    model: task.ElectraTask,
+    folder: str,
+    origin: dict[str, object],
+    facts: model_card.Facts = model_card.NO_FACTS,
+) -> None:
+    """Writes a fine-tuned model for transformers.
+
+    Raises:
+        UserError: transformers has no such head.
+    """
+    if model.hugging_face_kind is None or not model.fits_hugging_face():
+        raise errors.UserError(
+            f"transformers has no head like that of this {type(model).__name__}"
+        )
+    words = model.preprocessor.tokenizer
+    # transformers has no place for them.
+    found = getattr(model, "thresholds", None)
+    thresholds = {"thresholds": found} if getattr(model, "multi_label", False) else {}
+    hugging_face.write_directory(
+        folder,
+        model.hugging_face_kind,
+        model.backbone.model_config,
+        _tensors(model),
+        words.get_vocabulary(),
+        words.tokenizer_config,
+        {"origin": origin, **thresholds},
+        label_names=model.label_names(),
+        problem_type=model.problem_type(),
+        dropout=getattr(model, "dropout", None),
+        facts=facts,
+    )
+
+
+def _tensors(
+    model: task.ElectraTask,
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    variables = weight_map.variables(model)
+    head = {path: variables.pop(path) for path in model.hugging_face_head}
+    rows = weight_map.encoder_rows(model.backbone.model_config)
+    yield from weight_map.extract(variables, rows, "hugging_face")
+    for path, (name, transposed) in model.hugging_face_head.items():
+        array = model.exported(path, np.asarray(head[path], np.float32))
+        yield name, np.ascontiguousarray(array.T) if transposed else array
+
+
+def _write_preset(
+    source: preset.Pretrained,
+    folder: str,
+    facts: model_card.Facts,
+    say: Callable[[str], None],
+) -> None:
+    if source.vocab is None:
+        raise errors.UserError(
+            f"{source.folder} has no vocabulary, which a preset needs; name it with "
+            "--vocab"
+        )
+    preset.save(
+        folder,
+        {name: preset.build(source, name) for name in source.networks},
+        dict(source.networks),
+        source.vocab,
+        source.tokenizer,
+        source.origin,
+        facts,
+    )
+
+
+def _write_hugging_face(
+    source: preset.Pretrained,
+    folder: str,
+    facts: model_card.Facts,
+    say: Callable[[str], None],
+) -> None:
+    hugging_face.save_networks(
+        folder,
+        {name: preset.build(source, name) for name in source.networks},
+        dict(source.networks),
+        source.vocab,
+        source.tokenizer,
+        source.origin,
+        facts,
+    )
+
+
+def _write_keras_hub(
+    source: preset.Pretrained,
+    folder: str,
+    facts: model_card.Facts,
+    say: Callable[[str], None],
+) -> None:
+    for name, place in _places(source, folder):
+        if name in catalog.OF_NETWORK:
+            model = catalog.OF_NETWORK[name].from_pretrained(source)
+            keras_hub_presets.save_task(place, model, source, facts)
+        else:
+            keras_hub_presets.save_backbone(place, source, name, facts)
+
+
+def _write_keras_hub_electra(
+    source: preset.Pretrained,
+    folder: str,
+    facts: model_card.Facts,
+    say: Callable[[str], None],
+) -> None:
+    for name, place in _places(source, folder):
+        for note in keras_hub_presets.save_keras_hub_electra(
+            place, source, name, facts
+        ):
+            say(f"warning: {name}: {note}")
+
+
+def _places(source: preset.Pretrained, folder: str) -> Iterator[tuple[str, str]]:
+    """Yields each network and its folder: two of them get a folder each."""
+    for name in source.networks:
+        alone = len(source.networks) == 1
+        yield name, folder if alone else os.path.join(folder, name)
+
+
+_WRITERS = {
+    "preset": _write_preset,
+    "hugging_face": _write_hugging_face,
+    "keras_hub": _write_keras_hub,
+    "keras_hub_electra": _write_keras_hub_electra,
+}

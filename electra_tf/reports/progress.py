@@ -1,0 +1,444 @@
+"""Says how a run goes, and keeps what it says.
+
+In:   values by name (mlm_loss, rtd_auc, tokens_per_second, ...) at a step; and held-out
+      rows with what was hidden, what the generator put there and the verdicts.
+Out:  a bar on a terminal, lines elsewhere; metrics.jsonl, tensorboard/ and samples.json
+      in the workdir.
+
+Only the chief reports. Nothing here needs TensorFlow, so that a report renders quickly.
+"""
+
+import collections
+import contextlib
+import datetime
+import io
+import itertools
+import json
+import math
+import os
+import shutil
+import sys
+import time
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self, TextIO
+
+import pydantic
+
+from electra_tf import errors
+from electra_tf.system import console, durable
+
+Probability = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
+
+# What a line shows, in this order, and what a narrow terminal does without first.
+_SHOWN = {
+    "mlm_loss": "mlm loss {:.4f}",
+    "rtd_loss": "rtd loss {:.4f}",
+    "mlm_accuracy": "mlm acc {:.3f}",
+    "rtd_auc": "rtd auc {:.3f}",
+    "learning_rate": "lr {:.2e}",
+    "tokens_per_second": "{:,.0f} tokens/s",
+    "row_fill": "fill {:.3f}",
+}
+_DISPENSABLE = (
+    "row_fill",
+    "learning_rate",
+    "mlm_accuracy",
+    "tokens_per_second",
+    "rtd_auc",
+    "rtd_loss",
+    "mlm_loss",
+    "eta",
+)
+_OPENING = frozenset("([{")
+_CLOSING = frozenset(".,;:!?)]}%")
+
+
+class Reporter:
+    """The voice of one run: `with Reporter(workdir, steps) as reporter:`.
+
+    A run that resumes rolls back what a killed one wrote after its last checkpoint, in
+    metrics.jsonl and in TensorBoard, so that no step is told twice.
+    """
+
+    def __init__(
+        self,
+        workdir: str,
+        total_steps: int,
+        *,
+        resumed_step: int = 0,
+        stream: TextIO | None = None,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            workdir: a local folder, made if it is not there.
+            total_steps: where the run ends.
+            resumed_step: step of the checkpoint it goes on from; 0 starts afresh.
+            stream: where progress goes, standard output unless given.
+        """
+        self._workdir = workdir
+        self._metrics_file = os.path.join(workdir, "metrics.jsonl")
+        self._total_steps = total_steps
+        self._resumed_step = resumed_step
+        self._screen = console.Screen(stream or sys.stdout)
+        self._start = time.monotonic()
+        self._seconds_before = 0.0
+        self._values: Mapping[str, float] = {}
+        self._marks = collections.deque([(self._start, resumed_step)], maxlen=20)
+        self._event_files: dict[str, _EventFile] = {}
+
+    def __enter__(self) -> Self:
+        with durable.explained(self._workdir):
+            durable.make_folder(self._workdir)
+        self._seconds_before, lost = _roll_back(self._metrics_file, self._resumed_step)
+        for remark in lost:
+            self.say(f"{self._metrics_file}: {remark}")
+        durable.append(self._metrics_file, b"")  # A refusal is better said now.
+        try:
+            self._event_files = {
+                split: _EventFile(
+                    os.path.join(self._workdir, "tensorboard", split),
+                    self._resumed_step + 1,
+                )
+                for split in ("train", "validation")
+            }
+        except ImportError:
+            self.say("tensorboard is not installed: writing no files for it")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._screen.close()
+
+    def train(self, step: int, values: Mapping[str, float]) -> None:
+        """Records averages over the steps since the last time, and shows them."""
+        self._record(step, "train", values)
+        self._values = values
+        self.advance(step)
+        if not self._screen.is_terminal:
+            self._screen.say("  ".join(self._fields(step, values).values()))
+
+    def evaluation(self, step: int, values: Mapping[str, float]) -> None:
+        """Records and says what the validation rows gave."""
+        self._record(step, "validation", values)
+        text = "  ".join(_shown(values).values())
+        self._screen.say(f"validation at step {step:,}: {text}")
+
+    def advance(self, step: int) -> None:
+        """Notes that the run got as far as `step`; on a terminal, redraws the bar."""
+        if step != self._marks[-1][1]:
+            self._marks.append((time.monotonic(), step))
+        if len(self._marks) > 2 and self._marks[0][1] == self._resumed_step:
+            self._marks.popleft()  # The first stretch holds tracing and compiling.
+        if self._screen.is_terminal:
+            fields = self._fields(step, self._values)
+            done = step / self._total_steps
+            width = shutil.get_terminal_size().columns - 1
+            self._screen.draw(_bar(fields, done, width))
+
+    def say(self, text: str) -> None:
+        """Prints a line, above the bar if there is one."""
+        self._screen.say(text)
+
+    def _record(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        seconds = self._seconds_before + time.monotonic() - self._start
+        record = {"step": step, "split": split, "seconds": round(seconds, 3)}
+        record |= {name: float(value) for name, value in values.items()}
+        durable.append(self._metrics_file, _line(record).encode())
+        if split in self._event_files:
+            self._event_files[split].append(step, values)
+
+    def _fields(self, step: int, values: Mapping[str, float]) -> dict[str, str]:
+        fields = {"step": f"step {step:,}/{self._total_steps:,}"} | _shown(values)
+        (then, old_step), (now, new_step) = self._marks[0], self._marks[-1]
+        if new_step > old_step:
+            left = (self._total_steps - step) * (now - then) / (new_step - old_step)
+            fields["eta"] = f"ETA {datetime.timedelta(seconds=round(left))}"
+        return fields
+
+
+class _EventFile:
+    """A file that TensorBoard reads: one session of one split."""
+
+    def __init__(self, folder: str, first_step: int) -> None:
+        from tensorboard.compat.proto import event_pb2
+
+        with durable.explained(folder):
+            durable.make_folder(folder)
+        # TensorBoard reads the files of a folder in the order of their names.
+        self._path = os.path.join(folder, f"events.out.tfevents.{time.time_ns()}")
+        self._write(file_version="brain.Event:2")
+        # At this event it forgets the points of earlier files from first_step on.
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write(step=first_step, session_log=start)
+
+    def append(self, step: int, values: Mapping[str, float]) -> None:
+        from tensorboard.compat.proto import summary_pb2
+
+        points = [
+            summary_pb2.Summary.Value(tag=name, simple_value=float(value))
+            for name, value in values.items()
+        ]
+        self._write(step=step, summary=summary_pb2.Summary(value=points))
+
+    def _write(self, **fields: Any) -> None:
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer import record_writer
+
+        event = event_pb2.Event(wall_time=time.time(), **fields)
+        framed = io.BytesIO()
+        record_writer.RecordWriter(framed).write(event.SerializeToString())
+        durable.append(self._path, framed.getvalue())
+
+
+def read_metrics(path: str) -> tuple[list[dict[str, Any]], int]:
+    """Returns the records of a metrics.jsonl, and how many lines are none.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
+    lines = [line for line in lines if line.strip()]
+    records = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and type(record.get("step")) is int:
+                records.append(record)
+    return records, len(lines) - len(records)
+
+
+class Hidden(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """A token that masking hid, and the generator's draw for it."""
+
+    position: pydantic.NonNegativeInt
+    original: str
+    sampled: str
+
+    @property
+    def is_replaced(self) -> bool:
+        """A lucky guess is not."""
+        return self.original != self.sampled
+
+
+class Row(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """A held-out row: its original tokens without padding, and what became of them."""
+
+    tokens: list[str]
+    hidden: list[Hidden]
+    replaced_probability: list[Probability] | None  # One a token; None: no verdicts.
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if any(hidden.position >= len(self.tokens) for hidden in self.hidden):
+            raise ValueError(f"a hidden position exceeds the {len(self.tokens)} tokens")
+        verdicts = self.replaced_probability
+        if verdicts is not None and len(verdicts) != len(self.tokens):
+            raise ValueError(f"{len(verdicts)} verdicts for {len(self.tokens)} tokens")
+        return self
+
+
+class Samples(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """Held-out rows as the model of one step saw them."""
+
+    step: int
+    rows: list[Row]
+
+
+def write_samples(path: str, step: int, rows: Sequence[Row]) -> None:
+    """Writes samples.json, replacing an older one."""
+    durable.write_text(
+        path, Samples(step=step, rows=list(rows)).model_dump_json() + "\n"
+    )
+
+
+def read_samples(path: str) -> Samples:
+    """Reads samples.json.
+
+    Raises:
+        UserError: if it is not there or not what `write_samples` writes.
+    """
+    try:
+        return Samples.model_validate_json(Path(path).read_bytes())
+    except OSError as error:
+        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise errors.UserError(
+            f"{path} holds no samples: {where}: {first['msg']}; delete it, the next "
+            "evaluation writes it anew"
+        ) from None
+
+
+class Span(NamedTuple):
+    """A token in running text."""
+
+    gap: Literal["", " ", "\n"]  # What stands before it.
+    token: str
+    hidden: Hidden | None
+    probability: float | None  # That it was replaced, says the discriminator.
+
+
+def spans(row: Row) -> Iterator[Span]:
+    """Yields a row as running text: word pieces joined, a line an example."""
+    hidden = {item.position: item for item in row.hidden}
+    verdicts = row.replaced_probability
+    before = ""
+    for position, token in enumerate(row.tokens):
+        probability = None if verdicts is None else verdicts[position]
+        yield Span(_gap(before, token), token, hidden.get(position), probability)
+        before = token
+
+
+def is_piece(token: str) -> bool:
+    """Tells whether a token goes on with the word before it."""
+    return token.startswith("##") and len(token) > 2
+
+
+def sample_lines(rows: Sequence[Row], width: int = 80) -> list[str]:
+    """Returns held-out rows as plain text, after two lines that explain the marks."""
+    lines = [
+        "{was->put p}: hidden, and what the generator put; {was= p}: a lucky guess;",
+        "p: the discriminator's probability of a replacement; !: where it exceeds 0.5.",
+    ]
+    for number, row in enumerate(rows, start=1):
+        lines += ["", f"row {number}:", ""]
+        for span in spans(row):
+            text = _marked(span)
+            can_break = span.gap == " " or _is_wide(span.token)
+            columns = _columns(lines[-1]) + len(span.gap) + _columns(text)
+            if span.gap == "\n" or (can_break and columns > width):
+                lines.append(text)
+            else:
+                lines[-1] += span.gap + text
+    return lines
+
+
+def _marked(span: Span) -> str:
+    flagged = span.probability is not None and span.probability > 0.5
+    verdict = "" if span.probability is None else f"{span.probability:.2f}"
+    verdict += "!" if flagged else ""
+    if span.hidden:
+        sampled = f"->{span.hidden.sampled}" if span.hidden.is_replaced else "="
+        return f"{{{span.token}{sampled} {verdict}".rstrip() + "}"
+    text = span.token[2:] if is_piece(span.token) else span.token
+    return f"{text}{{{verdict}}}" if flagged else text
+
+
+def _gap(before: str, token: str) -> Literal["", " ", "\n"]:
+    if before and token == "[CLS]":
+        return "\n"
+    if not before or is_piece(token) or token in _CLOSING or before in _OPENING:
+        return ""
+    return "" if _is_wide(before) and _is_wide(token) else " "
+
+
+def _is_wide(token: str) -> bool:
+    """Tells whether a token is of a script without spaces: wide, and not Hangul."""
+    wide = unicodedata.east_asian_width(token[0]) in "WF" if token else False
+    return wide and not unicodedata.name(token[0], "").startswith("HANGUL")
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def _shown(values: Mapping[str, float]) -> dict[str, str]:
+    return {
+        name: form.format(values[name])
+        for name, form in _SHOWN.items()
+        if name in values
+    }
+
+
+def _bar(fields: Mapping[str, str], done: float, width: int) -> str:
+    """Fits the fields into `width` columns, and a bar into what they leave."""
+    kept = dict(fields)
+    for name in _DISPENSABLE:
+        if len("  ".join(kept.values())) > width:
+            kept.pop(name, None)
+    text = "  ".join(kept.values())[:width]
+    cells = min(30, width - len(text) - 3)
+    if cells < 5:
+        return text
+    full = min(cells, math.floor(cells * done))
+    return f"[{'=' * full}{' ' * (cells - full)}] {text}"
+
+
+def lost_records(
+    records: Sequence[Mapping[str, Any]], num_broken: int, until: int | None = None
+) -> list[str]:
+    """Says what a metrics.jsonl has lost: lines that are broken, steps not recorded.
+
+    A step is missed where two records lie further apart than most do, and than those
+    around them: another interval, from some step on, is no loss.
+
+    Args:
+        records: in their order.
+        num_broken: lines that were none.
+        until: the step that the run has got to; None = that of the last record.
+    """
+    found = [f"broken lines skipped: {num_broken}"] if num_broken else []
+    for split in ("train", "validation"):
+        steps = sorted({r["step"] for r in records if r.get("split", "train") == split})
+        if not steps:
+            continue
+        ends = [0, *steps, *([until] if until and until > steps[-1] else [])]
+        apart = [after - before for before, after in itertools.pairwise(ends)]
+        (usual, _), *_ = collections.Counter(apart).most_common(1)
+        for place, width in enumerate(apart):
+            around = [0, *apart, 0][place : place + 3 : 2]
+            if width > max(usual, *around):
+                found.append(
+                    f"no {split} record between steps {ends[place]:,} and "
+                    f"{ends[place + 1]:,}, where there should be some"
+                )
+    return found
+
+
+def _roll_back(path: str, step: int) -> tuple[float, list[str]]:
+    """Drops later records and broken lines.
+
+    Returns:
+        the seconds run until `step`, and what has been lost before it.
+    """
+    if not os.path.isfile(path):
+        lost = [f"is gone, with the records up to step {step:,}"] if step else []
+        return 0.0, lost
+    records, num_broken = read_metrics(path)
+    kept = [record for record in records if record["step"] <= step]
+    durable.write_text(path, "".join(_line(record) for record in kept))
+    lost = lost_records(kept, num_broken, step)
+    return (float(kept[-1].get("seconds") or 0.0) if kept else 0.0), lost
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    """JSON knows no NaN and no infinity: they become null."""
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in record.items()
+    }
+    return json.dumps(finite) + "\n"
+
+
+@contextlib.contextmanager
+def said_warnings(say: Callable[[str], None]) -> Iterator[None]:
+    """Says each warning in one line, once."""
+    seen = set[str]()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = errors.one_line(message)
+        if text not in seen:
+            seen.add(text)
+            say(f"warning: {text}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield

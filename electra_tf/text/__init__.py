@@ -1,0 +1,14 @@
+"""Text becomes records on disk. Nothing of TensorFlow is loaded to write them.
+
+In:   a corpus: files and folders of text, JSON Lines, Parquet, compressed or not.
+Out:  a data folder: shards of tokenized documents, `manifest.json`, `vocab.txt`.
+
+tokenizer      WordPiece: turns text into ids
+corpus_files   folders, names, patterns -> files, by what they hold
+corpus         files of every kind -> documents of sentences
+records        tokenized documents on disk; shards and their manifest
+record_reader  reads them back, and the 2020 code's
+vocab_trainer  learns a vocabulary
+text_loss      what tokenization loses of a text, and why
+data_builder   a corpus -> a folder of records, on all cores
+"""

@@ -1,0 +1,15 @@
+"""Losses become updates, updates become a run: where data and model meet.
+
+In:   the settings of a run, a data folder, weights to start from or none.
+Out:  a workdir: checkpoints, metrics, report, preset.
+
+optimizer       the 2020 AdamW, its schedule and its exclusions
+train_step      a batch -> an update, summed over replicas
+distribution    CPU, GPUs, TPU, several machines
+checkpoint      save, keep, resume
+loop            the one loop
+duration        how long a run will take on this machine
+initialization  starts a run from weights that are there
+workdir         the folder of a run: made, resumed or refused
+run             the whole run of pre-training
+"""

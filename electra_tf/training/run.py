@@ -1,0 +1,369 @@
+"""A whole run: where the data and the model meet.
+
+In:   settings and a workdir.
+Out:  the workdir, with metrics, checkpoints, samples, report and preset.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from electra_tf import config, errors
+from electra_tf.batches import pipeline
+from electra_tf.objectives import registry
+from electra_tf.reports import progress, report_page
+from electra_tf.system import console
+from electra_tf.text import record_reader
+from electra_tf.training import (
+    checkpoint,
+    distribution,
+    duration,
+    initialization,
+    loop,
+    train_step,
+    workdir,
+)
+from electra_tf.weights import opening, preset
+
+NUM_SAMPLES = 6  # held-out rows to show
+
+
+def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) -> None:
+    """Trains to the end of the schedule, or until a signal; resumes what is there.
+
+    Raises:
+        UserError: for all that docs/pretraining.md lists.
+    """
+    with console.doing("opening the data"):
+        source = pipeline.open_source(settings.data)
+    _check_row_length(source, settings)
+    vocab = source.vocab.tokens
+    words = _tokenizer_of(source, settings)
+    settings = _with_streams(_with_vocab_size(settings, len(vocab)), folder)
+    settings, origin = _origin(settings, folder, vocab, words)
+    strategy = distribution.strategy(tpu)
+    is_chief = distribution.is_chief(strategy)
+    facts = source.identity | {
+        "objective": settings.objective.name,
+        "replicas": strategy.num_replicas_in_sync,  # Each draws dropout of its own.
+    }
+    devices = list(strategy.extended.worker_devices)
+    with workdir.opened(folder, settings, facts, is_chief=is_chief, devices=devices):
+        _train(settings, folder, source, origin, strategy)
+
+
+def _train(
+    settings: config.PretrainConfig,
+    folder: str,
+    source: pipeline.Source,
+    origin: preset.Pretrained | None,
+    strategy: tf.distribute.Strategy,
+) -> None:
+    vocab, is_chief = source.vocab.tokens, distribution.is_chief(strategy)
+    warnings: list[str] = []
+    weights = None
+    if origin:
+        weights = initialization.read_weights(settings, origin, vocab, warnings.append)
+    distribution.set_precision(settings.train.precision)
+    model = _build(settings, strategy)
+    with console.doing("reading the held-out rows"):
+        data = _data(source, settings, strategy)
+    running = loop.Loop(model, strategy, data, settings)
+    checkpoints = checkpoint.Checkpoints(folder, model, settings.run.keep)
+    if is_chief:
+        checkpoints.clear()
+    with console.doing("looking for a checkpoint"), strategy.scope():
+        found = checkpoints.restore(warnings.append)
+        if found is None and weights:
+            initialization.assign(model.objective.networks, weights, vocab)
+    step, positions = found or (0, None)
+    with distribution.explained_loss("before the first step"):
+        distribution.refuse_different_steps(strategy, step)
+    running.start(positions)
+    with _listener(is_chief, folder, settings, step) as listener:
+        for warning in warnings:
+            listener.say(warning)
+        _say_what_runs(listener, settings, strategy, model, step)
+        outcome = loop.run(
+            running, model, checkpoints if is_chief else None, settings, listener, step
+        )
+        if not outcome.finished:
+            return
+        # On all workers; empty where this session had no step left to make.
+        metrics = outcome.validation or loop.evaluate(running, model, outcome.step)
+    if is_chief:
+        with console.doing("writing preset, samples and report"):
+            _finish(folder, settings, model, vocab, source, data, metrics, listener)
+
+
+def _build(
+    settings: config.PretrainConfig, strategy: tf.distribute.Strategy
+) -> train_step.Pretrainer:
+    alone = distribution.explained_loss("before the first step")
+    with console.doing("building the networks"), alone, strategy.scope():
+        return train_step.build(
+            settings,
+            compile_step=distribution.compile_step(strategy, settings.train.xla),
+            streams=int(settings.train.streams),
+        )
+
+
+def _check_row_length(source: pipeline.Source, settings: config.PretrainConfig) -> None:
+    """Refuses records of the 2020 code whose rows the model cannot take."""
+    length = source.legacy_row_tokens or 0
+    if length > settings.model.max_positions:
+        raise errors.UserError(
+            f"model.max_positions={settings.model.max_positions}: rows in "
+            f"{settings.data.records} are {length} tokens long; raise it"
+        )
+
+
+def _with_vocab_size(
+    settings: config.PretrainConfig, size: int
+) -> config.PretrainConfig:
+    """Takes the vocabulary's size from the data; one that is stated must agree."""
+    stated = "vocab_size" in settings.model.model_fields_set
+    if stated and settings.model.vocab_size != size:
+        raise errors.UserError(
+            f"model.vocab_size={settings.model.vocab_size}, but the vocabulary of "
+            f"{settings.data.records} has {size} tokens; drop the setting, or use "
+            "other data"
+        )
+    model = settings.model.model_copy(update={"vocab_size": size})
+    return settings.model_copy(update={"model": model})
+
+
+def _data(
+    source: pipeline.Source,
+    settings: config.PretrainConfig,
+    strategy: tf.distribute.Strategy,
+) -> loop.Data:
+    train, data = settings.train, settings.data
+
+    def batches(
+        position: Sequence[int], worker: int, num_workers: int, rows: int
+    ) -> tf.data.Dataset:
+        return pipeline.train_batches(
+            source,
+            data,
+            seed=train.seed,
+            batch_rows=rows,
+            position=tuple(position),
+            worker=worker,
+            num_workers=num_workers,
+        )
+
+    def name_damaged() -> str | None:
+        return pipeline.name_damaged(source)
+
+    validation: list[registry.Batch] = []
+    if source.has_validation:
+        parts = strategy.num_replicas_in_sync * train.accumulation_steps
+        held_out = pipeline.validation_batches(
+            source,
+            data,
+            seed=train.seed,
+            batch_rows=max(1, train.batch_size // parts),
+            max_rows=settings.run.evaluate_rows,
+        )
+        with loop.explained_damage(name_damaged, "in the validation shards"):
+            validation = [
+                {name: batch[name] for name in batch if name != "data_position"}
+                for batch in held_out
+            ]
+    return loop.Data(batches, validation, name_damaged)
+
+
+def _origin(
+    settings: config.PretrainConfig,
+    folder: str,
+    vocab: list[str],
+    words: config.TokenizerConfig,
+) -> tuple[config.PretrainConfig, preset.Pretrained | None]:
+    """Opens what the run starts from, if anything; takes over its architecture."""
+    if not settings.train.init_from:
+        return settings, None
+    if workdir.is_started(folder):
+        return _with_stored_architecture(settings, folder), None
+    origin = opening.open_pretrained(settings.train.init_from)
+    initialization.check_vocab(origin, settings.train, vocab, words)
+    return initialization.with_architecture(settings, origin), origin
+
+
+def _with_stored_architecture(
+    settings: config.PretrainConfig, folder: str
+) -> config.PretrainConfig:
+    """Takes the architecture that init_from had when the run was started."""
+    before = workdir.read_settings(folder)
+    stated = {
+        name: getattr(settings.model, name) for name in settings.model.model_fields_set
+    }
+    return settings.model_copy(
+        update={
+            "model": before.model.model_copy(update=stated),
+            "generator": settings.generator.model_copy(
+                update={"architecture": before.generator.architecture}
+            ),
+        }
+    )
+
+
+def _with_streams(
+    settings: config.PretrainConfig, folder: str
+) -> config.PretrainConfig:
+    """Takes the streams of the run that is resumed, or else of this machine."""
+    streams = settings.train.streams
+    if streams == "auto" and workdir.is_started(folder):
+        streams = workdir.read_settings(folder).train.streams
+    if streams == "auto":
+        streams = distribution.streams()
+    train = settings.train.model_copy(update={"streams": streams})
+    return settings.model_copy(update={"train": train})
+
+
+def _tokenizer_of(
+    source: pipeline.Source, settings: config.PretrainConfig
+) -> config.TokenizerConfig:
+    """Returns how the data's words were cut; records of the 2020 code do not say."""
+    if source.legacy_row_tokens is None:
+        return record_reader.read_manifest(settings.data.records).tokenizer
+    return config.TokenizerConfig()
+
+
+def _listener(
+    is_chief: bool, folder: str, settings: config.PretrainConfig, step: int
+) -> contextlib.AbstractContextManager[Any]:
+    if not is_chief:
+        return contextlib.nullcontext(loop.Silence())
+    return progress.Reporter(folder, settings.train.steps, resumed_step=step)
+
+
+def _say_what_runs(
+    listener: loop.Listener,
+    settings: config.PretrainConfig,
+    strategy: tf.distribute.Strategy,
+    model: train_step.Pretrainer,
+    step: int,
+) -> None:
+    changed = config.differences(config.PretrainConfig(), settings)
+    stated = " ".join(f"{name}={new!r}" for name, (_, new) in changed.items())
+    listener.say(f"settings: {stated or 'the defaults'}")
+    sizes = ", ".join(
+        f"{name} {network.count_params():,}"
+        for name, network in model.objective.networks.items()
+    )
+    listener.say(
+        f"parameters: {sizes}; replicas: {strategy.num_replicas_in_sync}; "
+        f"starting at step {step:,} of {settings.train.steps:,}"
+    )
+    with console.doing("timing this machine"):
+        seconds = _seconds_left(settings, strategy, model, step)
+    if seconds:
+        listener.say(duration.said(seconds))
+
+
+def _seconds_left(
+    settings: config.PretrainConfig,
+    strategy: tf.distribute.Strategy,
+    model: train_step.Pretrainer,
+    step: int,
+) -> float:
+    """Estimates how long this machine will take for the steps that are left."""
+    train, data = settings.train, settings.data
+    if step >= train.steps:
+        return 0.0
+    objective = model.objective
+    predictions = train.batch_size * data.max_predictions
+    architectures = [
+        (objective.configs[name], predictions * ("mask_positions" in network.input))
+        for name, network in objective.networks.items()
+    ]
+    return (train.steps - step) * duration.seconds_a_step(
+        strategy,
+        architectures,
+        train.batch_size * data.row_tokens,
+        data.row_tokens,
+        streams=int(train.streams),
+        precision=train.precision,
+    )
+
+
+def _finish(
+    folder: str,
+    settings: config.PretrainConfig,
+    model: train_step.Pretrainer,
+    vocab: list[str],
+    source: pipeline.Source,
+    data: loop.Data,
+    metrics: dict[str, float],
+    listener: loop.Listener,
+) -> None:
+    """Writes preset, samples and report, and shows what was learned."""
+    objective, steps = model.objective, settings.train.steps
+    preset.save(
+        os.path.join(folder, "preset"),
+        objective.networks,
+        objective.configs,
+        vocab,
+        _tokenizer_of(source, settings),
+        {
+            "settings": settings.model_dump(),
+            "steps": steps,
+            "metrics": metrics,
+            "versions": workdir.versions(),
+            "commit": workdir.commit(),
+        },
+    )
+    if data.validation:
+        rows = _samples(objective, data.validation[0], vocab)
+        progress.write_samples(os.path.join(folder, "samples.json"), steps, rows)
+        listener.say("\nheld-out rows, as the model sees them:\n")
+        for line in progress.sample_lines(rows[:3]):
+            listener.say(line)
+    report = os.path.join(folder, "report.html")
+    report_page.write_report([folder], report)
+    shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    listener.say(f"\nfinished at step {steps:,}. held-out: {shown or 'no data'}")
+    listener.say(f"preset:  {folder}/preset\nreport:  {report}")
+    listener.say(f"metrics: {folder}/metrics.jsonl")
+
+
+def _samples(
+    objective: registry.Objective, batch: registry.Batch, vocab: list[str]
+) -> list[progress.Row]:
+    """Turns held-out rows into text: what was hidden, drawn, and suspected."""
+    verdicts = {
+        name: value.numpy() for name, value in objective.verdicts(batch).items()
+    }
+    fields = {name: value.numpy() for name, value in batch.items()}
+    rows = []
+    for index in range(min(NUM_SAMPLES, len(fields["token_ids"]))):
+        row = {name: value[index] for name, value in fields.items()}
+        used = row["mask_weights"] > 0
+        where, ids = row["mask_positions"][used], row["mask_ids"][used]
+        length = int(np.count_nonzero(row["example_ids"]))
+        original = row["token_ids"].copy()
+        original[where] = ids
+        drawn = verdicts["sampled"][index][used]
+        probability = verdicts.get("replaced_probability")
+        rows.append(
+            progress.Row(
+                tokens=[vocab[i] for i in original[:length]],
+                hidden=[
+                    progress.Hidden(
+                        position=int(place), original=vocab[i], sampled=vocab[j]
+                    )
+                    for place, i, j in zip(where, ids, drawn, strict=True)
+                ],
+                replaced_probability=(
+                    None
+                    if probability is None
+                    else probability[index][:length].tolist()
+                ),
+            )
+        )
+    return [row for row in rows if row.tokens]

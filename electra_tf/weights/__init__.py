@@ -1,0 +1,12 @@
+"""Networks go to folders and come back: ours and other people's.
+
+In:   networks; presets, checkpoints of the 2020 code, Hugging Face's directories.
+Out:  presets that load anywhere; networks with the weights that were found.
+
+model_card         what is known of a model -> README.md
+preset             config, vocabulary and weights in a folder
+weight_map         every variable's name: ours, TF1's, Hugging Face's, KerasHub's
+google_checkpoint  reads the 2020 code's checkpoints
+hugging_face       reads and writes Hugging Face's directories
+opening            opens weights, whoever wrote them
+"""

@@ -1,0 +1,328 @@
+"""A directory that holds a trained model: what later work starts from.
+
+In:   networks by name, their architectures, the vocabulary and its settings.
+Out:  config.json, vocab.txt, <network>.weights.h5.
+
+`Pretrained` is what a preset has in common with other people's checkpoints.
+"""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+import h5py
+import keras
+
+from electra_tf import config, errors
+from electra_tf.network import models
+from electra_tf.system import checksums, durable
+from electra_tf.text import tokenizer
+from electra_tf.weights import model_card
+
+FORMAT = 1
+ABOUT = "config.json"
+
+REFUSALS = (RuntimeError,)  # What HDF5 raises, beside OSError, for a full disk.
+_HDF5_BYTES = 8192  # A file has no more than these for an array, beside its numbers.
+
+BUILDERS: dict[str, Callable[[config.ModelConfig], keras.Model]] = {
+    "encoder": models.build_encoder,
+    "generator": models.build_generator,
+    "discriminator": models.build_discriminator,
+}
+
+
+class _About(config.Settings):
+    """What config.json holds."""
+
+    format: int
+    networks: dict[str, config.ModelConfig]
+    tokenizer: config.TokenizerConfig
+    vocab_hash: str
+    origin: dict[str, Any]
+
+
+class Pretrained(Protocol):
+    """Weights on disk, whoever wrote them, with what is known of them.
+
+    Opening one reads no weights; `load_weights` does, a network at a time.
+    """
+
+    @property
+    def folder(self) -> str:
+        """Where it is, for messages."""
+
+    @property
+    def networks(self) -> dict[str, config.ModelConfig]:
+        """Architectures by name: "generator", "discriminator", or "encoder" alone."""
+
+    @property
+    def tokenizer(self) -> config.TokenizerConfig:
+        """How its words are cut."""
+
+    @property
+    def vocab(self) -> list[str] | None:
+        """Tokens in the order of their ids; None where nothing says."""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """How it came to be: JSON values, for the next one's record."""
+
+    def load_weights(self, name: str, network: keras.Model) -> None:
+        """Loads the weights of the network `name` into one of its shape."""
+
+
+class Preset(NamedTuple):
+    """What a preset says of itself."""
+
+    folder: str
+    networks: dict[str, config.ModelConfig]  # architectures by name
+    tokenizer: config.TokenizerConfig
+    vocab: list[str]
+    origin: dict[str, Any]  # how it was trained
+
+    def load_weights(self, name: str, network: keras.Model) -> None:
+        """Loads the weights of its network `name` into a network of that shape."""
+        checksums.verify(self.folder, _weights(name))
+        load_file(network.load_weights, os.path.join(self.folder, _weights(name)))
+
+
+def save(
+    folder: str,
+    networks: dict[str, keras.Model],
+    configs: dict[str, config.ModelConfig],
+    vocab: list[str],
+    tokenizer_config: config.TokenizerConfig,
+    origin: dict[str, Any],
+    facts: model_card.Facts = model_card.NO_FACTS,
+) -> None:
+    """Writes a preset beside the old one, if any, and then puts it in its place.
+
+    Args:
+        folder: of the preset; a preset that is there is replaced.
+        networks: "generator", "discriminator", or "encoder" where there is no head.
+        configs: their architectures.
+        vocab: tokens in the order of their ids.
+        tokenizer_config: casing, accents, CJK.
+        origin: how it was trained: settings, steps, metrics, versions; JSON values.
+        facts: for the model card.
+    """
+    with durable.replacing_folder(folder, is_preset, *REFUSALS) as building:
+        model_card.keep_edited(folder, building)
+        tokenizer.write_vocab(os.path.join(building, "vocab.txt"), vocab)
+        for name, network in networks.items():
+            reserve(building, network)
+            network.save_weights(os.path.join(building, _weights(name)))
+        about = _About(
+            format=FORMAT,
+            networks={name: configs[name] for name in networks},
+            tokenizer=tokenizer_config,
+            vocab_hash=tokenizer.vocab_hash(vocab),
+            origin=origin,
+        )
+        with open(os.path.join(building, ABOUT), "w", encoding="utf-8") as file:
+            json.dump(about.model_dump(), file, indent=2)
+            file.write("\n")
+        card = model_card.Card(
+            "preset", about.networks, tokenizer_config, origin, facts=facts
+        )
+        model_card.write(building, card)
+        checksums.write(building)
+
+
+def reserve(folder: str, *networks: keras.Model) -> None:
+    """Raises OSError unless a folder has room for files of these networks' weights."""
+    variables = [variable for network in networks for variable in network.weights]
+    arrays = sum(math.prod(v.shape) * v.value.dtype.size for v in variables)
+    durable.reserve(folder, arrays + _HDF5_BYTES * (len(variables) + 8))
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Reads a JSON object that others may have written.
+
+    Raises:
+        UserError: it cannot be read, or is something else.
+    """
+    _refuse_pipes(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise errors.UserError(f"{path} is not JSON: {str(error)[:160]}") from None
+    if not isinstance(values, dict):
+        raise errors.UserError(f"{path}: want a JSON object, got {values!r:.60}")
+    return values
+
+
+def _refuse_pipes(path: str) -> None:
+    """Refuses what one would wait for, perhaps for ever: pipes, devices."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise errors.UserError(
+            f"{path} is a pipe or a device; put a file there, or name another folder"
+        )
+
+
+def is_preset(folder: str) -> bool:
+    """Says whether a folder is a preset of ours, of any version of the format."""
+    durable.recover(folder)
+    try:
+        values = read_json(os.path.join(folder, ABOUT))
+    except errors.UserError:
+        return False
+    return {"format", "networks"} <= values.keys()
+
+
+def load(folder: str) -> Preset:
+    """Reads what a preset says of itself, without the weights.
+
+    Raises:
+        UserError: if it is missing, malformed or of another format.
+    """
+    durable.recover(folder)
+    checksums.verify(folder, ABOUT, "vocab.txt")
+    path = os.path.join(folder, ABOUT)
+    _refuse_pipes(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise errors.UserError(
+            f"no preset at {folder}: {path}: {error.strerror}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise errors.UserError(f"{path} is not JSON: {error}") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise errors.UserError(
+            f"{path}: not a preset of this version (format {FORMAT}); "
+            "pre-training writes one into workdir/preset"
+        )
+    about = config.check(_About, values, path)
+    vocab = tokenizer.read_vocab(os.path.join(folder, "vocab.txt"))
+    if tokenizer.vocab_hash(vocab) != about.vocab_hash:
+        raise errors.UserError(
+            f"{folder}/vocab.txt is not the vocabulary this preset was trained with; "
+            "put the right one back"
+        )
+    for name, model in about.networks.items():
+        weights = os.path.join(folder, _weights(name))
+        if os.path.exists(weights):
+            check_size([weights], model_card.count_parameters(name, model), path)
+    return Preset(folder, about.networks, about.tokenizer, vocab, about.origin)
+
+
+# Keras' files of weights.
+
+
+def load_file(load: Callable[[str], None], path: str) -> None:
+    """Has Keras load a file of weights, all of a network's.
+
+    Raises:
+        UserError: it is damaged, lacks some, or has some of another shape.
+    """
+    _refuse_pipes(path)
+    try:
+        with warnings.catch_warnings():
+            # Keras warns where it leaves weights as they were drawn.
+            warnings.simplefilter("error", UserWarning)
+            load(path)
+    except errors.UserError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, UserWarning) as error:
+        raise _cannot_load(path, error) from None
+
+
+def check_size(files: Iterable[str], count: int, path: str) -> None:
+    """Refuses files of weights that are not of the network that a file describes.
+
+    Keras takes what it finds and leaves the rest; and a network of absurd size would
+    take all memory before it looked. Files that are damaged are named when they are
+    loaded: another network may not need them.
+
+    Args:
+        files: the weights, in one or several.
+        count: how many the network has.
+        path: the file that describes it.
+
+    Raises:
+        UserError: there are more or fewer.
+    """
+    files = list(files)
+    try:
+        shapes = [shape for file in files for shape in stored_arrays(file).values()]
+    except errors.UserError:
+        return
+    refuse_absurd(files, count, path)
+    found = sum(map(math.prod, shapes))
+    if found != count:
+        raise errors.UserError(
+            f"{files[0]} holds {found:,} weights, and the network that {path} "
+            f"describes has {count:,}; they are not of the same model: put the "
+            "file back that was written with the weights"
+        )
+
+
+def refuse_absurd(files: Iterable[str], count: int, path: str) -> None:
+    """Refuses a file that describes more weights than a file of its size can hold.
+
+    Args:
+        files: the weights.
+        count: as many as the network has, or more.
+        path: the file that describes it.
+
+    Raises:
+        UserError: there is not even a bit for each.
+    """
+    size = sum(os.path.getsize(file) for file in files)
+    if count > 8 * size:
+        raise errors.UserError(
+            f"{path} describes {count:,} weights, and their files have {size:,} bytes; "
+            "they are not of the same model: put the file back that was written with "
+            "the weights"
+        )
+
+
+def stored_arrays(path: str) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the weights in a file of Keras, by their names there.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    shapes = {}
+
+    def visit(name: str, entry: Any) -> None:
+        is_weight = isinstance(entry, h5py.Dataset) and entry.dtype.kind not in "iub"
+        if is_weight and not name.startswith("optimizer/"):  # Seeds are no weights.
+            shapes[name] = tuple(entry.shape)
+
+    _refuse_pipes(path)
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _cannot_load(path, error) from None
+    return shapes
+
+
+def _cannot_load(path: str, error: Exception) -> errors.UserError:
+    reason = errors.one_line(error, 200)
+    return errors.UserError(f"cannot load {path}: {reason}; copy or write it again")
+
+
+def _weights(name: str) -> str:
+    return f"{name}.weights.h5"
+
+
+def build(source: Pretrained, name: str) -> keras.Model:
+    """Builds one of its networks, "generator" or "discriminator", with its weights."""
+    if name not in source.networks:
+        raise errors.UserError(
+            f"{source.folder} has no {name}; it has {', '.join(source.networks)}"
+        )
+    network = BUILDERS[name](source.networks[name])
+    source.load_weights(name, network)
+    return network

@@ -1,0 +1,268 @@
+import json
+
+import pytest
+
+from electra_tf import errors
+from electra_tf.datasets import dataset, metrics
+from electra_tf.finetuning import answers
+from electra_tf.tasks import (
+    catalog,
+    masked_lm,
+    multiple_choice,
+    question_answerer,
+    replaced_token_detector,
+    text_classifier,
+    text_embedder,
+    text_regressor,
+    token_classifier,
+)
+
+TEXTS = ["the cat sat", "", "a dog"]
+PAIRS = [("the cat", "sat"), ("", "a dog")]
+WORDS = [["the", "cat"], [], ["dog"]]
+QUESTIONS = [dataset.Question("the cat", "a dog sat on the mat")] * 2
+CHOICES = [dataset.Choice("the", ("cat", "dog", "bird")), dataset.Choice("a", ("b",))]
+
+
+@pytest.fixture
+def build(tiny_backbone, tiny_preprocessor):
+    def make(kind, **arguments):
+        return kind(backbone=tiny_backbone, preprocessor=tiny_preprocessor, **arguments)
+
+    return make
+
+
+def leaves(value):
+    """Returns the numbers and texts in a JSON value."""
+    if isinstance(value, dict):
+        return [leaf for key, one in value.items() for leaf in (key, *leaves(one))]
+    if isinstance(value, list):
+        return [leaf for one in value for leaf in leaves(one)]
+    return [value]
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "inputs", "fields"),
+    [
+        (
+            text_classifier.ElectraTextClassifier,
+            {"num_classes": 3},
+            TEXTS,
+            "label score scores",
+        ),
+        (
+            text_classifier.ElectraTextClassifier,
+            {"num_classes": 3, "multi_label": True},
+            PAIRS,
+            "labels scores",
+        ),
+        (text_regressor.ElectraTextRegressor, {}, PAIRS, "value"),
+        (
+            token_classifier.ElectraTokenClassifier,
+            {"num_classes": 3, "class_names": ["O", "B", "I"]},
+            WORDS,
+            "tags scores",
+        ),
+        (
+            question_answerer.ElectraQuestionAnswerer,
+            {},
+            QUESTIONS,
+            "answer start end score null_score n_best",
+        ),
+        (
+            multiple_choice.ElectraMultipleChoice,
+            {},
+            CHOICES,
+            "index choice score scores",
+        ),
+        (
+            replaced_token_detector.ElectraReplacedTokenDetector,
+            {},
+            TEXTS,
+            "tokens",
+        ),
+        (masked_lm.ElectraMaskedLM, {}, ["the [MASK] sat", "no blank"], "blanks"),
+        (text_embedder.ElectraTextEmbedder, {}, TEXTS, "embedding"),
+    ],
+)
+def test_every_task_answers_in_json(kind, arguments, inputs, fields, build):
+    model = build(kind, **arguments)
+    found = answers.find(model, inputs, batch_size=2)
+    assert len(found) == len(inputs)
+    assert list(found[0]) == fields.split()
+    assert json.loads(json.dumps(found)) == found
+    assert answers.find(model, [], batch_size=2) == []
+    # One by one, they are the same: order and batches do not matter.
+    alone = answers.find(model, inputs[-1:], batch_size=2)[0]
+    assert leaves(alone) == [
+        value if isinstance(value, str) else pytest.approx(value, abs=1e-4)
+        for value in leaves(found[-1])
+    ]
+
+
+def test_every_registered_task_has_answers():
+    assert set(answers._ANSWERS) == set(catalog.REGISTERED.values())
+
+
+def make_data(kind, labels=()):
+    return dataset.Dataset("mine", kind, labels, {}, "accuracy", lambda *_: {})
+
+
+def make_split(inputs, labels):
+    ids = [f"k{number}" for number in range(len(inputs))]
+    return dataset.Split(ids, inputs, labels, "mine.tsv")
+
+
+def test_answers_to_a_split_are_as_score_takes_them(build):
+    model = build(text_classifier.ElectraTextClassifier, num_classes=2)
+    data, split = make_data("classification", ("0", "1")), make_split(TEXTS, None)
+    found = answers.predict(model, data, split, 2)
+    assert found.values == [one["label"] for one in found.answers]
+    assert set(found.values) <= {"0", "1"}
+    model = build(question_answerer.ElectraQuestionAnswerer, null_threshold=-1e9)
+    split = make_split(QUESTIONS, None)
+    found = answers.predict(model, make_data("question_answering"), split, 2)
+    assert found.values.keys() == {"k0", "k1"}
+    # Scores are of the best span; whether it is said is up to the threshold.
+    assert found.answers[0]["answer"] == ""
+    best = found.answers[0]["n_best"][0]["text"]
+    assert found.values["k0"] == metrics.QaPrediction(
+        best, found.answers[0]["null_score"]
+    )
+
+
+def test_a_threshold_takes_answers_back():
+    found = [
+        {"answer": "cat", "start": 4, "end": 7, "score": 0.9, "null_score": score}
+        for score in (0.5, 2.0, 2.5)
+    ]
+    kept = answers.apply_threshold(found, 2.0)
+    assert [one["answer"] for one in kept] == ["cat", "cat", ""]
+    assert (kept[2]["start"], kept[2]["end"]) == (0, 0)
+
+
+def test_data_that_do_not_fit_are_refused_in_one_line(build):
+    model = build(
+        text_classifier.ElectraTextClassifier, num_classes=2, class_names=["a", "b"]
+    )
+    labelled = make_split(["x", "y"], ["a", "b"])
+    answers.fit(model, make_data("classification"), labelled)
+    with pytest.raises(errors.UserError, match="mine is tagging, which wants Electra"):
+        answers.fit(model, make_data("tagging"), labelled)
+    with pytest.raises(
+        errors.UserError, match=r"mine\.tsv: label 'c' is none of .* a, b"
+    ):
+        answers.fit(model, make_data("classification"), make_split(["x"], ["c"]))
+    with pytest.raises(errors.UserError, match=r"mine\.tsv has no labels"):
+        answers.fit(model, make_data("classification"), make_split(["x"], None))
+    tagger = build(token_classifier.ElectraTokenClassifier, num_classes=2)
+    answers.fit(tagger, make_data("tagging"), make_split([["x"]], [["1"]]))
+    with pytest.raises(errors.UserError, match="label 'B-X' is none of the classes"):
+        answers.fit(tagger, make_data("tagging"), make_split([["x"]], [["B-X"]]))
+
+
+def test_one_class_a_text_and_several_do_not_fit_each_other(build):
+    names = {"class_names": ["a", "b"]}
+    several = build(text_classifier.ElectraTextClassifier, multi_label=True, **names)
+    one = build(text_classifier.ElectraTextClassifier, **names)
+    sets, classes = make_split(["x"], [["a", "b"]]), make_split(["x"], ["a"])
+    answers.fit(several, make_data("multi_label"), sets)
+    unknown = make_split(["x"], [["a", "c"]])
+    with pytest.raises(errors.UserError, match="label 'c' is none of the classes"):
+        answers.fit(several, make_data("multi_label"), unknown)
+    with pytest.raises(
+        errors.UserError, match="gives one class a text; take --task=te"
+    ):
+        answers.fit(one, make_data("multi_label"), sets)
+    with pytest.raises(errors.UserError, match=r"several .*--task=multi_label_class"):
+        answers.fit(several, make_data("classification"), classes)
+
+
+def test_numbers_that_are_not_finite_are_found():
+    assert answers.are_finite([])
+    assert answers.are_finite(
+        [{"score": 0.5}, {"value": 2.0}, {"tags": [], "scores": []}]
+    )
+    for number in (float("nan"), float("inf")):
+        for one in (
+            {"label": "a", "score": number, "scores": {"a": number}},
+            {"value": number},
+            {"tags": ["O", "O"], "scores": [0.5, number]},
+        ):
+            assert not answers.are_finite([{"score": 0.5}, one])
+
+
+# Files.
+
+
+def test_lines_hold_input_right_answer_and_found_one(tmp_path):
+    path = tmp_path / "deep" / "dev.jsonl"
+    answer = [dataset.Answer("a b", 2), dataset.Answer("b", 4)]
+    rows = [
+        ("caf\u00e9\n", "yes", {"text": "caf\u00e9\n", "gold": "yes"}),
+        (("a", "b"), 0.5, {"text": "a", "text_pair": "b", "gold": 0.5}),
+        (["a", "b"], ["O", "B"], {"words": ["a", "b"], "gold": ["O", "B"]}),
+        (
+            dataset.Question("q", "c"),
+            answer,
+            {"question": "q", "context": "c", "gold": ["a b", "b"]},
+        ),
+        (
+            dataset.Choice("p", ("a", "b")),
+            1,
+            {"prompt": "p", "choices": ["a", "b"], "gold": 1},
+        ),
+    ]
+    split = make_split([value for value, _, _ in rows], [gold for _, gold, _ in rows])
+    answers.write(str(path), split, [{"score": n} for n in range(5)])
+    read = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert read == [
+        {"id": f"k{n}", **wanted, "score": n} for n, (_, _, wanted) in enumerate(rows)
+    ]
+    assert "caf\u00e9" in path.read_text(encoding="utf-8")
+    answers.write(str(path), make_split(["x"], None), [{"score": 1}])
+    assert json.loads(path.read_text()) == {"id": "k0", "text": "x", "score": 1}
+
+
+def test_answers_to_questions_are_written_in_the_official_forms(tmp_path):
+    span = {"text": "cat", "start": 1, "end": 4, "score": 0.75}
+    found = [
+        {"answer": "", "null_score": 3.0, "n_best": [span]},
+        {"answer": "", "null_score": 9.0, "n_best": []},
+    ]
+    data = make_data("question_answering")
+    for labels, wanted in (
+        (None, {"k0": "", "k1": ""}),
+        ([[], []], {"k0": "cat", "k1": ""}),
+    ):
+        split = make_split(QUESTIONS, labels)
+        answers.write_submission(
+            str(tmp_path), data, "dev", split, answers.Predicted(found, {})
+        )
+        assert json.loads((tmp_path / "dev_predictions.json").read_text()) == wanted
+    n_best = json.loads((tmp_path / "dev_nbest.json").read_text())
+    assert n_best == {"k0": [{"text": "cat", "probability": 0.75}], "k1": []}
+    odds = json.loads((tmp_path / "dev_null_odds.json").read_text())
+    assert odds == {"k0": 3.0, "k1": 9.0}
+
+
+def test_submissions_are_of_splits_without_labels(tmp_path):
+    written = []
+
+    def write(folder, name, split, values):
+        written.append((folder, name, values))
+        return folder
+
+    data = dataset.Dataset(
+        "cola",
+        "classification",
+        (),
+        {},
+        "accuracy",
+        lambda *_: {},
+        write_submission=write,
+    )
+    found = answers.Predicted([{}], ["1"])
+    for labels in (["0"], None):
+        answers.write_submission("here", data, "test", make_split(["x"], labels), found)
+    assert written == [("here", "test", ["1"])]

@@ -1,0 +1,76 @@
+import numpy as np
+import tensorflow as tf
+
+from electra_tf.objectives import losses
+
+# B=2, P=3, V=11.
+GUESSES = np.random.default_rng(1).normal(0, 3, [2, 3, 11]).astype(np.float32)
+MASK_IDS = np.int32([[7, 0, 10], [4, 4, 0]])
+MASK_WEIGHTS = np.float32([[1, 1, 1], [1, 0, 0]])
+
+# B=2, L=7.
+VERDICTS = np.random.default_rng(2).normal(0, 3, [2, 7]).astype(np.float32)
+IS_REPLACED = np.array([[0, 1, 0, 1, 1, 0, 0], [0, 0, 1, 0, 1, 0, 1]], bool)
+IS_REAL = np.array([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0, 0]], bool)
+
+
+def test_the_masked_token_loss_sums_minus_log_p_of_the_hidden_tokens():
+    want = 0.0
+    for row, place in [(0, 0), (0, 1), (0, 2), (1, 0)]:  # where the weight is 1
+        logits = np.float64(GUESSES[row, place])
+        want -= logits[MASK_IDS[row, place]] - np.log(np.sum(np.exp(logits)))
+    loss = losses.masked_token_loss(GUESSES, MASK_IDS, MASK_WEIGHTS)
+    assert loss.shape == ()
+    np.testing.assert_allclose(loss, want, rtol=1e-6)
+
+
+def test_certainty_costs_nothing_and_indifference_ln_v():
+    certain = 100.0 * tf.one_hot(MASK_IDS, 11)
+    np.testing.assert_allclose(
+        losses.masked_token_loss(certain, MASK_IDS, MASK_WEIGHTS), 0.0, atol=1e-6
+    )
+    indifferent = tf.zeros([2, 3, 11])
+    np.testing.assert_allclose(
+        losses.masked_token_loss(indifferent, MASK_IDS, MASK_WEIGHTS),
+        4 * np.log(11),
+        rtol=1e-6,
+    )
+
+
+def test_unused_slots_cost_nothing_and_give_no_gradient():
+    guesses = tf.Variable(GUESSES)
+    with tf.GradientTape() as tape:
+        loss = losses.masked_token_loss(guesses, MASK_IDS, MASK_WEIGHTS)
+    slopes = np.abs(tape.gradient(loss, guesses)).max(axis=-1) > 0
+    np.testing.assert_array_equal(slopes, MASK_WEIGHTS > 0)
+    other = losses.masked_token_loss(
+        GUESSES, MASK_IDS + np.int32(3 * (1 - MASK_WEIGHTS)), MASK_WEIGHTS
+    )
+    np.testing.assert_array_equal(other, loss)
+
+
+def test_the_replaced_token_loss_sums_the_cross_entropy_of_real_tokens():
+    probability = 1.0 / (1.0 + np.exp(-np.float64(VERDICTS)))
+    right = np.where(IS_REPLACED, probability, 1.0 - probability)
+    want = -np.sum(np.log(right)[IS_REAL])
+    loss = losses.replaced_token_loss(VERDICTS, IS_REPLACED, IS_REAL)
+    assert loss.shape == ()
+    np.testing.assert_allclose(loss, want, rtol=1e-6)
+
+
+def test_padding_costs_nothing_and_gives_no_gradient():
+    verdicts = tf.Variable(VERDICTS)
+    with tf.GradientTape() as tape:
+        loss = losses.replaced_token_loss(verdicts, IS_REPLACED, IS_REAL)
+    np.testing.assert_array_equal(np.abs(tape.gradient(loss, verdicts)) > 0, IS_REAL)
+    other = np.where(IS_REAL, VERDICTS, np.inf)
+    np.testing.assert_array_equal(
+        losses.replaced_token_loss(other, IS_REPLACED, IS_REAL), loss
+    )
+
+
+def test_both_losses_stay_finite_at_extreme_logits():
+    guesses = np.float32(GUESSES * 1e4)
+    assert np.isfinite(losses.masked_token_loss(guesses, MASK_IDS, MASK_WEIGHTS))
+    verdicts = np.float32(VERDICTS * 1e4)
+    assert np.isfinite(losses.replaced_token_loss(verdicts, IS_REPLACED, IS_REAL))

@@ -1,0 +1,258 @@
+"""The tokenizer against Hugging Face's BERT tokenizer, and the vocabulary's rules."""
+
+import os
+import string
+import subprocess
+import sys
+
+import pytest
+import wordpiece
+from tokenizers import models
+
+from electra_tf import config, errors
+from electra_tf.text import tokenizer
+
+UNCASED, CASED = wordpiece.UNCASED, wordpiece.CASED
+
+
+@pytest.fixture(scope="module", params=wordpiece.ALL_CONFIGS, ids=str)
+def case(request):
+    return wordpiece.case(request.param)
+
+
+def test_the_offline_encoder_equals_hugging_face(case):
+    settings, texts, vocab, want = case
+    encoder = tokenizer.Encoder(vocab, settings)
+    for _ in "first from the library", "then from memory":
+        for text, ids in zip(texts, want, strict=True):
+            assert encoder.encode(text).tolist() == ids, ascii(text)
+
+
+def test_offsets_lead_from_the_ids_into_the_text(case):
+    settings, texts, vocab, want = case
+    encoder = tokenizer.Encoder(vocab, settings)
+    for text, given in zip(texts, want, strict=True):
+        ids, offsets = encoder.encode_with_offsets(text)
+        assert ids.tolist() == given, ascii(text)
+        assert len(offsets) == len(given), ascii(text)
+        assert all(0 <= start <= end <= len(text) for start, end in offsets)
+
+
+def test_offsets_count_characters_of_the_text_as_it_was_given():
+    vocab = [*tokenizer.SPECIAL_TOKENS, "film", "cafe", "##s", "!", "\u4f60"]
+    encoder = tokenizer.Encoder(vocab, UNCASED)
+    text = "FI\x00LM\u4f60 \U0001f600 CAF\u00c9S!"
+    ids, offsets = encoder.encode_with_offsets(text)
+    words = "film \u4f60 [UNK] cafe ##s !".split()
+    assert [vocab[i] for i in ids] == words
+    places = [text[start:end] for start, end in offsets]
+    assert places == ["FI\x00LM", "\u4f60", "\U0001f600", "CAF\u00c9", "S", "!"]
+
+
+def test_the_texts_show_most_of_what_they_hold(case):
+    _, _, vocab, want = case
+    ids = [i for row in want for i in row]
+    assert 0.01 < ids.count(vocab.index("[UNK]")) / len(ids) < 0.5
+    assert len(set(ids)) > 1000
+
+
+def test_an_encoder_whose_memory_is_full_still_answers(monkeypatch):
+    monkeypatch.setattr(tokenizer, "_MAX_REMEMBERED", 3)
+    vocab = wordpiece.vocab_with(list(wordpiece.NASTY.values()), UNCASED)
+    encoder = tokenizer.Encoder(vocab, UNCASED)
+    found = [encoder.encode(text).tolist() for text in wordpiece.NASTY.values()]
+    assert found == wordpiece.expected(vocab, UNCASED, list(wordpiece.NASTY.values()))
+
+
+def test_a_document_keeps_its_sentence_lengths_and_loses_empty_ones():
+    vocab = [*tokenizer.SPECIAL_TOKENS, *wordpiece.WORDS]
+    document = tokenizer.Encoder(vocab, UNCASED).encode_document(
+        ["good film", "\x00\ufffd", "unable!"]
+    )
+    tokens = [vocab[i] for i in document.token_ids]
+    assert tokens == ["good", "film", "un", "##able", "!"]
+    assert document.sentence_lengths == [2, 3]
+
+
+def test_neither_tensorflow_nor_its_text_ops_load_with_the_encoder():
+    code = (
+        "import sys; from electra_tf.text import tokenizer; "
+        "sys.exit(any(m.startswith('tensorflow') for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("stated", [{}, {"strip_accents": None}])
+def test_accents_follow_lowercase_unless_they_are_stated(stated):
+    for lowercase in (True, False):
+        settings = config.TokenizerConfig(lowercase=lowercase, **stated)
+        normal = tokenizer.normalizer(settings).normalize_str("M\u00dc")
+        assert normal == ("mu" if lowercase else "M\u00dc")
+        assert settings.model_dump()["strip_accents"] == lowercase  # Both are stored.
+    both = config.TokenizerConfig(lowercase=False, strip_accents=True)
+    assert tokenizer.normalizer(both).normalize_str("M\u00dc") == "MU"
+
+
+LETTERS = [*string.ascii_lowercase, *(f"##{c}" for c in string.ascii_lowercase)]
+SPECIAL = [*tokenizer.SPECIAL_TOKENS, "[UNUSED1]", "<S>"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokens", "message"),
+    [
+        (UNCASED, [*LETTERS, "film"], None),
+        (
+            UNCASED,
+            [*LETTERS, "Film"],
+            "1 of 53 tokens, such as 'Film', can ",
+        ),
+        (UNCASED, [*LETTERS, "##\u00e9"], "lower-cased and stripped of its accents"),
+        (wordpiece.UNCASED_WITH_ACCENTS, [*LETTERS, "##\u00e9"], None),
+        (
+            wordpiece.CASED_WITHOUT_ACCENTS,
+            ["\u00e9"],
+            "that is stripped of its accents",
+        ),
+        (CASED, [*LETTERS, "Film"], None),
+        (CASED, LETTERS, None),  # Few words; no capital may have come.
+        (CASED, [*LETTERS, *(c + c for c in LETTERS)], "no token has a capital"),
+        (CASED, ["\u4f60", "\ud55c", "film\u0301"], None),
+    ],
+)
+def test_a_vocabulary_that_contradicts_the_casing_is_told(settings, tokens, message):
+    found = tokenizer.doubt_casing([*SPECIAL, *tokens], settings)
+    assert message in found if message else found is None
+
+
+def test_a_few_strangers_do_not_change_the_casing_that_is_guessed():
+    many = [f"w{c}{d}" for c in string.ascii_lowercase for d in range(20)]
+    assert tokenizer.guess_casing([*SPECIAL, *many, "GmbH", "caf\u00e9"]) == UNCASED
+    capitals = list(string.ascii_uppercase)
+    assert tokenizer.guess_casing([*SPECIAL, *many, *capitals]) == CASED
+    umlauts = [f"w\u00fc{c}" for c in string.ascii_lowercase]
+    german = tokenizer.guess_casing([*SPECIAL, *many, *umlauts])
+    assert german == wordpiece.UNCASED_WITH_ACCENTS
+    assert tokenizer.guess_casing([]) == UNCASED
+
+
+ADDED = [
+    config.AddedToken(content="[ENT]", special=True, normalized=False),
+    config.AddedToken(content="<e>", lstrip=True, rstrip=True, normalized=False),
+    config.AddedToken(content="cov", single_word=True),
+    config.AddedToken(content="COVID-19"),
+    config.AddedToken(content="film", normalized=False, is_word=True),
+]
+WITH_ADDED = [
+    "x [ENT]y[ENT] [ent]",
+    "  x  <e>  film Film filmx <E>",
+    "cov covx xcov cov-x",
+    "covid-19 COVID-19s xCovid-19 covid - 19",
+    "[MASK] \u4f60[ENT]\u4f60",
+]
+
+
+def test_added_tokens_are_found_as_the_library_finds_them():
+    words = "x y f i l m ##x ##film ##s - 19 [ ent ] mask co covid ##v \u4f60".split()
+    # Not at the end, and not in the order of their ids.
+    contents = [token.content for token in ADDED]
+    vocab = [*tokenizer.SPECIAL_TOKENS, *contents, "", *words]
+    settings = config.TokenizerConfig(added_tokens=ADDED)
+    encoder = tokenizer.Encoder(vocab, settings)
+    reference = wordpiece.hugging_face(
+        [*tokenizer.SPECIAL_TOKENS, *words, "film"], UNCASED
+    )
+    reference.add_tokens([tokenizer.library_token(token) for token in ADDED])
+    names = {i: token for token, i in reference.get_vocab().items()}
+    for text in WITH_ADDED:
+        want = reference.encode(text, add_special_tokens=False)
+        ids, places = encoder.encode_with_offsets(text)
+        assert [vocab[i] for i in ids] == [names[i] for i in want.ids], text
+        assert encoder.encode(text).tolist() == ids.tolist()
+        pieces = [text[start:end].strip() for start, end in want.offsets]
+        assert [text[start:end] for start, end in places] == pieces
+    found = [vocab[i] for i in encoder.encode(" ".join(WITH_ADDED))]
+    assert set(contents) <= set(found)
+    assert encoder.unknown_words("x qq [ENT]") == ["qq"]
+    assert encoder.encode_document(["x", "[ENT] qq"]).unknown_words == ["qq"]
+
+
+@pytest.mark.parametrize("content", ["none", "[MASK]"])
+def test_an_added_token_must_be_in_the_vocabulary(content):
+    settings = config.TokenizerConfig(added_tokens=[{"content": content}])
+    with pytest.raises(errors.UserError, match=r"'(none|\[MASK\])' is not in the voc"):
+        tokenizer.Encoder([*tokenizer.SPECIAL_TOKENS, "film"], settings)
+
+
+def test_a_vocabulary_is_read_as_it_was_written(tmp_path):
+    blank = ["\u2028", "", "\u3000", "\u00a0", "\x85", ""]
+    tokens = [*tokenizer.SPECIAL_TOKENS, "caf\u00e9", *blank, "##\u4f60", "x", "x", ""]
+    tokenizer.write_vocab(tmp_path / "vocab.txt", tokens)
+    assert tokenizer.read_vocab(tmp_path / "vocab.txt") == tokens
+
+
+def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path):
+    file = tmp_path / "vocab.txt"
+    text = "\ufeff" + "\r\n".join([*tokenizer.SPECIAL_TOKENS, "film", ""])
+    file.write_bytes(text.encode())
+    assert tokenizer.read_vocab(file) == [*tokenizer.SPECIAL_TOKENS, "film"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_every_line_has_the_id_that_the_library_gives_it(tmp_path, end):
+    file = tmp_path / "vocab.txt"
+    odd = ["the ", "\u2028", "", "film", " x", "\u3000", "film", "a\rb", "good\u00a0"]
+    for last in ("end", "", "\x85"):
+        lines = [*tokenizer.SPECIAL_TOKENS, *odd, last, ""]
+        file.write_bytes(end.join(lines).encode())
+        want = models.WordPiece.read_file(str(file))
+        tokens = tokenizer.read_vocab(file)
+        assert len(tokens) == len(lines) - 1
+        assert tokenizer.token_ids(tokens) == {t: i for t, i in want.items() if t}
+        encoder = tokenizer.Encoder(tokens, UNCASED)
+        assert encoder.encode("the\u2028 film\u3000 good").tolist() == [5, 11, 13]
+
+
+def test_tokens_that_no_line_can_hold_are_refused():
+    for token in ("a\nb", "film ", "\r", "\ud800"):
+        with pytest.raises(errors.UserError, match=r"token 6 .* leave it blank"):
+            tokenizer.check_vocab([*tokenizer.SPECIAL_TOKENS, token], "given")
+
+
+def test_the_hash_tells_vocabularies_apart():
+    assert tokenizer.vocab_hash(["a", "b"]) == tokenizer.vocab_hash(["a", "b"])
+    hashes = {tokenizer.vocab_hash(v) for v in (["a", "b"], ["b", "a"], ["ab"], ["a"])}
+    assert len(hashes) == 4
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("[PAD] [UNK] [CLS] [SEP] film", r"has no \[MASK\]"),
+        (
+            "[PAD] [UNK] [CLS] [SEP] [MASK] film [CLS]",
+            r"\[CLS\] stands twice.* 3 and 7",
+        ),
+        ("film [PAD] [UNK] [CLS] [SEP] [MASK]", r"first token is 'film', want \[PAD\]"),
+    ],
+)
+def test_a_bad_vocabulary_is_refused_by_name(tmp_path, lines, message):
+    file = tmp_path / "vocab.txt"
+    file.write_text(lines.replace(" ", "\n") + "\n")
+    with pytest.raises(errors.UserError, match=message) as error:
+        tokenizer.read_vocab(file)
+    assert str(file) in str(error.value)
+
+
+def test_a_vocabulary_that_is_not_there_or_not_text_is_refused(tmp_path):
+    with pytest.raises(errors.UserError, match="cannot read vocabulary"):
+        tokenizer.read_vocab(tmp_path / "none.txt")
+    (tmp_path / "model.bin").write_bytes(b"[PAD]\n\xff")
+    with pytest.raises(errors.UserError, match="not UTF-8 at byte 6"):
+        tokenizer.read_vocab(tmp_path / "model.bin")
+
+
+def test_a_vocabulary_that_may_never_end_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "vocab.txt")
+    for file in (tmp_path / "vocab.txt", "/dev/zero"):
+        with pytest.raises(errors.UserError, match=r"is a pipe or a device; want a fi"):
+            tokenizer.read_vocab(file)

@@ -1,0 +1,327 @@
+"""One device, several, several machines: the same numbers; and what may be amiss."""
+
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import commands
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from electra_tf import config, errors
+from electra_tf.training import distribution, loop, train_step
+
+STEPS, BATCH, LENGTH, PREDICTIONS, VOCAB = 10, 8, 14, 3, 23
+
+SETTINGS = config.PretrainConfig(
+    model=config.ModelConfig(
+        vocab_size=VOCAB,
+        embedding_size=6,
+        hidden_size=12,
+        num_layers=1,
+        num_heads=3,
+        intermediate_size=20,
+        max_positions=LENGTH,
+        hidden_dropout_rate=0.0,
+        attention_dropout_rate=0.0,
+    ),
+    generator=config.GeneratorConfig(width_scale=0.5),
+    data=config.DataConfig(example_tokens=LENGTH, row_tokens=LENGTH),
+    train=config.TrainConfig(
+        steps=STEPS, warmup_steps=2, batch_size=BATCH, learning_rate=1e-2
+    ),
+    run=config.RunConfig(log_every_steps=5, evaluate_every_steps=5, save_every_steps=5),
+)
+
+
+def make_rows(count):
+    """Makes rows with more and fewer real tokens, so that means of means are wrong."""
+    chance = np.random.default_rng(5)
+    lengths = chance.integers(PREDICTIONS + 1, LENGTH + 1, (count, 1))
+    real = np.arange(LENGTH) < lengths
+    ids = chance.integers(5, VOCAB, (count, LENGTH)) * real
+    order = np.argsort(chance.random((count, LENGTH)) + ~real, axis=1)
+    positions = np.sort(order[:, :PREDICTIONS], axis=1)
+    rows = {
+        "token_ids": ids,
+        "segment_ids": np.zeros_like(ids),
+        "example_ids": real,
+        "position_ids": np.arange(LENGTH) * real,
+        "mask_positions": positions,
+        "mask_ids": np.take_along_axis(ids, positions, axis=1),
+        "data_position": np.arange(1, count + 1)[:, None] * [0, 0, 0, 1],
+    }
+    rows = {name: values.astype(np.int32) for name, values in rows.items()}
+    rows["mask_weights"] = (chance.random(positions.shape) < 0.8).astype(np.float32)
+    rows["sampling_noise"] = chance.random(positions.shape).astype(np.float32)
+    return rows
+
+
+def open_rows(position, worker, num_workers, rows):
+    """Opens this worker's share of each global batch."""
+
+    def share(batch):
+        size = BATCH // num_workers
+        return {
+            name: v[worker * size : (worker + 1) * size] for name, v in batch.items()
+        }
+
+    batches = tf.data.Dataset.from_tensor_slices(make_rows(STEPS * BATCH)).batch(BATCH)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # As input_pipeline's.
+    mine = batches.map(share).unbatch().batch(rows, drop_remainder=True)
+    return mine.with_options(options)
+
+
+def weights(model):
+    """Returns weights by place and path; a path alone is unique in one network only."""
+    variables = model.trainable_variables
+    return {f"{i} {v.path}": v.value.numpy() for i, v in enumerate(variables)}
+
+
+def train(strategy):
+    """Returns all weights after the steps, and the last evaluation."""
+    held_out = {
+        name: tf.constant(value[:4])
+        for name, value in make_rows(4).items()
+        if name != "data_position"
+    }
+    with strategy.scope():
+        model = train_step.build(SETTINGS)
+    # Three batches: the replicas take one each, and one is left.
+    data = loop.Data(open_rows, [held_out] * 3, lambda: None)
+    running = loop.Loop(model, strategy, data, SETTINGS)
+    running.start(None)
+    outcome = loop.run(running, model, None, SETTINGS, loop.Silence())
+    return weights(model) | {"loss": outcome.validation["loss"]}
+
+
+def train_as_worker(file):
+    found = train(distribution.strategy())
+    np.savez(file, **{name.replace("/", "|"): value for name, value in found.items()})
+
+
+def assert_all_close(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def trained_on_one():
+    return train(tf.distribute.OneDeviceStrategy("/cpu:0"))
+
+
+def test_training_changed_the_weights(trained_on_one):
+    start = weights(train_step.build(SETTINGS))
+    moved = [np.abs(trained_on_one[name] - start[name]).max() for name in start]
+    assert len(moved) > 20
+    assert np.median(moved) > 1e-2  # Key biases hardly have a gradient.
+
+
+def test_two_replicas_learn_what_one_learns(trained_on_one, two_replicas):
+    assert_all_close(train(two_replicas), trained_on_one)
+
+
+def test_two_workers_learn_what_one_learns(trained_on_one, tmp_path):
+    ports = commands.free_ports(2)
+    files = [tmp_path / f"{index}.npz" for index in range(2)]
+    workers = [
+        commands.Started(
+            tmp_path, train_as_worker, file, TF_CONFIG=commands.tf_config(ports, index)
+        )
+        for index, file in enumerate(files)
+    ]
+    for worker, file in zip(workers, files, strict=True):
+        assert worker.wait() == 0, worker.stderr()
+        with np.load(file) as found:
+            values = {name.replace("|", "/"): found[name] for name in found.files}
+        assert_all_close(values, trained_on_one)
+
+
+# How the work is shared out.
+
+
+def test_without_anything_said_a_machine_without_gpus_uses_its_cpu(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    strategy = distribution.strategy()
+    assert isinstance(strategy, tf.distribute.OneDeviceStrategy)
+    assert distribution.is_chief(strategy)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 6)])
+def test_a_cpu_works_at_two_halves_of_a_batch_unless_threads_are_stated(cores, threads):
+    code = """if True:
+        import os
+        import sys
+        import tensorflow as tf
+        from electra_tf.training import distribution
+
+        os.environ["TF_NUM_INTRAOP_THREADS"] = "3"
+        distribution.share_cores()
+        assert distribution.streams() == 1
+        del os.environ["TF_NUM_INTRAOP_THREADS"]
+        os.sched_getaffinity = lambda process: range(int(sys.argv[1]))
+        distribution.share_cores()
+        assert distribution.streams() == 2
+        a_stream = tf.config.threading.get_intra_op_parallelism_threads()
+        assert a_stream == int(sys.argv[2]), a_stream
+    """
+    numbers = [str(cores), str(threads)]
+    command = [sys.executable, "-c", code, *numbers]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="not glibc")
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_streams_have_two_heaps(shared, tmp_path):
+    code = """if True:
+        import ctypes
+        import sys
+        import threading
+        from electra_tf.training import distribution
+
+        if sys.argv[1] == "True":
+            distribution.share_cores()
+        together = threading.Barrier(6)
+
+        def allocate():
+            together.wait()
+            kept = [bytearray(5000) for _ in range(100)]
+            together.wait()
+
+        threads = [threading.Thread(target=allocate) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        libc = ctypes.CDLL(None)
+        libc.fopen.restype = ctypes.c_void_p
+        stream = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
+        assert libc.malloc_info(0, stream) == 0
+        libc.fclose(stream)
+    """
+    report = tmp_path / "heaps.xml"
+    command = [sys.executable, "-c", code, str(shared), str(report)]
+    subprocess.run(command, check=True)
+    heaps = report.read_text().count("<heap nr=")
+    assert heaps == 2 if shared else heaps > 2
+
+
+def test_threads_stay_as_they_are_once_tensorflow_has_started():
+    tf.constant(0) + 1
+    before = tf.config.threading.get_intra_op_parallelism_threads()
+    distribution.share_cores()
+    assert distribution.streams() == 1
+    assert tf.config.threading.get_intra_op_parallelism_threads() == before
+
+
+def test_with_a_gpu_threads_stay_as_they_are(monkeypatch):
+    devices = [tf.config.PhysicalDevice(f"/{kind}:0", kind) for kind in ("CPU", "GPU")]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda: devices)
+    monkeypatch.setattr(
+        tf.config.threading,
+        "set_intra_op_parallelism_threads",
+        lambda n: pytest.fail("threads were changed"),
+    )
+    distribution.share_cores()
+    assert distribution.streams() == 1
+
+
+@pytest.mark.parametrize(
+    ("xla", "compiled"), [("auto", False), ("on", True), ("off", False)]
+)
+def test_a_cpu_compiles_only_when_told(xla, compiled):
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    assert distribution.compile_step(strategy, xla) == compiled
+
+
+def test_replicas_and_micro_batches_must_divide_the_batch(two_replicas):
+    assert distribution.rows_per_replica(two_replicas, 12, 3) == 6
+    with pytest.raises(errors.UserError, match=r"batch_size=10: 2 replicas times .*=3"):
+        distribution.rows_per_replica(two_replicas, 10, 3)
+
+
+# What may be amiss.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
+        '{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:b"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": -1}}',
+        '{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}',  # noqa: E501
+        '{"cluster": {"worker": [1]}, "task": {"type": "worker", "index": 0}}',
+    ],
+)
+def test_a_malformed_tf_config_is_shown_with_what_is_wanted(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(errors.UserError, match=r'TF_CONFIG=.*: want \{"cluster": '):
+        distribution.strategy()
+
+
+@pytest.mark.parametrize("role", ["ps", "master", "evaluator"])
+@pytest.mark.parametrize("own", ["worker", "the role"])
+def test_roles_of_other_strategies_are_refused_by_every_task(role, own, monkeypatch):
+    task = {"type": role if own == "the role" else "worker", "index": 0}
+    cluster = {"worker": ["a:1"], role: ["a:2"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    with pytest.raises(errors.UserError, match=f"no task of type '{role}' takes part"):
+        distribution.strategy()
+
+
+def test_a_worker_that_is_lost_is_named_in_a_line(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    with (
+        pytest.raises(errors.UserError, match="lost a worker after step 7; run the sa"),
+        distribution.explained_loss("after step 7"),
+    ):
+        raise tf.errors.UnavailableError(None, None, "Collective ops is aborted")
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch):
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv(
+            "TF_CONFIG", commands.tf_config([*commands.free_ports(1), port], 1)
+        )
+        with pytest.raises(errors.UserError, match=f"localhost:{port}: .*a free port"):
+            distribution.strategy()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_that_does_not_come_is_named_in_time(index, monkeypatch):
+    ports = commands.free_ports(2)
+    monkeypatch.setenv("TF_CONFIG", commands.tf_config(ports, index))
+    monkeypatch.setattr(distribution, "CLUSTER_TIMEOUT_SECONDS", 0.5)
+    missing = f"localhost:{ports[1 - index]}"
+    with pytest.raises(
+        errors.UserError, match=f"0.5 s no answer from {missing}; start"
+    ):
+        distribution.strategy()
+
+
+@pytest.mark.parametrize("name", ["nope", "local"])
+def test_without_such_a_tpu_it_says_so(name, tmp_path):
+    process = commands.Started(tmp_path, ask_for_tpu, name)
+    process.wait()
+    assert process.stdout().startswith(f"--tpu={name}: no TPU of that name can be reac")
+    assert len(process.stdout().splitlines()) == 1
+
+
+def ask_for_tpu(name):
+    with pytest.raises(errors.UserError) as error:
+        distribution.strategy(name)
+    os.write(1, f"{error.value}\n".encode())
