@@ -6,7 +6,7 @@ The rooms, in the order of the data; each imports only what stands above it (BUI
 errors        what a user can mend, in one line
 registration  Keras finds our classes by their names
 system        the terminal, signals, files that come whole to the disk
-config        every setting: type, default, unit, source, bounds
+config        settings: type, default, unit, source, bounds
 text          files -> documents -> tokens -> records on disk
 batches       records -> packed, masked batches
 network       ids -> states -> logits

@@ -5,7 +5,8 @@ python -m electra_tf.evaluate --preset=runs/cola --data=glue/CoLA
 
 from absl import flags
 
-from electra_tf import cli, config
+from electra_tf import cli
+from electra_tf.finetuning import task_config
 from electra_tf.system import console
 
 PRESET = flags.DEFINE_string(
@@ -23,7 +24,7 @@ flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
 
 def main() -> None:
     """Evaluates, and says the metrics."""
-    settings = cli.load(config.FinetuneConfig)
+    settings = cli.load(task_config.FinetuneConfig)
     preset = cli.require("preset", "name what to evaluate")
     data = cli.require("data", "name the folder of the data, or a file")
 

@@ -8,7 +8,8 @@ python -m electra_tf.export --preset=runs/sst-2 --output=models/lite \
 
 from absl import flags
 
-from electra_tf import cli, config, errors
+from electra_tf import cli, errors
+from electra_tf.finetuning import task_config
 from electra_tf.system import console
 
 PRESET = flags.DEFINE_string(
@@ -35,7 +36,7 @@ flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
 
 def main() -> None:
     """Exports, and says how to serve what was written."""
-    settings = cli.load(config.ExportConfig)
+    settings = cli.load(task_config.ExportConfig)
     preset = cli.require("preset", "name the model")
     output = cli.require("output", "name the folder to write")
     if not all(size.isdecimal() for size in BATCH_SIZES.value):

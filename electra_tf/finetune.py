@@ -6,7 +6,8 @@ python -m electra_tf.finetune --preset=runs/small --task=cola --data=glue/CoLA \
 
 from absl import flags
 
-from electra_tf import cli, config
+from electra_tf import cli
+from electra_tf.finetuning import task_config
 
 PRESET = flags.DEFINE_string(
     "preset",
@@ -27,7 +28,7 @@ flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
 
 def main() -> None:
     """Trains all trials, or until a signal."""
-    settings = cli.load(config.FinetuneConfig)
+    settings = cli.load(task_config.FinetuneConfig)
     preset = cli.require("preset", "name what to start from")
     cli.require("task", "name what to learn, such as text_classification")
     cli.require("data", "name the folder of the data, or a file")

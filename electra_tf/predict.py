@@ -8,7 +8,8 @@ python -m electra_tf.predict --server=localhost:8500/sentiment --text="a fine fi
 
 from absl import flags
 
-from electra_tf import cli, config, errors
+from electra_tf import cli, errors
+from electra_tf.finetuning import task_config
 from electra_tf.system import console
 
 PRESET = flags.DEFINE_string(
@@ -42,7 +43,7 @@ flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
 
 def main() -> None:
     """Answers all there is to read."""
-    settings = cli.load(config.FinetuneConfig)
+    settings = cli.load(task_config.FinetuneConfig)
     if SERVER.value and PRESET.value:
         raise errors.UserError("--preset and --server: name one of them")
     if SERVER.value and NETWORK.value:

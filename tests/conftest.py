@@ -16,6 +16,7 @@ import yaml
 from tensorflow.python.data.ops import iterator_ops
 
 from electra_tf import config
+from electra_tf.finetuning import task_config
 from electra_tf.network import layers
 
 # Before anything starts TensorFlow: a machine's first CPU becomes two devices, so that
@@ -262,7 +263,7 @@ def tiny_tuned(tmp_path_factory, tiny_preset, tiny_task):
     """The workdir of a run that learned tiny_task in two trials; what it said."""
     from electra_tf.finetuning import finetuner
 
-    settings = config.FinetuneConfig(
+    settings = task_config.FinetuneConfig(
         model={"sequence_length": 13},
         train={"epochs": 12, "batch_size": 8, "learning_rate": 1e-2, "trials": 2},
         run={"log_points": 5},

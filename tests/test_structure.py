@@ -14,6 +14,7 @@ from packaging import requirements, version
 
 import electra_tf
 from electra_tf import config
+from electra_tf.finetuning import task_config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -127,7 +128,7 @@ def test_data_and_model_do_not_know_each_other():
 
 
 def test_settings_and_flags_load_neither_tensorflow_nor_keras():
-    for name in closure("cli"):
+    for name in closure("cli") | closure("finetuning/task_config"):
         assert not packages_imported(MODULES[name]) & {"tensorflow", "keras"}, name
 
 
@@ -220,7 +221,9 @@ def test_the_decisions_that_are_cited_are_written_down():
 )
 def test_every_config_loads_and_says_how_it_is_run(file):
     tuning = file.parent.name == "finetune"
-    config.load(config.FinetuneConfig if tuning else config.PretrainConfig, str(file))
+    config.load(
+        task_config.FinetuneConfig if tuning else config.PretrainConfig, str(file)
+    )
     text = file.read_text(encoding="utf-8")
     assert f"--config={file.relative_to(ROOT)}" in text
     assert re.search(r"^# .*\bmeasured\b", text, re.M | re.I)

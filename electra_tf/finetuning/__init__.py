@@ -3,6 +3,7 @@
 In:   settings, a preset, the files of one task or several.
 Out:  a workdir with the best trial's preset; metrics, predictions, a page.
 
+task_config    the settings of the commands on tasks
 answers        what a task model says -> JSON, and what metrics take
 task_data      the data of a run: jobs, held-out rows, fingerprints
 task_builder   jobs + a preset -> models on one encoder

@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from electra_tf import config, errors
+from electra_tf import errors
 from electra_tf.datasets import dataset, metrics, registry
-from electra_tf.finetuning import answers, task_builder, task_data
+from electra_tf.finetuning import answers, task_builder, task_config, task_data
 from electra_tf.reports import progress
 from electra_tf.system import durable
 from electra_tf.tasks import catalog
@@ -27,7 +27,7 @@ def evaluate(
     task: str | None,
     folder: str,
     split_name: str,
-    settings: config.FinetuneConfig,
+    settings: task_config.FinetuneConfig,
     output: str | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, float]:
@@ -85,7 +85,7 @@ def evaluate(
 
 
 def _task_and_options(
-    origin: str, task: str | None, folder: str, settings: config.FinetuneConfig
+    origin: str, task: str | None, folder: str, settings: task_config.FinetuneConfig
 ) -> tuple[str, dict[str, Any]]:
     """Returns the task and how its data are read: as said, else as was learned."""
     learned, options, _ = catalog.learned(origin)

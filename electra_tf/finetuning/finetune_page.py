@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from electra_tf import config, errors
+from electra_tf import errors
 from electra_tf.datasets import metrics
-from electra_tf.finetuning import trials
+from electra_tf.finetuning import task_config, trials
 from electra_tf.reports import report_page
 from electra_tf.reports.report_page import escape, section
 from electra_tf.system import durable
@@ -60,7 +60,7 @@ def write_report(folder: str, output: str, num_mistakes: int) -> None:
                 sections.append(_confusion(title, about, rows))
                 sections.append(_by_class(title, about, rows))
                 sections.append(_mistakes(title, about, rows, num_mistakes))
-    usual = config.FinetuneConfig()
+    usual = task_config.FinetuneConfig()
     sections.append(report_page.settings([_settings_run(folder, name)], usual))
     durable.write_text(output, report_page.page(name, sections, _STYLE))
 

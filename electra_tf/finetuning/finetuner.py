@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from electra_tf import config, errors
+from electra_tf import errors
 from electra_tf.finetuning import (
     answers,
     finetune_page,
     task_builder,
+    task_config,
     task_data,
     task_trainer,
     trials,
@@ -43,7 +44,7 @@ class _Run(NamedTuple):
 
     origin: str  # the preset
     jobs: dict[str, task_data.Job]
-    settings: config.FinetuneConfig
+    settings: task_config.FinetuneConfig
     folder: str
     strategy: tf.distribute.Strategy
     say: Say
@@ -55,7 +56,7 @@ class _Run(NamedTuple):
 
 
 def run(
-    settings: config.FinetuneConfig,
+    settings: task_config.FinetuneConfig,
     origin: str,
     tasks: Sequence[str],
     folders: Sequence[str],
@@ -244,7 +245,7 @@ class _Keeper:
     """Keeps the weights of the best epoch, where these are wanted."""
 
     def __init__(
-        self, models: dict[str, Any], train: config.FinetuneTrainConfig
+        self, models: dict[str, Any], train: task_config.FinetuneTrainConfig
     ) -> None:
         self._variables = {id(v): v for m in models.values() for v in m.weights}
         self._is_wanted = train.keep_epoch == "best"

@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from electra_tf import config, errors
+from electra_tf import errors
 from electra_tf.datasets import dataset, files, tables
-from electra_tf.finetuning import client
+from electra_tf.finetuning import client, task_config
 from electra_tf.reports import progress
 from electra_tf.system import console, durable
 from electra_tf.text import tokenizer
@@ -65,7 +65,7 @@ class _Model(NamedTuple):
 
 def predict(
     origin: str | None,
-    settings: config.FinetuneConfig,
+    settings: task_config.FinetuneConfig,
     *,
     server: str | None = None,
     network: str | None = None,
@@ -127,7 +127,9 @@ def _learned(origin: str) -> dict[str, Any]:
     return catalog.learned(origin).columns
 
 
-def _load(origin: str, settings: config.FinetuneConfig, network: str | None) -> _Model:
+def _load(
+    origin: str, settings: task_config.FinetuneConfig, network: str | None
+) -> _Model:
     # Not above: whoever asks a server needs no TensorFlow.
     from electra_tf.finetuning import answers, task_builder
     from electra_tf.tasks import catalog
@@ -149,7 +151,7 @@ def _load(origin: str, settings: config.FinetuneConfig, network: str | None) -> 
     return _Model(answers.columns(model), find, size * _BATCHES)
 
 
-def _connect(server: str, settings: config.FinetuneConfig) -> _Model:
+def _connect(server: str, settings: task_config.FinetuneConfig) -> _Model:
     if stated := sorted(settings.model.model_fields_set):
         raise errors.UserError(
             f"model.{stated[0]}: a server's rows are as they were exported; export the "

@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from electra_tf import config, errors
-from electra_tf.finetuning import task_data
+from electra_tf import errors
+from electra_tf.finetuning import task_config, task_data
 from electra_tf.tasks import catalog, preprocessor, task
 
 # Kinds of data that have classes.
@@ -22,7 +22,7 @@ _OURS = {"self", "backbone", "preprocessor", "kwargs"} | _CLASSES
 
 
 def check(
-    jobs: Mapping[str, task_data.Job], settings: config.FinetuneModelConfig
+    jobs: Mapping[str, task_data.Job], settings: task_config.FinetuneModelConfig
 ) -> None:
     """Refuses options that the tasks do not have.
 
@@ -43,7 +43,7 @@ def check(
 
 
 def build(
-    jobs: Mapping[str, task_data.Job], origin: str, settings: config.FinetuneConfig
+    jobs: Mapping[str, task_data.Job], origin: str, settings: task_config.FinetuneConfig
 ) -> dict[str, Any]:
     """Builds a model for each job; the first one's head may be that of the preset.
 
@@ -70,7 +70,7 @@ def build(
     return models
 
 
-def set_stated_rows(model: Any, settings: config.FinetuneModelConfig) -> None:
+def set_stated_rows(model: Any, settings: task_config.FinetuneModelConfig) -> None:
     """Sets how texts become rows, as far as the settings state it.
 
     Raises:
@@ -123,7 +123,7 @@ def _agrees(model: Any, job: task_data.Job) -> bool:
     return True
 
 
-def _set_rows(model: Any, settings: config.FinetuneModelConfig) -> None:
+def _set_rows(model: Any, settings: task_config.FinetuneModelConfig) -> None:
     """Sets how texts become rows, whatever the preset says of it."""
     rows = model.preprocessor
     table = model.backbone.model_config.max_positions

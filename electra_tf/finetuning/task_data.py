@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_tf import config, errors
+from electra_tf import errors
 from electra_tf.datasets import dataset, metrics, registry
+from electra_tf.finetuning import task_config
 
 # Passes over the data: of these tasks; of questions; of all others (paper).
 _TASK_EPOCHS = {"rte": 10, "sts-b": 10}
@@ -46,7 +47,7 @@ class Job:
 def read(
     tasks: Sequence[str],
     folders: Sequence[str],
-    settings: config.FinetuneConfig,
+    settings: task_config.FinetuneConfig,
     say: Callable[[str], None],
 ) -> dict[str, Job]:
     """Reads the data of all tasks.
@@ -245,7 +246,7 @@ def _make_job(
     name: str,
     task: str,
     data: dataset.Dataset,
-    settings: config.FinetuneConfig,
+    settings: task_config.FinetuneConfig,
     say: Callable[[str], None],
 ) -> Job:
     wanted = settings.data

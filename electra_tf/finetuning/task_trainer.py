@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from electra_tf import config
-from electra_tf.finetuning import task_data
+from electra_tf.finetuning import task_config, task_data
 from electra_tf.system import console
 from electra_tf.tasks import task
 from electra_tf.training import optimizer
@@ -57,7 +56,7 @@ class Trainer:
         self,
         models: dict[str, Model],
         examples: dict[str, task_data.Examples],
-        train: config.FinetuneTrainConfig,
+        train: task_config.FinetuneTrainConfig,
         *,
         mixing_power: float,
         epochs: int,
@@ -133,7 +132,7 @@ class Trainer:
 
 def build_optimizer(
     models: Sequence[Model],
-    train: config.FinetuneTrainConfig,
+    train: task_config.FinetuneTrainConfig,
     num_steps: int,
 ) -> optimizer.AdamW:
     """Builds the optimizer of models that share a backbone."""

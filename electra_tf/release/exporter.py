@@ -7,8 +7,7 @@ Out:  base/<version>/, and what to do with it, said.
 import os
 from collections.abc import Callable, Sequence
 
-from electra_tf import config
-from electra_tf.finetuning import task_builder
+from electra_tf.finetuning import task_builder, task_config
 from electra_tf.release import portable
 from electra_tf.serving import saved_model
 from electra_tf.tasks import catalog
@@ -17,7 +16,7 @@ from electra_tf.tasks import catalog
 def export(
     origin: str,
     base: str,
-    settings: config.ExportConfig,
+    settings: task_config.ExportConfig,
     *,
     network: str | None = None,
     version: int | None = None,

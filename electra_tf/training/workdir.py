@@ -25,8 +25,7 @@ SETTINGS, RUN = "config.yaml", "run.json"
 # What there is to resume: of pre-training, of fine-tuning.
 PROGRESS = ("checkpoints/*.index", "trials/*.json")
 
-RunSettings = config.PretrainConfig | config.FinetuneConfig
-AnyRun = TypeVar("AnyRun", bound=config.Settings)
+AnyRun = TypeVar("AnyRun", bound=config.RunSettings)
 
 # Settings that may change between two sessions of a run: none changes what is learned
 # beyond the rounding of float32.
@@ -47,7 +46,7 @@ TOLD_ALONG = {"corpus"}
 @contextlib.contextmanager
 def opened(
     folder: str,
-    settings: RunSettings,
+    settings: config.RunSettings,
     facts: dict[str, Any],
     *,
     is_chief: bool,
@@ -70,7 +69,7 @@ def opened(
 
 def open_workdir(
     folder: str,
-    settings: RunSettings,
+    settings: config.RunSettings,
     facts: dict[str, Any],
     *,
     is_chief: bool,
@@ -147,7 +146,7 @@ def _read_settings(kind: type[AnyRun], file: Path) -> AnyRun:
     )
 
 
-def _refuse_changes(written: Path, settings: RunSettings) -> None:
+def _refuse_changes(written: Path, settings: config.RunSettings) -> None:
     before = _read_settings(type(settings), written)
     changed = [
         f"{name} was {old!r}, now {new!r}"
@@ -178,7 +177,7 @@ def _refuse_other_facts(
         )
 
 
-def _refuse_foreign(path: Path, kind: type[RunSettings]) -> None:
+def _refuse_foreign(path: Path, kind: type[config.RunSettings]) -> None:
     """Refuses a folder that holds anything, unless a run was stopped early in it."""
     try:
         if (path / SETTINGS).exists() and (path / SETTINGS).stat().st_size:
@@ -218,7 +217,7 @@ def read_run(folder: str) -> dict[str, Any]:
 
 def _record(
     before: dict[str, Any],
-    settings: RunSettings,
+    settings: config.RunSettings,
     facts: dict[str, Any],
     devices: list[str],
 ) -> str:
@@ -233,7 +232,7 @@ def _record(
     }
     run = {
         **session,
-        "seed": settings.train.seed,
+        "seed": settings.seed,
         **before,
         "facts": facts | before.get("facts", {}),
         "sessions": [*before.get("sessions", []), session],

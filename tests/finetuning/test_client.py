@@ -10,12 +10,12 @@ import commands
 import pytest
 import servers
 
-from electra_tf import config, errors
-from electra_tf.finetuning import client, predictor
+from electra_tf import errors
+from electra_tf.finetuning import client, predictor, task_config
 from electra_tf.release import exporter
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = config.FinetuneConfig(train={"batch_size": 2})
+SETTINGS = task_config.FinetuneConfig(train={"batch_size": 2})
 
 
 class Stub:
@@ -39,7 +39,7 @@ def served(tiny_tuned, tmp_path_factory):
     exporter.export(
         str(tiny_tuned[0]),
         str(base),
-        config.ExportConfig(),
+        task_config.ExportConfig(),
         batch_sizes=[1],
         say=lambda _: None,
     )
@@ -164,6 +164,6 @@ def test_what_cannot_be_asked_of_a_server_is_refused(served):
     for where in ("ftp://localhost/cats", "", "http://"):
         with pytest.raises(errors.UserError, match="want host:port/model for gRPC"):
             client.Model(where)
-    settings = config.FinetuneConfig(model={"sequence_length": 8})
+    settings = task_config.FinetuneConfig(model={"sequence_length": 8})
     with pytest.raises(errors.UserError, match=r"model\.sequence_length: a server's"):
         predictor.predict(None, settings, server="localhost:1/cats", texts=["a"])

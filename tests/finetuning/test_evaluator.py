@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from electra_tf import config, errors
-from electra_tf.finetuning import evaluator
+from electra_tf import errors
+from electra_tf.finetuning import evaluator, task_config
 from electra_tf.tasks import question_answerer, text_classifier
 
 OWN = "text_classification"
@@ -14,7 +14,7 @@ OWN = "text_classification"
 def evaluate(
     preset, folder, task=OWN, split="dev", output=None, say=lambda _: None, **s
 ):
-    settings = config.FinetuneConfig(**s)
+    settings = task_config.FinetuneConfig(**s)
     return evaluator.evaluate(
         str(preset), task, str(folder), split, settings, output, say
     )
@@ -166,7 +166,7 @@ def test_several_classes_are_scored_together_and_each(
         "multi_label_classification",
         str(tmp_path),
         "dev",
-        config.FinetuneConfig(),
+        task_config.FinetuneConfig(),
         str(tmp_path / "found.json"),
         say=(said := []).append,
     )

@@ -7,14 +7,14 @@ import shutil
 import keras
 import pytest
 
-from electra_tf import config, errors
-from electra_tf.finetuning import finetuner, task_trainer
+from electra_tf import errors
+from electra_tf.finetuning import finetuner, task_config, task_trainer
 from electra_tf.tasks import keras_hub_presets, text_classifier
 
 
 def settings(**train):
     sections = {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3, **train}
-    return config.FinetuneConfig(train=sections, run={"log_points": 3})
+    return task_config.FinetuneConfig(train=sections, run={"log_points": 3})
 
 
 def read_json(path):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from electra_tf import config, errors
-from electra_tf.finetuning import predictor
+from electra_tf import errors
+from electra_tf.finetuning import predictor, task_config
 from electra_tf.tasks import (
     masked_lm,
     multiple_choice,
@@ -19,7 +19,7 @@ from electra_tf.tasks import (
     token_classifier,
 )
 
-SETTINGS = config.FinetuneConfig(train={"batch_size": 2})
+SETTINGS = task_config.FinetuneConfig(train={"batch_size": 2})
 
 
 def predict(preset, output=None, settings=SETTINGS, **source):
@@ -140,7 +140,7 @@ def test_a_cell_of_csv_may_hold_lines(say):
 def test_a_second_text_is_read_where_there_is_one(say):
     rows = say("text\ttext_pair\na\tb\n", ".tsv")
     assert (rows[0]["text"], rows[0]["text_pair"]) == ("a", "b")
-    settings = config.FinetuneConfig(
+    settings = task_config.FinetuneConfig(
         data={"options": {"text_column": "s1", "text_pair_column": "s2"}}
     )
     rows = say("s1\ts2\na\tb\n", ".tsv", settings=settings)
@@ -243,7 +243,7 @@ def answer_rows(preset, rows, tmp_path, **settings):
     predict(
         preset,
         tmp_path / "out.jsonl",
-        config.FinetuneConfig(**settings),
+        task_config.FinetuneConfig(**settings),
         source=str(source),
     )
     return read_lines(tmp_path / "out.jsonl")

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from electra_tf import config, errors
+from electra_tf import errors
 from electra_tf.datasets import dataset
-from electra_tf.finetuning import task_builder, task_data
+from electra_tf.finetuning import task_builder, task_config, task_data
 from electra_tf.tasks import (
     multiple_choice,
     question_answerer,
@@ -21,7 +21,7 @@ def job(kind="classification", labels=("no", "yes"), name="mine"):
 
 
 def build(origin, *jobs, **model):
-    settings = config.FinetuneConfig(model=model)
+    settings = task_config.FinetuneConfig(model=model)
     return task_builder.build({one.name: one for one in jobs}, str(origin), settings)
 
 
@@ -78,8 +78,10 @@ def test_options_that_the_class_has_not_are_refused():
         ("backbone", "ElectraTextClassifier has no 'backbone'"),
     ):
         with pytest.raises(errors.UserError, match=hint.replace("?", r"\?")):
-            task_builder.check(jobs, config.FinetuneModelConfig(options={option: 1}))
-    task_builder.check(jobs, config.FinetuneModelConfig(options={"head": "dense"}))
+            task_builder.check(
+                jobs, task_config.FinetuneModelConfig(options={option: 1})
+            )
+    task_builder.check(jobs, task_config.FinetuneModelConfig(options={"head": "dense"}))
 
 
 def test_several_tasks_share_encoder_and_words_but_not_rows(tiny_preset):
@@ -164,10 +166,10 @@ def test_rows_of_a_loaded_model_change_only_as_far_as_settings_state(tiny_tuned)
     model = text_classifier.ElectraTextClassifier.from_preset(
         str(tiny_tuned[0] / "preset")
     )
-    task_builder.set_stated_rows(model, config.FinetuneModelConfig())
+    task_builder.set_stated_rows(model, task_config.FinetuneModelConfig())
     assert model.preprocessor.sequence_length == 13
     task_builder.set_stated_rows(
-        model, config.FinetuneModelConfig(sequence_length=11, long_texts="windows")
+        model, task_config.FinetuneModelConfig(sequence_length=11, long_texts="windows")
     )
     rows = model.preprocessor
     assert (rows.sequence_length, rows.long_texts) == (11, "windows")

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from electra_tf import config, errors
-from electra_tf.finetuning import task_data
+from electra_tf import errors
+from electra_tf.finetuning import task_config, task_data
 
 OWN = "text_classification"
 
@@ -22,7 +22,7 @@ def rows(count, label=("even", "odd")):
 
 
 def read(folder, task=OWN, say=lambda line: None, train=None, **data):
-    settings = config.FinetuneConfig(data=data, train=train or {})
+    settings = task_config.FinetuneConfig(data=data, train=train or {})
     tasks = task if isinstance(task, list) else [task]
     folders = folder if isinstance(folder, list) else [folder]
     return task_data.read(tasks, folders, settings, say)

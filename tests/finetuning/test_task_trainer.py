@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_tf import config
-from electra_tf.finetuning import task_data, task_trainer
+from electra_tf.finetuning import task_config, task_data, task_trainer
 from electra_tf.tasks import (
     multiple_choice,
     task,
@@ -46,7 +45,7 @@ def start(models, strategy=None, power=1.0, epochs=2, seed=3, **train):
     return task_trainer.Trainer(
         models,
         {name: EXAMPLES[name] for name in models},
-        config.FinetuneTrainConfig(**settings),
+        task_config.FinetuneTrainConfig(**settings),
         mixing_power=power,
         epochs=epochs,
         seed=seed,
@@ -121,7 +120,7 @@ def test_tags_and_choices_are_trained_too(tiny_backbone, tiny_preprocessor):
     trainer = task_trainer.Trainer(
         models,
         examples,
-        config.FinetuneTrainConfig(batch_size=4, learning_rate=3e-3),
+        task_config.FinetuneTrainConfig(batch_size=4, learning_rate=3e-3),
         mixing_power=1.0,
         epochs=10,
         seed=3,
@@ -148,7 +147,7 @@ def test_a_loss_that_is_not_finite_stops_it_with_the_step(models):
 
 def test_the_optimizer_is_the_papers_by_width(models):
     built = task_trainer.build_optimizer(
-        list(models.values()), config.FinetuneTrainConfig(), num_steps=100
+        list(models.values()), task_config.FinetuneTrainConfig(), num_steps=100
     )
     assert built.decoupled_decay == 0.0
     assert built.clip_norm == task.CLIP_NORM

@@ -8,6 +8,7 @@ import servers
 import tensorflow as tf
 
 from electra_tf import config, errors
+from electra_tf.finetuning import task_config
 from electra_tf.network import models
 from electra_tf.release import exporter
 from electra_tf.serving import saved_model
@@ -15,7 +16,7 @@ from electra_tf.tasks import masked_lm, replaced_token_detector, task, text_embe
 from electra_tf.text import tokenizer
 from electra_tf.weights import preset
 
-SETTINGS = config.ExportConfig()
+SETTINGS = task_config.ExportConfig()
 
 
 def export(origin, base, settings=SETTINGS, **kwargs):
@@ -64,7 +65,7 @@ def test_the_other_networks_of_pretraining_are_their_tasks(
 def test_a_fine_tuned_model_is_served_as_it_was_saved_or_with_other_rows(
     tiny_tuned, tmp_path
 ):
-    settings = config.ExportConfig(model={"sequence_length": 8})
+    settings = task_config.ExportConfig(model={"sequence_length": 8})
     for number, (stated, length) in enumerate([(SETTINGS, 13), (settings, 8)], 1):
         export(tiny_tuned[0], tmp_path / "cats", stated, batch_sizes=[1])
         folder = tmp_path / "cats" / str(number)

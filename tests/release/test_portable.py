@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_tf import config, errors
+from electra_tf import errors
+from electra_tf.finetuning import task_config
 from electra_tf.release import exporter
 from electra_tf.tasks import catalog
 
@@ -25,7 +26,7 @@ def wanted(tiny_tuned):
 
 def export(tiny_tuned, base, **output):
     said = []
-    settings = config.ExportConfig(export=output)
+    settings = task_config.ExportConfig(export=output)
     exporter.export(str(tiny_tuned[0]), str(base), settings, say=said.append)
     (line,) = said
     assert line.startswith(f"wrote {base}/1: model.")
@@ -88,7 +89,7 @@ def test_what_a_format_cannot_hold_is_refused(tiny_tuned, tiny_preset, tmp_path)
     ):
         with pytest.raises(errors.UserError, match=said):
             export(tiny_tuned, tmp_path / "model", **output)
-    settings = config.ExportConfig(export={"format": "tflite"})
+    settings = task_config.ExportConfig(export={"format": "tflite"})
     with pytest.raises(errors.UserError, match="ElectraMaskedLM has no signature that"):
         exporter.export(
             tiny_preset, str(tmp_path / "model"), settings, network="generator"

@@ -8,7 +8,7 @@ import pytest
 import servers
 import tensorflow as tf
 
-from electra_tf import config
+from electra_tf.finetuning import task_config
 from electra_tf.release import exporter
 from electra_tf.serving import stored_weights
 from electra_tf.tasks import catalog
@@ -22,7 +22,7 @@ ERRORS = {"float16": 2**-11, "bfloat16": 2**-8, "int8": 0.5 / 127 + 1e-6}
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.filterwarnings("ignore:.*lost their end")
 def test_a_loaded_model_has_the_weights_that_were_stored(kind, tiny_tuned, tmp_path):
-    settings = config.ExportConfig(
+    settings = task_config.ExportConfig(
         export={"weights": kind, "fixed_length": kind == "int8"}
     )
     base = tmp_path / "cats"

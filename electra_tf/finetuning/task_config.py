@@ -1,0 +1,174 @@
+"""The settings of fine-tuning, and of what is done with a task afterwards.
+
+In:   see `config`, which reads and checks them.
+Out:  settings of the commands finetune, evaluate, predict and export.
+"""
+
+from typing import Any, ClassVar, Literal, Self
+
+import pydantic
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from electra_tf import config
+
+
+class FinetuneDataConfig(config.Settings):
+    """From files of a task to its examples."""
+
+    options: dict[str, Any] = Field(
+        default={},
+        description="Of the task's reader: names of columns and files, as in "
+        "{text_column: review, train: mine.csv}; of several tasks, by task.",
+    )
+    max_train_examples: PositiveInt | None = Field(
+        None, description="Drawn at random, of each task; null = all."
+    )
+    max_eval_examples: PositiveInt | None = Field(
+        None, description="Of each split, its first; null = all."
+    )
+    dev_rate: config.Rate = Field(
+        0.1,
+        description="Share of the train split held out where there is no dev split.",
+    )
+    double_unordered: bool = Field(
+        True,
+        description="Train on pairs both ways round where their order does not matter: "
+        "MRPC, STS-B (2020 code).",
+    )
+    mixing_power: NonNegativeFloat = Field(
+        1.0,
+        description="Of several tasks, each has size ** this as its share of the "
+        "batches. 1 = all examples alike (2020 code), 0 = all tasks alike.",
+    )
+
+
+class FinetuneModelConfig(config.Settings):
+    """From a text to rows, and the head. Defaults: the 2020 code."""
+
+    sequence_length: PositiveInt | None = Field(
+        None,
+        ge=5,
+        description="Tokens a row at most, [CLS] and [SEP] included. null = 512, or "
+        "the position table (2020 code: 128, 512 for questions): rows are as long as "
+        "their texts.",
+    )
+    truncate: Literal["round_robin", "waterfall"] = Field(
+        "round_robin",
+        description="Which text of a pair is cut: the longer one, or the second.",
+    )
+    long_texts: Literal["truncate", "windows"] = Field(
+        "truncate", description="Cut, or several rows a text, averaged."
+    )
+    stride: PositiveInt | None = Field(
+        None,
+        description="Tokens between windows. null = half a row, 128 for questions.",
+    )
+    options: dict[str, Any] = Field(
+        default={},
+        description="Other arguments of the task's class, as in {dropout: 0.2, head: "
+        "linear}; of several tasks, by task.",
+    )
+
+
+class FinetuneTrainConfig(config.Settings):
+    """How to train. Defaults: the paper's (appendix B)."""
+
+    epochs: PositiveInt | None = Field(
+        None,
+        description="Passes over the data. null = 3; RTE and STS-B 10, questions 2.",
+    )
+    batch_size: PositiveInt = Field(
+        32, description="Rows per update, over all replicas."
+    )
+    learning_rate: PositiveFloat | None = Field(
+        None,
+        description="Peak of the schedule. null = by the encoder's width: small 3e-4, "
+        "base 1e-4, large 5e-5.",
+    )
+    layer_decay: PositiveFloat | None = Field(
+        None,
+        le=1.0,
+        description="Of the rate from block to block. null = 0.8, large 0.9.",
+    )
+    warmup_rate: config.Rate = Field(0.1, description="Share of the updates.")
+    weight_decay: NonNegativeFloat = Field(0.0, description="2020 code: 0.01.")
+    keep_epoch: Literal["last", "best"] = Field(
+        "last",
+        description="Whose weights a trial ends with; best: by the main metric on dev.",
+    )
+    patience: PositiveInt | None = Field(
+        None,
+        description="Epochs without a better one to stop after (keep_epoch: best).",
+    )
+    trials: PositiveInt = Field(
+        1, description="Runs with seeds from `seed` on; the preset is the best one's."
+    )
+    precision: Literal["float32", "mixed_bfloat16"] = Field(
+        "float32", description="Of the arithmetic; weights are float32 always."
+    )
+    deterministic: bool = Field(
+        False, description="Repeat to the last bit on a GPU, too. Slower."
+    )
+    seed: NonNegativeInt = Field(
+        42, description="Of the first trial: head, data order, dropout."
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _patience_is_with_the_best_epoch(self) -> Self:
+        if self.patience and self.keep_epoch != "best":
+            raise ValueError(f"patience={self.patience} needs keep_epoch: best")
+        return self
+
+
+class FinetuneRunConfig(config.Settings):
+    """What to say and show. Changing these never changes a number."""
+
+    log_points: PositiveInt = Field(
+        40, description="Points on a trial's curve of the loss."
+    )
+    mistakes: NonNegativeInt = Field(
+        25, description="That report.html shows: the most confident ones."
+    )
+
+
+class FinetuneConfig(config.RunSettings):
+    """All settings of `python -m electra_tf.finetune`."""
+
+    named_in: ClassVar[str] = "finetune"
+
+    data: FinetuneDataConfig = FinetuneDataConfig()
+    model: FinetuneModelConfig = FinetuneModelConfig()
+    train: FinetuneTrainConfig = FinetuneTrainConfig()
+    run: FinetuneRunConfig = FinetuneRunConfig()
+
+    @property
+    def seed(self) -> int:
+        """Of the first trial."""
+        return self.train.seed
+
+
+class ExportOutputConfig(config.Settings):
+    """What an export writes."""
+
+    format: Literal["saved_model", "tflite", "onnx"] = Field(
+        "saved_model",
+        description="saved_model takes text, for TensorFlow Serving; the others ids. "
+        "onnx needs tf2onnx.",
+    )
+    weights: Literal["float32", "float16", "bfloat16", "int8"] = Field(
+        "float32",
+        description="In the files; a SavedModel unpacks them on loading. int8 has a "
+        "scale a row or column. tflite has no bfloat16, onnx float32 alone.",
+    )
+    fixed_length: bool = Field(
+        False,
+        description="Rows are model.sequence_length long always: static shapes, for "
+        "accelerators.",
+    )
+
+
+class ExportConfig(config.Settings):
+    """All settings of `python -m electra_tf.export`."""
+
+    model: FinetuneModelConfig = FinetuneModelConfig()
+    export: ExportOutputConfig = ExportOutputConfig()
