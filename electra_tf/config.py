@@ -72,10 +72,10 @@ class AddedToken(Settings):
     lstrip: bool = Field(False, description="Takes the space before it along.")
     rstrip: bool = Field(False, description="Takes the space after it along.")
     normalized: bool = Field(
-        True, description="Found in what the text has become: lower-cased and so on."
+        True, description="Looked for after the text is lower-cased and so on."
     )
-    special: bool = Field(False, description="Left out where text is made of ids.")
-    is_word: bool = Field(False, description="WordPiece may make it of a word, too.")
+    special: bool = Field(False, description="Left out where ids become text again.")
+    is_word: bool = Field(False, description="WordPiece may produce it, too.")
 
 
 class TokenizerConfig(Settings):
@@ -108,7 +108,7 @@ class ModelConfig(Settings):
 
     vocab_size: PositiveInt = Field(
         30522,
-        description="Tokens. Taken from the data unless stated; stated, it must agree.",
+        description="Tokens of the vocabulary. The data say it; if set, it must agree.",
     )
     embedding_size: PositiveInt = Field(
         128, description="Width of the embedding tables."
@@ -130,9 +130,9 @@ class ModelConfig(Settings):
         description="gelu is the exact erf form (2020 code); KerasHub approximates it.",
     )
     hidden_dropout_rate: Rate = Field(
-        0.1, description="After embeddings and sub-layers."
+        0.1, description="Dropout after embeddings and sub-layers."
     )
-    attention_dropout_rate: Rate = Field(0.1, description="On attention probabilities.")
+    attention_dropout_rate: Rate = Field(0.1, description="Dropout of attention.")
     layer_norm_epsilon: PositiveFloat = Field(1e-12, description="As in the 2020 code.")
     initializer_range: PositiveFloat = Field(
         0.02, description="Sigma of the truncated normal, cut at 2 sigma (2020 code)."
@@ -170,20 +170,20 @@ class GeneratorConfig(Settings):
     width_scale: PositiveFloat = Field(
         0.25,
         le=1.0,
-        description="Width over the discriminator's (paper: 1/4 small, 1/3 base).",
+        description="Its width over the discriminator's (paper: 1/4 small, 1/3 base).",
     )
     depth_scale: PositiveFloat = Field(
-        1.0, le=1.0, description="Blocks over the discriminator's (2020 code: 1)."
+        1.0, le=1.0, description="Its blocks over the discriminator's (2020 code: 1)."
     )
     shares: Literal["embeddings", "nothing"] = Field(
         "embeddings",
-        description="What it has in common with the discriminator: the embedding block "
-        "(word, position, segment, LayerNorm), or nothing.",
+        description="What generator and discriminator have in common: the embedding "
+        "block (word, position, segment, LayerNorm), or nothing.",
     )
     architecture: ModelConfig | None = Field(
         None,
-        description="The whole of it, as found in train.init_from, instead of scales; "
-        "null = by the scales.",
+        description="All sizes of the generator, as found in train.init_from; null = "
+        "by width_scale and depth_scale.",
     )
 
     def resolve(self, model: ModelConfig) -> ModelConfig:
@@ -227,7 +227,9 @@ class ObjectiveConfig(Settings):
     rtd_weight: NonNegativeFloat = Field(
         50.0, description="Weight of the discriminator's loss (paper: lambda = 50)."
     )
-    temperature: PositiveFloat = Field(1.0, description="Of the generator's samples.")
+    temperature: PositiveFloat = Field(
+        1.0, description="Divides the generator's logits before it samples."
+    )
     disallow_correct: bool = Field(
         False, description="Never sample the original token (2020 code, an ablation)."
     )
@@ -244,16 +246,16 @@ class DataConfig(Settings):
         description="vocab.txt for 2020 TFRecords, which have none; null = the data's.",
     )
     example_tokens: PositiveInt = Field(
-        128, ge=5, description="S: tokens an example at most, [CLS] and [SEP] included."
+        128, ge=5, description="S: most tokens in an example, [CLS] and [SEP] too."
     )
     row_tokens: PositiveInt = Field(
-        128, ge=5, description="L: tokens a row; a row holds one or more examples."
+        128, ge=5, description="L: tokens in a row; a row holds one or more examples."
     )
     mask_rate: Rate = Field(0.15, description="Share of tokens hidden (large: 0.25).")
     mask_token_rate: Rate = Field(
         0.85,
-        description="Share of the hidden that shows [MASK]; the rest keeps its token "
-        "(2020 code).",
+        description="Share of the hidden tokens that show as [MASK]; the others keep "
+        "their token (2020 code).",
     )
     whole_word_masking: bool = Field(
         False, description="Hide all tokens of a word or none."
@@ -269,8 +271,7 @@ class DataConfig(Settings):
         8, description="Shards read in turn, to mix them."
     )
     block_rows: PositiveInt = Field(
-        2048,
-        description="Rows packed and shuffled together, about: the shuffle buffer.",
+        2048, description="About how many rows are packed, then shuffled, together."
     )
 
     @pydantic.model_validator(mode="after")
@@ -307,26 +308,26 @@ class TrainConfig(Settings):
     warmup_steps: NonNegativeInt = Field(
         10_000, description="Updates of linear warm-up."
     )
-    decay_power: PositiveFloat = Field(1.0, description="Of the polynomial decay to 0.")
+    decay_power: PositiveFloat = Field(1.0, description="The decay to 0; 1 = linear.")
     weight_decay: NonNegativeFloat = Field(
-        0.01, description="Not on biases and LayerNorms."
+        0.01, description="Decay of matrices; biases and LayerNorms have none."
     )
     beta_1: Rate = Field(0.9, description="Adam's first moment.")
     beta_2: Rate = Field(0.999, description="Adam's second moment.")
     epsilon: PositiveFloat = Field(
-        1e-6, description="Added outside the root (2020 code)."
+        1e-6, description="Added to the root of the second moment (2020 code)."
     )
     bias_correction: bool = Field(False, description="The 2020 code's AdamW has none.")
     clip_norm: PositiveFloat = Field(
-        1.0, description="Global gradient norm, after the reduce."
+        1.0, description="Largest norm of all gradients together, over all replicas."
     )
     precision: Literal["float32", "mixed_bfloat16"] = Field(
-        "float32", description="Of the arithmetic; weights are float32 always."
+        "float32", description="Type of the arithmetic; weights are float32 always."
     )
     recompute: bool = Field(
         False,
-        description="Keep the input of each block alone and make the rest again in the "
-        "backward pass: less memory, more time (D22).",
+        description="Keep only the input of each block and compute the rest again in "
+        "the backward pass: less memory, more time (D22).",
     )
     xla: Literal["auto", "on", "off"] = Field(
         "auto", description="Compile the step. auto: on for GPU and TPU, off for CPU."
@@ -338,11 +339,10 @@ class TrainConfig(Settings):
         "was begun where a run is resumed (D25).",
     )
     steps_per_loop: PositiveInt = Field(
-        20,
-        description="Steps between two looks at the host; logging may look more often.",
+        20, description="Steps until Python looks again; logging may look sooner."
     )
     seed: NonNegativeInt = Field(
-        42, description="Of weights, data order, masking, dropout."
+        42, description="Seed of weights, data order, masking, dropout."
     )
     init_from: str | None = Field(
         None,
@@ -353,7 +353,7 @@ class TrainConfig(Settings):
     init_vocab: Literal["same", "shared_tokens"] = Field(
         "same",
         description="same: the data's vocabulary must be that of init_from. "
-        "shared_tokens: the rows of tokens that both have are kept, others are drawn.",
+        "shared_tokens: tokens in both keep their vectors, others start at random.",
     )
 
     @pydantic.model_validator(mode="after")
@@ -374,15 +374,15 @@ class RunConfig(Settings):
     """When to say, measure and save. Changing these never changes a number."""
 
     log_every_steps: PositiveInt = Field(
-        100, description="One line and one record a time."
+        100, description="Steps between two lines of progress."
     )
     evaluate_every_steps: PositiveInt = Field(
-        1000, description="On the validation shards."
+        1000, description="Steps between two evaluations on the validation shards."
     )
-    evaluate_rows: PositiveInt = Field(
-        2000, description="Validation rows a time, at most."
+    evaluate_rows: PositiveInt = Field(2000, description="Validation rows at most.")
+    save_every_steps: PositiveInt = Field(
+        1000, description="Steps between two checkpoints."
     )
-    save_every_steps: PositiveInt = Field(1000, description="A checkpoint a time.")
     keep: PositiveInt | None = Field(5, description="Checkpoints kept; null = all.")
 
 
@@ -436,7 +436,7 @@ class BuildDataConfig(Settings):
         "replace by U+FFFD.",
     )
     vocab_size: PositiveInt = Field(
-        30522, ge=100, description="Of the vocabulary to train, when none is given."
+        30522, ge=100, description="Tokens of the vocabulary, if it is trained."
     )
     vocab_train_bytes: PositiveInt = Field(
         200_000_000,
@@ -445,16 +445,16 @@ class BuildDataConfig(Settings):
     validation_rate: Rate = Field(0.01, description="Share of the tokens held out.")
     shard_tokens: PositiveInt = Field(
         4_000_000,
-        description="A shard is closed when it holds as many tokens; "
-        "min_shards of them are held in memory, about 2.2 bytes a token.",
+        description="A shard is closed when it holds this many tokens; min_shards of "
+        "them are held in memory, about 2.2 bytes per token.",
     )
     min_shards: PositiveInt = Field(
         16, description="Training shards filled side by side: small data has as many."
     )
     processes: NonNegativeInt = Field(
-        0, le=1024, description="That tokenize; 0 = a core each."
+        0, le=1024, description="Processes that tokenize; 0 = one per core."
     )
-    seed: NonNegativeInt = Field(42, description="Of the split and the order.")
+    seed: NonNegativeInt = Field(42, description="Seed of the split and the order.")
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

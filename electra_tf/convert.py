@@ -31,7 +31,7 @@ HEADS = flags.DEFINE_integer(
     "says and they are not 64 wide.",
 )
 GENERATOR_HEADS = flags.DEFINE_integer(
-    "generator_num_heads", None, "Of its generator, likewise."
+    "generator_num_heads", None, "The same for its generator."
 )
 LANGUAGE = flags.DEFINE_string("language", None, "For the model card: a code like en.")
 LICENSE = flags.DEFINE_string("license", None, "For the model card.")

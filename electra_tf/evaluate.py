@@ -13,11 +13,13 @@ PRESET = flags.DEFINE_string(
     "preset", None, "A fine-tuned preset, its workdir, or a Hugging Face directory."
 )
 TASK = flags.DEFINE_string(
-    "task", None, "Such as cola, squad; what the preset learned if not given."
+    "task",
+    None,
+    "A task such as cola or squad; without it, what the preset has learned.",
 )
 DATA = flags.DEFINE_string("data", None, "Folder of its data, or a file.")
-SPLIT = flags.DEFINE_string("split", "dev", "Which examples; they have labels.")
-OUTPUT = flags.DEFINE_string("output", None, "JSON file to write, beside the screen.")
+SPLIT = flags.DEFINE_string("split", "dev", "Split to score, with labels; such as dev.")
+OUTPUT = flags.DEFINE_string("output", None, "JSON file to write as well.")
 
 flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.
 

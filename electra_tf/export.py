@@ -21,14 +21,17 @@ OUTPUT = flags.DEFINE_string(
 NETWORK = flags.DEFINE_string(
     "network",
     None,
-    "encoder: vectors of texts; discriminator: replaced tokens; generator: blanks; "
-    "else the model as it was saved.",
+    "Which network of a pre-trained preset: encoder gives vectors of texts, "
+    "discriminator finds replaced tokens, generator fills in blanks. Without it, the "
+    "model as it was saved.",
 )
 VERSION = flags.DEFINE_integer(
     "version", None, "Number to write; else one more than the highest there."
 )
 BATCH_SIZES = flags.DEFINE_list(
-    "batch_sizes", "1,2,4,8,16,32", "To which a server fills batches up, ascending."
+    "batch_sizes",
+    "1,2,4,8,16,32",
+    "Sizes to which a server fills up its batches, ascending.",
 )
 
 flags.adopt_module_key_flags(cli)  # Else --help does not show the shared flags.

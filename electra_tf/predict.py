@@ -18,15 +18,15 @@ PRESET = flags.DEFINE_string(
 SERVER = flags.DEFINE_string(
     "server",
     None,
-    "A TensorFlow Serving to ask in its place: host:8500/model by gRPC, "
+    "A TensorFlow Serving to ask instead: host:8500/model by gRPC, "
     "http://host:8501/model by REST.",
 )
 TEXT = flags.DEFINE_multi_string("text", [], "A text to answer; repeatable.")
 NETWORK = flags.DEFINE_string(
     "network",
     None,
-    "Of what pre-training left: generator fills in each [MASK]; discriminator tells "
-    "replaced tokens (the default); encoder: vectors.",
+    "Which network of a pre-trained preset answers: generator fills in each [MASK]; "
+    "discriminator finds replaced tokens (the default); encoder gives vectors.",
 )
 INPUT = flags.DEFINE_string(
     "input",

@@ -14,7 +14,9 @@ from electra_tf.reports import report_page
 from electra_tf.system import console
 
 WORKDIR = flags.DEFINE_multi_string(
-    "workdir", [], "What a run wrote; several overlay: repeat it, or a,b, or 'runs/*'."
+    "workdir",
+    [],
+    "What a run wrote. Several are compared: repeat it, or a,b, or 'runs/*'.",
 )
 OUTPUT = flags.DEFINE_string(
     "output", None, "HTML file to write; report.html in the first workdir if not given."

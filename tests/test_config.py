@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import pydantic
@@ -6,6 +7,7 @@ import pytest
 import yaml
 
 from electra_tf import config, errors
+from electra_tf.finetuning import task_config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -248,6 +250,22 @@ def test_the_description_explains_every_setting():
     explained = [line for line in described if "  # " in line]
     assert len(explained) == len(list(names(config.PretrainConfig())))
     assert len(described) == len(explained) + sections
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        config.PretrainConfig,
+        task_config.FinetuneConfig,
+        config.BuildDataConfig,
+        task_config.ExportConfig,
+    ],
+)
+def test_a_description_stands_alone(kind):
+    """It begins with what the setting is, not in the middle of a sentence."""
+    for line in config.describe(kind()).splitlines():
+        description = line.partition("  # ")[2]
+        assert not re.match(r"(Of|That|To which|On|In) ", description), line
 
 
 @pytest.mark.parametrize("kind", [config.PretrainConfig, config.BuildDataConfig])

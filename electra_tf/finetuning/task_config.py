@@ -17,14 +17,14 @@ class FinetuneDataConfig(config.Settings):
 
     options: dict[str, Any] = Field(
         default={},
-        description="Of the task's reader: names of columns and files, as in "
-        "{text_column: review, train: mine.csv}; of several tasks, by task.",
+        description="What the task's reader is told: names of columns and files, as in "
+        "{text_column: review, train: mine.csv}. With several tasks, by task.",
     )
     max_train_examples: PositiveInt | None = Field(
-        None, description="Drawn at random, of each task; null = all."
+        None, description="Examples of each task, drawn at random; null = all."
     )
     max_eval_examples: PositiveInt | None = Field(
-        None, description="Of each split, its first; null = all."
+        None, description="The first examples of each dev and test split; null = all."
     )
     dev_rate: config.Rate = Field(
         0.1,
@@ -37,8 +37,8 @@ class FinetuneDataConfig(config.Settings):
     )
     mixing_power: NonNegativeFloat = Field(
         1.0,
-        description="Of several tasks, each has size ** this as its share of the "
-        "batches. 1 = all examples alike (2020 code), 0 = all tasks alike.",
+        description="With several tasks, a task's share of the batches grows as its "
+        "size ** mixing_power. 1: all examples alike (2020 code). 0: all tasks alike.",
     )
 
 
@@ -48,25 +48,25 @@ class FinetuneModelConfig(config.Settings):
     sequence_length: PositiveInt | None = Field(
         None,
         ge=5,
-        description="Tokens a row at most, [CLS] and [SEP] included. null = 512, or "
-        "the position table (2020 code: 128, 512 for questions): rows are as long as "
-        "their texts.",
+        description="Most tokens in a row, [CLS] and [SEP] included; rows are as long "
+        "as their texts. null = 512, or the position table where that is shorter (2020 "
+        "code: 128, 512 for questions).",
     )
     truncate: Literal["round_robin", "waterfall"] = Field(
         "round_robin",
         description="Which text of a pair is cut: the longer one, or the second.",
     )
     long_texts: Literal["truncate", "windows"] = Field(
-        "truncate", description="Cut, or several rows a text, averaged."
+        "truncate", description="Cut a long text, or read it in windows and average."
     )
     stride: PositiveInt | None = Field(
         None,
-        description="Tokens between windows. null = half a row, 128 for questions.",
+        description="Tokens from window to window. null = half a row, questions 128.",
     )
     options: dict[str, Any] = Field(
         default={},
         description="Other arguments of the task's class, as in {dropout: 0.2, head: "
-        "linear}; of several tasks, by task.",
+        "linear}. With several tasks, by task.",
     )
 
 
@@ -88,7 +88,8 @@ class FinetuneTrainConfig(config.Settings):
     layer_decay: PositiveFloat | None = Field(
         None,
         le=1.0,
-        description="Of the rate from block to block. null = 0.8, large 0.9.",
+        description="Rate of a block over that of the block above it. null = 0.8, "
+        "large 0.9.",
     )
     warmup_rate: config.Rate = Field(0.1, description="Share of the updates.")
     weight_decay: NonNegativeFloat = Field(0.0, description="2020 code: 0.01.")
@@ -104,13 +105,13 @@ class FinetuneTrainConfig(config.Settings):
         1, description="Runs with seeds from `seed` on; the preset is the best one's."
     )
     precision: Literal["float32", "mixed_bfloat16"] = Field(
-        "float32", description="Of the arithmetic; weights are float32 always."
+        "float32", description="Type of the arithmetic; weights are float32 always."
     )
     deterministic: bool = Field(
         False, description="Repeat to the last bit on a GPU, too. Slower."
     )
     seed: NonNegativeInt = Field(
-        42, description="Of the first trial: head, data order, dropout."
+        42, description="Seed of the first trial: head, data order, dropout."
     )
 
     @pydantic.model_validator(mode="after")
@@ -127,7 +128,7 @@ class FinetuneRunConfig(config.Settings):
         40, description="Points on a trial's curve of the loss."
     )
     mistakes: NonNegativeInt = Field(
-        25, description="That report.html shows: the most confident ones."
+        25, description="How many mistakes report.html shows, the most confident first."
     )
 
 
@@ -157,8 +158,8 @@ class ExportOutputConfig(config.Settings):
     )
     weights: Literal["float32", "float16", "bfloat16", "int8"] = Field(
         "float32",
-        description="In the files; a SavedModel unpacks them on loading. int8 has a "
-        "scale a row or column. tflite has no bfloat16, onnx float32 alone.",
+        description="Type in the files; a SavedModel unpacks them on loading. int8 has "
+        "one scale per row or column. tflite has no bfloat16, onnx only float32.",
     )
     fixed_length: bool = Field(
         False,
