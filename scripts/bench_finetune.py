@@ -120,10 +120,10 @@ def prepare(arguments: argparse.Namespace, folder: str) -> dict[str, Any]:
 def usual_rate(about: dict[str, Any]) -> float:
     """Returns the peak rate of our defaults for an encoder's width."""
     from electra_tf import config
-    from electra_tf.tasks import task
+    from electra_tf.tasks import recipe
 
     network = next(iter(about["networks"].values()))
-    return task.usual_rates(config.ModelConfig(**network))[0]
+    return recipe.usual_rates(config.ModelConfig(**network))[0]
 
 
 def read(arguments: argparse.Namespace, file: str, rows: int | None) -> dict[str, Any]:

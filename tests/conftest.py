@@ -143,6 +143,20 @@ def tiny_preprocessor(tiny_vocab):
     return preprocessor.ElectraTextPreprocessor(words, sequence_length=24)
 
 
+@pytest.fixture
+def build_classifier(tiny_backbone, tiny_preprocessor):
+    """Builds classifiers of three classes, without dropout, on tiny_backbone."""
+    from electra_tf.tasks import text_classifier
+
+    def build(num_classes=3, preprocessor=tiny_preprocessor, **kwargs):
+        settings = {"dropout": 0.0, **kwargs}
+        return text_classifier.ElectraTextClassifier(
+            tiny_backbone, num_classes, preprocessor=preprocessor, **settings
+        )
+
+    return build
+
+
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory):
     """A folder with two .txt files that hold DOCUMENTS, 13 and 27 of them."""

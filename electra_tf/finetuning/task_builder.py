@@ -11,7 +11,7 @@ from typing import Any
 
 from electra_tf import errors
 from electra_tf.finetuning import task_config, task_data
-from electra_tf.tasks import catalog, preprocessor, task
+from electra_tf.tasks import catalog, preprocessor
 
 # Kinds of data that have classes.
 _OF_CLASSES = ("classification", "multi_label", "tagging")
@@ -76,7 +76,7 @@ def set_stated_rows(model: Any, settings: task_config.FinetuneModelConfig) -> No
     Raises:
         UserError: rows are longer than the position table.
     """
-    for name in task.PREPROCESSING:
+    for name in preprocessor.SETTINGS:
         if name in settings.model_fields_set and getattr(settings, name):
             setattr(model.preprocessor, name, getattr(settings, name))
     model.check_length()

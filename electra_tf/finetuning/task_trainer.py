@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from electra_tf.finetuning import task_config, task_data
 from electra_tf.system import console
-from electra_tf.tasks import task
+from electra_tf.tasks import recipe
 from electra_tf.training import optimizer
 
 # Steps between two looks at the loss, for which the host waits.
@@ -137,9 +137,9 @@ def build_optimizer(
 ) -> optimizer.AdamW:
     """Builds the optimizer of models that share a backbone."""
     model = models[0].backbone.model_config
-    rate, decay = task.usual_rates(model)
+    rate, decay = recipe.usual_rates(model)
     variables = {id(v): v for one in models for v in one.trainable_variables}
-    adamw = task.build_optimizer(
+    adamw = recipe.build_optimizer(
         model,
         variables.values(),
         num_steps,

@@ -15,7 +15,13 @@ graph                    texts -> rows, and back, in a TensorFlow graph
 streams                  batches of strings in a pipeline -> batches of like length
 graph_spans              contexts -> their best spans, in a graph
 heads                    what stands on the encoder
-task                     what all tasks do: start, train, predict
+recipe                   the paper's way to fine-tune: rates, schedule, AdamW
+starting                 a task starts from weights of any kind, and is saved
+batching                 what `fit` is given -> batches
+predicting               inputs -> answers; loss and metrics of labelled ones
+fitting                  compile and fit: the paper's way, or yours
+exporting                a task -> a model that a server runs
+task                     what a task says; it has all these parts
 label_sets               several classes of one text: vectors, thresholds, F1
 text_classifier          texts or pairs -> classes
 text_regressor           texts or pairs -> numbers

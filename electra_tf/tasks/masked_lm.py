@@ -25,6 +25,7 @@ from electra_tf.tasks import (
     graph_tokenizer,
     inputs,
     preprocessor,
+    recipe,
     streams,
     task,
 )
@@ -116,7 +117,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        batch_size: int = task.BATCH_SIZE,
+        batch_size: int = recipe.BATCH_SIZE,
         shuffle_seed: int | None = None,
         in_order: bool = False,
     ) -> tf.data.Dataset:
@@ -244,7 +245,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
             [(row, at) for row, at in places if rows.token_ids[row][at] == blank]
             for places in inputs.best_places(rows)
         ]
-        size = batch_size or task.BATCH_SIZE
+        size = batch_size or recipe.BATCH_SIZE
         guesses = self._guesses(rows, blanks, size, top_k, verbose, steps, callbacks)
         return [[guesses[place] for place in places] for places in blanks]
 

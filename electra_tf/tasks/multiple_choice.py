@@ -18,7 +18,7 @@ import tensorflow as tf
 from electra_tf import errors
 from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import columns, graph, heads, inputs, labels, task
+from electra_tf.tasks import columns, graph, heads, inputs, labels, recipe, task
 from electra_tf.weights import preset
 
 # The logit of a choice that is not there, where a batch has prompts with more of them.
@@ -138,7 +138,7 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        batch_size: int = task.BATCH_SIZE,
+        batch_size: int = recipe.BATCH_SIZE,
         shuffle_seed: int | None = None,
         in_order: bool = False,  # They are so in any case.
     ) -> tf.data.Dataset:

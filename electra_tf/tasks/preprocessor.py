@@ -19,6 +19,9 @@ from electra_tf.tasks import tokenizer as tokenizers
 
 SEQUENCE_LENGTH = 512  # tokens; KerasHub's default
 
+# Arguments that a task's `from_preset` takes, too, and settings of a run.
+SETTINGS = ("sequence_length", "truncate", "long_texts", "stride")
+
 _KNOWN = {
     "truncate": ("round_robin", "waterfall"),
     "long_texts": ("truncate", "windows"),

@@ -29,6 +29,7 @@ from electra_tf.tasks import (
     inputs,
     labels,
     preprocessor,
+    recipe,
     task,
 )
 from electra_tf.tasks import tokenizer as tokenizers
@@ -257,7 +258,7 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        batch_size: int = task.BATCH_SIZE,
+        batch_size: int = recipe.BATCH_SIZE,
         shuffle_seed: int | None = None,
         in_order: bool = False,
     ) -> tf.data.Dataset:

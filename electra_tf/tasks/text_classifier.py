@@ -16,7 +16,7 @@ import tensorflow as tf
 from electra_tf import errors
 from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import graph, heads, inputs, label_sets, labels, task
+from electra_tf.tasks import graph, heads, inputs, label_sets, labels, recipe, task
 from electra_tf.weights import preset
 
 
@@ -140,7 +140,7 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
 
     def _is_sparse(self) -> bool:
         """Tells whether the loss takes class numbers, as the task's does."""
-        return task.is_sparse(getattr(self, "loss", None))
+        return recipe.is_sparse(getattr(self, "loss", None))
 
     def predict_classes(
         self, x: Any, batch_size: int | None = None

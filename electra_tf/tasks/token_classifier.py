@@ -19,7 +19,7 @@ import tensorflow as tf
 from electra_tf import errors
 from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
-from electra_tf.tasks import columns, graph, heads, inputs, labels, task
+from electra_tf.tasks import columns, graph, heads, inputs, labels, recipe, task
 from electra_tf.weights import preset
 
 OUTSIDE = "O"  # the tag of a word that is part of nothing
@@ -185,7 +185,7 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
         texts = split_words(self.strings(x)[0])
         rows = self.rows(texts)
         inputs.warn_of_truncation(rows, self.preprocessor.sequence_length, self.way_out)
-        outputs = self.outputs_of(rows, batch_size or task.BATCH_SIZE)
+        outputs = self.outputs_of(rows, batch_size or recipe.BATCH_SIZE)
         return [
             [
                 {"word": word, "tag": tag, "score": score}

@@ -6,7 +6,7 @@ import tensorflow as tf
 from electra_tf.finetuning import task_config, task_data, task_trainer
 from electra_tf.tasks import (
     multiple_choice,
-    task,
+    recipe,
     text_classifier,
     text_regressor,
     token_classifier,
@@ -150,7 +150,7 @@ def test_the_optimizer_is_the_papers_by_width(models):
         list(models.values()), task_config.FinetuneTrainConfig(), num_steps=100
     )
     assert built.decoupled_decay == 0.0
-    assert built.clip_norm == task.CLIP_NORM
+    assert built.clip_norm == recipe.CLIP_NORM
     # Warm-up over 10 of 100 steps to 3e-4, times linear decay.
     schedule = built._learning_rate
     assert float(schedule(10)) == pytest.approx(3e-4 * 0.9)

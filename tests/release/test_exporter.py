@@ -115,18 +115,3 @@ def test_a_preset_without_the_asked_head_is_refused(
 def test_a_fine_tuned_model_is_no_discriminator(tiny_tuned, tmp_path):
     with pytest.raises(errors.UserError, match="has no discriminator; it has encoder"):
         export(tiny_tuned[0], tmp_path / "model", network="discriminator")
-
-
-def test_rows_that_fit_no_pair_or_no_position_table_are_refused(tiny_preset, tmp_path):
-    model = text_embedder.ElectraTextEmbedder.from_preset(tiny_preset)
-    for length, message in ((4, "too short for pairs"), (33, "position table of 32")):
-        model.preprocessor.change(sequence_length=length)
-        with pytest.raises(errors.UserError, match=message):
-            model.export_for_serving(tmp_path / "model")
-    assert not (tmp_path / "model").exists()
-
-
-def test_a_model_without_a_preprocessor_is_refused(tiny_backbone, tmp_path):
-    model = text_embedder.ElectraTextEmbedder(tiny_backbone)
-    with pytest.raises(errors.UserError, match="has no preprocessor"):
-        model.export_for_serving(tmp_path / "model")

@@ -1,0 +1,388 @@
+"""A task trains: well by default, and in all else as Keras does.
+
+In:   what `keras.Model.compile` and `fit` take.
+Out:  trained weights, those of the best epoch; Keras' history.
+
+Of a task it asks its loss, metrics and rates: `default_loss`, `usual_recipe` and the
+like; of `batching` the batches.
+"""
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from electra_tf import errors
+from electra_tf.tasks import predicting, streams
+from electra_tf.tasks import recipe as recipes
+from electra_tf.training import distribution, optimizer
+
+# Callbacks that set the optimizer's rate.
+_SETTERS = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+
+if TYPE_CHECKING:
+    from keras_hub.models import Task as _OtherHalf
+else:
+    _OtherHalf = object
+
+
+class Fitting(_OtherHalf):
+    """The part of a task that trains."""
+
+    @errors.named_arguments
+    def compile(
+        self,
+        optimizer: Any = "auto",
+        loss: Any = "auto",
+        loss_weights: Any = "auto",
+        metrics: Any = "auto",
+        weighted_metrics: Any = "auto",
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = False,
+        auto_scale_loss: bool = True,
+        *,
+        learning_rate: float | None = None,
+        layer_decay: float | None = None,
+        weight_decay: float | None = None,
+    ) -> None:
+        """Sets how `fit` trains; arguments in the order of `keras.Model.compile`.
+
+        Args:
+            optimizer: "auto" is AdamW with the paper's schedule over the steps of
+                `fit`; or any of Keras'.
+            loss: "auto" is the task's.
+            loss_weights: of several losses; "auto" are the task's, if the loss is.
+            metrics: "auto" are the task's.
+            weighted_metrics: "auto" are the task's.
+            run_eagerly: Keras'.
+            steps_per_execution: Keras'.
+            jit_compile: off, as XLA would compile anew for every length of rows.
+            auto_scale_loss: Keras'.
+            learning_rate: peak, with "auto"; None = the paper's for the width: 3e-4,
+                1e-4, 5e-5 for small, base, large.
+            layer_decay: of the rates from block to block, with "auto"; None = 0.8, for
+                large 0.9 (paper).
+            weight_decay: with "auto"; None = 0 (paper; 2020 code: 0.01).
+
+        Raises:
+            UserError: an argument would have no effect, or makes no sense. As after
+                each error, all is as it was before.
+        """
+        given = {
+            "learning_rate": learning_rate,
+            "layer_decay": layer_decay,
+            "weight_decay": weight_decay,
+        }
+        is_ours = isinstance(optimizer, recipes.AutoAdamW)
+        automatic = is_ours or (isinstance(optimizer, str) and optimizer == "auto")
+        rates = {name: rate for name, rate in given.items() if rate is not None}
+        recipes.check_rates(rates, optimizer, automatic)
+        usual = optimizer.rates_given() if is_ours else self.usual_recipe()
+        if isinstance(loss_weights, str) and loss_weights == "auto":
+            own = isinstance(loss, str) and loss == "auto"
+            loss_weights = self.default_loss_weights() if own else None
+        if isinstance(weighted_metrics, str) and weighted_metrics == "auto":
+            weighted_metrics = self.default_weighted_metrics()
+        if isinstance(metrics, str) and metrics == "auto":
+            metrics = self.default_metrics()
+        recipe = recipes.Recipe(
+            {
+                "loss": self.default_loss() if loss == "auto" else loss,
+                "loss_weights": loss_weights,
+                # Of None, Keras would keep those of the compile before.
+                "metrics": metrics or [],
+                "weighted_metrics": weighted_metrics,
+                "run_eagerly": run_eagerly,
+                "steps_per_execution": steps_per_execution,
+                "jit_compile": jit_compile,
+                "auto_scale_loss": auto_scale_loss,
+            },
+            automatic,
+            **{**usual, **rates},
+        )
+        if automatic:
+            optimizer = self._optimizer(recipe, steps=1)
+        before = dict(self.__dict__)
+        try:
+            super().compile(optimizer=optimizer, **recipe.compiled)
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        self._recipe = recipe
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Returns the arguments of `compile`, for a .keras file or a clone."""
+        recipe = self._recipe
+        config: dict[str, Any] = super().get_compile_config()
+        if recipe.automatic:
+            config["optimizer"] = keras.saving.serialize_keras_object(
+                recipes.AutoAdamW(
+                    recipe.learning_rate, recipe.layer_decay, recipe.weight_decay
+                )
+            )
+        return config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as it was when it was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        assert self.optimizer is not None
+        self.optimizer.build(self.trainable_variables)
+
+    @errors.named_arguments
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = recipes.EPOCHS,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        *,
+        patience: int | None = None,
+        restore_best: bool = True,
+        seed: int = 0,
+    ) -> keras.callbacks.History:
+        """Trains; afterwards the weights are those of the best epoch.
+
+        The arguments are in the order of `keras.Model.fit`, and what is not described
+        here is Keras'.
+
+        Args:
+            x: inputs as Python values, or a tf.data.Dataset of batches of strings.
+            y: labels, one an input.
+            batch_size: inputs a step; None = 32.
+            epochs: passes over the data.
+            verbose: Keras'.
+            callbacks: Keras', one or several.
+            validation_split: share of the data to validate on, its end.
+            validation_data: (x, y), or a tf.data.Dataset.
+            shuffle: whether each epoch has an order of its own; else the inputs stay
+                in theirs. A tf.data.Dataset has its own: see `streams`.
+            class_weight: {class: weight} of the loss, by names or numbers; 1 where
+                nothing is said.
+            sample_weight: of the loss, one an input.
+            initial_epoch: Keras'.
+            steps_per_epoch: Keras'.
+            validation_steps: Keras'.
+            validation_batch_size: inputs a step of validation; None = `batch_size`.
+            validation_freq: Keras'.
+            patience: epochs without better validation to stop after; None = none.
+            restore_best: whether to go back to the epoch with the best validation. An
+                EarlyStopping among the callbacks says so instead of these two.
+            seed: of the order of the examples.
+        """
+        self._assert_compile_called("fit")
+        size = batch_size or recipes.BATCH_SIZE
+        watchers = predicting.listed(callbacks)
+        self._check_watchers(watchers, patience)
+        self._refuse_idle(x, batch_size)
+        num_epochs = _num_epochs(epochs, initial_epoch)
+        if validation_data is None and not validation_split:
+            _refuse_unvalidated(
+                patience=patience,
+                validation_steps=validation_steps,
+                validation_batch_size=validation_batch_size,
+            )
+        if validation_split and validation_data is None:
+            x, y, sample_weight, validation_data = self._split(
+                x, y, sample_weight, validation_split
+            )
+        made = train = self._batches(
+            x, y, sample_weight, size, seed if shuffle else None, in_order=not shuffle
+        )
+        if class_weight is not None:
+            train = self._weighed(train, class_weight)
+        if validation_data is not None:
+            held_out = self.held_out(validation_data)
+            self._refuse_idle(held_out[0], validation_batch_size)
+            validation_data = self._batches(*held_out, validation_batch_size or size)
+        steps = steps_per_epoch or int(train.cardinality())
+        self._prepare(steps * num_epochs)
+        self.make_variables(train.element_spec)
+        is_watched = any(
+            isinstance(one, keras.callbacks.EarlyStopping) for one in watchers
+        )
+        if validation_data is not None and not is_watched:
+            watchers += _best_epoch(epochs, patience, restore_best)
+        history = keras.Model.fit(
+            self,
+            train,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=watchers,
+            validation_data=validation_data,
+            shuffle=False,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_freq=validation_freq,
+        )
+        for data in (made, validation_data):
+            streams.warn_of_truncation(data, self._length(), self.way_out)
+        return history
+
+    def _check_watchers(self, watchers: list[Any], patience: int | None) -> None:
+        """Refuses callbacks that could not do what they are for."""
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        schedule = keras.optimizers.schedules.LearningRateSchedule
+        is_fixed = isinstance(getattr(inner, "_learning_rate", None), schedule)
+        for one in watchers:
+            name = type(one).__name__
+            if is_fixed and isinstance(one, _SETTERS):
+                raise errors.UserError(
+                    f"{name} sets the learning rate, and here a schedule does; compile "
+                    "with an optimizer whose rate is a number, such as "
+                    "optimizer=keras.optimizers.AdamW(1e-4)"
+                )
+            if patience is not None and isinstance(one, keras.callbacks.EarlyStopping):
+                raise errors.UserError(
+                    f"patience={patience} and {name} both say when to stop; give one"
+                )
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """Computes the outputs of a batch; where it trains, of its parts side by side.
+
+        See `distribution.share_cores`.
+        """
+        parts = distribution.streams()
+        if not training or parts == 1 or not all(map(tf.is_tensor, inputs.values())):
+            return super().call(inputs, training=training, mask=mask)
+        rows = tf.shape(next(iter(inputs.values())))[0]
+        cuts = [rows * index // parts for index in range(parts + 1)]
+        outputs = [
+            super(Fitting, self).call(
+                {name: field[low:high] for name, field in inputs.items()},
+                training=training,
+                mask=mask,
+            )
+            for low, high in itertools.pairwise(cuts)
+        ]
+        return tf.nest.map_structure(lambda *some: tf.concat(some, 0), *outputs)
+
+    def make_variables(self, spec: Any) -> None:
+        """Makes the variables of optimizer, loss and metrics, before a step is traced.
+
+        A step that has to make them is traced twice, and each slot gets a graph that
+        initializes it. From a batch of zeros: reading a real one begins an epoch.
+
+        Args:
+            spec: of the batches, as `tf.data.Dataset.element_spec`.
+        """
+        zeros = tf.nest.map_structure(
+            lambda field: tf.zeros([size or 1 for size in field.shape], field.dtype),
+            spec,
+        )
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(zeros)
+        with self.distribute_strategy.scope():
+            if self.optimizer is not None and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+            outputs = self(x, training=False)
+            self.compute_loss(x, y, outputs, weight)
+            self.compute_metrics(x, y, outputs, weight)
+            self.reset_metrics()
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> tf.Tensor:
+        """Returns the loss; each replica's gradient counts by its share of the rows.
+
+        Keras takes the mean over the replicas, which would have rows of a smaller last
+        batch count more on one replica than on another.
+        """
+        loss = super().compute_loss(*args, **kwargs)
+        replica = tf.distribute.get_replica_context()
+        if not replica or replica.num_replicas_in_sync == 1:
+            return loss
+        x = kwargs["x"] if "x" in kwargs else args[0]
+        rows = tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], loss.dtype)
+        mean = replica.all_reduce(tf.distribute.ReduceOp.MEAN, rows)
+        return loss + (rows / mean - 1.0) * (loss - tf.stop_gradient(loss))
+
+    def _maybe_symbolic_build(
+        self, iterator: Any = None, data_batch: Any = None
+    ) -> None:
+        """Builds from one replica's part of the first batch.
+
+        Keras takes the mean over the replicas, which fails where the parts differ in
+        size: an odd number of rows on two replicas.
+        """
+        strategy = self._distribute_strategy
+        if iterator is not None and strategy is not None:
+            data_batch = tf.nest.map_structure(
+                lambda part: strategy.experimental_local_results(part)[0],
+                next(next(iter(iterator))[-1]),
+            )
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+    def _prepare(self, steps: int) -> None:
+        """Compiles again, with a schedule over so many steps."""
+        if not self._recipe.automatic:
+            return
+        if steps < 0:
+            raise errors.UserError(
+                "the number of batches is unknown, and the schedule needs it: give "
+                "steps_per_epoch, or compile with an optimizer of your own"
+            )
+        with self.distribute_strategy.scope():
+            optimizer = self._optimizer(self._recipe, steps)
+            super().compile(optimizer=optimizer, **self._recipe.compiled)
+
+    def _optimizer(self, recipe: recipes.Recipe, steps: int) -> optimizer.AdamW:
+        return recipes.build_optimizer(
+            self.backbone.model_config,
+            self.trainable_variables,
+            steps,
+            learning_rate=recipe.learning_rate,
+            layer_decay=recipe.layer_decay,
+            weight_decay=recipe.weight_decay,
+        )
+
+
+def _refuse_unvalidated(**given: Any) -> None:
+    """Refuses arguments of `fit` that are about validation, where there is none."""
+    for name, value in given.items():
+        if value is not None:
+            raise errors.UserError(
+                f"{name}={value} has no effect without validation_data or "
+                "validation_split"
+            )
+
+
+def _num_epochs(epochs: int, initial_epoch: int) -> int:
+    """Returns how many epochs are trained."""
+    if 0 < epochs <= initial_epoch:
+        raise errors.UserError(
+            f"initial_epoch={initial_epoch} leaves none of epochs={epochs} to train; "
+            "epochs counts those before, too"
+        )
+    return epochs - initial_epoch
+
+
+def _best_epoch(epochs: int, patience: int | None, restore_best: bool) -> list[Any]:
+    """Returns what stops early, or goes back to the best epoch; nothing for neither."""
+    if patience is None and not restore_best:
+        return []
+    patience = epochs if patience is None else patience
+    return [
+        _BestEpoch("val_loss", patience=patience, restore_best_weights=restore_best)
+    ]
+
+
+class _BestEpoch(keras.callbacks.EarlyStopping):
+    """Counts validations, which may come every second epoch; Keras would warn."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.monitor in (logs or {}):
+            super().on_epoch_end(epoch, logs)

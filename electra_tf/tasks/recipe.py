@@ -1,0 +1,137 @@
+"""The paper's way to fine-tune, in numbers: rates for a width, a schedule, AdamW.
+
+In:   an encoder's config, variables, a number of steps; rates of one's own.
+Out:  an optimizer; what is wrong with the rates, in one line.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from electra_tf import config, errors
+from electra_tf.training import optimizer
+
+# Width up to which, peak learning rate and layer-wise decay (paper, Table 7).
+RATES = ((256, 3e-4, 0.8), (768, 1e-4, 0.8), (10**9, 5e-5, 0.9))
+WARMUP_RATE = 0.1  # of the steps (paper)
+CLIP_NORM = 1.0  # 2020 code
+EPOCHS = 3  # paper; 10 for RTE and STS-B, 2 for SQuAD
+BATCH_SIZE = 32  # paper
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How `compile` was called. No dict: Keras would count the metrics in it twice."""
+
+    compiled: dict[str, Any]
+    automatic: bool  # whether the optimizer is ours, made anew by each `fit`
+    learning_rate: float
+    layer_decay: float
+    weight_decay: float
+
+
+def usual_rates(model: config.ModelConfig) -> tuple[float, float]:
+    """Returns the paper's peak rate and layer-wise decay for an encoder's width."""
+    return next(found[1:] for found in RATES if model.hidden_size <= found[0])
+
+
+def check_rates(rates: dict[str, Any], optimizer: Any, automatic: bool) -> None:
+    """Refuses rates that another optimizer would not heed, or that are no numbers."""
+    for name, rate in rates.items():
+        if not automatic:
+            is_name = isinstance(optimizer, str)
+            called = optimizer if is_name else type(optimizer).__name__
+            raise errors.UserError(
+                f"{name}={rate!r:.60} has no effect on optimizer {called}; leave "
+                "optimizer out, or give the rate to it, as in "
+                "optimizer=keras.optimizers.AdamW(learning_rate=1e-4)"
+            )
+        is_number = isinstance(rate, int | float | np.number)
+        if not is_number or not 0 <= rate < np.inf:
+            raise errors.UserError(
+                f"{name}={rate!r:.60}: want a number, 0 or more; a schedule of your "
+                "own goes into an optimizer of your own"
+            )
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
+class AutoAdamW(optimizer.AdamW):
+    """What `compile` of a task takes for its "auto", on its way through a file.
+
+    In a model that is no task, a clone or another one with such layers, it is AdamW at
+    a fixed rate, the same for all layers.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        layer_decay: float,
+        weight_decay: float = 0.0,
+        name: str = "adamw",
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay=weight_decay,
+            clip_norm=CLIP_NORM,
+            reduce=True,
+            name=name,
+        )
+        self.layer_decay = layer_decay
+
+    def rates_given(self) -> dict[str, float]:
+        """Returns the rates by name."""
+        return {
+            "learning_rate": float(self.learning_rate),
+            "layer_decay": self.layer_decay,
+            "weight_decay": self.decoupled_decay,
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same optimizer."""
+        return {**self.rates_given(), "name": self.name}
+
+
+def build_optimizer(
+    model: config.ModelConfig,
+    variables: Iterable[keras.Variable],
+    steps: int,
+    *,
+    learning_rate: float,
+    layer_decay: float,
+    weight_decay: float,
+    warmup_rate: float = WARMUP_RATE,
+) -> optimizer.AdamW:
+    """Builds the optimizer of fine-tuning, which reduces and clips by itself.
+
+    Args:
+        model: the encoder.
+        variables: to train, the encoder's and the heads'.
+        steps: of the schedule.
+        learning_rate: its peak.
+        layer_decay: of the rates from block to block.
+        weight_decay: not of biases and LayerNorms.
+        warmup_rate: share of the steps.
+    """
+    paths = [variable.path for variable in variables]
+    return optimizer.AdamW(
+        optimizer.WarmupDecay(
+            learning_rate, steps, warmup_steps=round(warmup_rate * steps)
+        ),
+        weight_decay=weight_decay,
+        rates=optimizer.layer_rates(paths, model.num_layers, layer_decay),
+        clip_norm=CLIP_NORM,
+        reduce=True,
+    )
+
+
+def is_sparse(loss: Any) -> bool:
+    """Tells whether a loss takes class numbers; None is the task's, which does."""
+    return loss is None or "sparse" in loss_name(loss)
+
+
+def loss_name(loss: Any) -> str:
+    """Returns how Keras calls a loss, or the name of a function."""
+    return loss if isinstance(loss, str) else str(getattr(loss, "name", loss))
