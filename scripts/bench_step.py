@@ -201,7 +201,7 @@ def our_loop(shape: dict[str, Any], asker: sides.Asker, empty: bool = False) -> 
     if empty:
         model.update = lambda batch: model.zero_sums() | {"finite": tf.ones([])}
     data = loop.Data(lambda *_: batches, [], lambda: None)
-    run = loop.Loop(model, strategy, data, settings)
+    run = loop.Loop(model, strategy, data, settings.train)
     run.start(None)
     answer(asker, lambda: run.run(1, False), lambda steps: run.run(steps, False))
 

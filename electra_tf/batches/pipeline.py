@@ -53,6 +53,7 @@ class Source:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     vocab: Vocab
+    tokenizer: config.TokenizerConfig  # how words were cut
     tokens_per_record: float
     legacy_row_tokens: int | None  # of the 2020 code's records; None for our own
     # What must be the same when a run is resumed, wherever the files lie.
@@ -94,6 +95,7 @@ def open_source(data: config.DataConfig) -> Source:
         train=tuple(legacy.files),
         validation=(),
         vocab=_describe_vocab(tokens),
+        tokenizer=config.TokenizerConfig(),  # These records do not say.
         tokens_per_record=legacy.row_tokens,
         legacy_row_tokens=legacy.row_tokens,
         identity={
@@ -252,8 +254,7 @@ def _unknown(source: Source, token_ids: tf.Tensor) -> tf.Tensor:
 
 
 def _open_folder(data: config.DataConfig) -> Source:
-    manifest = record_reader.read_manifest(data.records)
-    tokens = record_reader.read_vocab(data.records)
+    manifest, tokens = record_reader.read_folder(data.records)
     if data.vocab is not None and tokenizer.read_vocab(data.vocab) != tokens:
         raise errors.UserError(
             f"data.vocab={data.vocab} is not the vocabulary that {data.records} was "
@@ -273,6 +274,7 @@ def _open_folder(data: config.DataConfig) -> Source:
         train=train,
         validation=validation,
         vocab=_describe_vocab(tokens),
+        tokenizer=manifest.tokenizer,
         tokens_per_record=sum(shard.tokens for shard in manifest.train) / documents,
         legacy_row_tokens=None,
         identity=_identify(manifest, [*train, *validation]),

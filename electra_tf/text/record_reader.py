@@ -25,6 +25,13 @@ _LEGACY_FEATURES = {"input_ids", "input_mask", "segment_ids"}
 _SAMPLE_BYTES = 4096
 
 
+class DataFolder(NamedTuple):
+    """What a data folder says of its records."""
+
+    manifest: records.Manifest
+    vocab: list[str]  # that they were made with
+
+
 class LegacyRecords(NamedTuple):
     """TFRecords of the 2020 code."""
 
@@ -82,14 +89,14 @@ def read_manifest(folder: str) -> records.Manifest:
     return manifest
 
 
-def read_vocab(folder: str) -> list[str]:
-    """Reads the vocabulary that a data folder's records were made with.
+def read_folder(folder: str) -> DataFolder:
+    """Reads all that a data folder says of its records, each file once.
 
     Raises:
-        UserError: no whole data there, or the vocabulary is not the records'.
+        UserError: see `read_manifest`; or the vocabulary is not the records'.
     """
-    file = os.path.join(folder, records.VOCAB)
     manifest = read_manifest(folder)
+    file = os.path.join(folder, records.VOCAB)
     if not tf.io.gfile.exists(file):
         raise errors.UserError(f"{file} is missing; {records.BUILD_AGAIN}")
     tokens = tokenizer.parse_vocab(_read(file), file)
@@ -99,7 +106,7 @@ def read_vocab(folder: str) -> list[str]:
             f"differs from the one in {records.MANIFEST}); put the right one back, or "
             f"{records.BUILD_AGAIN}"
         )
-    return tokens
+    return DataFolder(manifest, tokens)
 
 
 def find_legacy(path: str) -> LegacyRecords | None:

@@ -76,13 +76,12 @@ class Loop:
         model: train_step.Pretrainer,
         strategy: tf.distribute.Strategy,
         data: Data,
-        settings: config.PretrainConfig,
+        train: config.TrainConfig,
     ) -> None:
         """Reads nothing yet; `start` opens the data."""
         self._model, self._strategy, self.data = model, strategy, data
-        self._settings = settings
         self._rows = distribution.rows_per_replica(
-            strategy, settings.train.batch_size, settings.train.accumulation_steps
+            strategy, train.batch_size, train.accumulation_steps
         )
         self._iterator: Any = None
         self.num_workers = 1
@@ -183,7 +182,8 @@ def run(
     loop: Loop,
     model: train_step.Pretrainer,
     checkpoints: checkpoint.Checkpoints | None,
-    settings: config.PretrainConfig,
+    train: config.TrainConfig,
+    often: config.RunConfig,
     listener: Listener,
     first_step: int = 0,
 ) -> Outcome:
@@ -193,7 +193,8 @@ def run(
         loop: started.
         model: to make metrics of its sums.
         checkpoints: where the chief saves; None on other workers.
-        settings: resolved.
+        train: how long.
+        often: when to say, measure and save.
         listener: told of progress.
         first_step: updates made so far.
 
@@ -201,7 +202,7 @@ def run(
         UserError: a loss or gradient that is not finite, a damaged shard, a full disk,
             a worker that is gone. Checkpoints written before stay.
     """
-    total, often = settings.train.steps, settings.run
+    total = train.steps
     saved = step = first_step
     sums: dict[str, np.ndarray] = {}
     elapsed = seconds_a_step = 0.0
@@ -211,7 +212,8 @@ def run(
         interrupts.noted() as stop,
     ):
         while step < total:
-            size = _loop_size(step, settings, seconds_a_step, loop.num_workers)
+            most = _steps_to_next(step, train, often)
+            size = _loop_size(most, seconds_a_step, loop.num_workers)
             began = time.monotonic()
             part, stopping = _guarded(loop, size, stop.requested, step, first_step)
             # One process has nobody to agree with: it stops where it is.
@@ -257,24 +259,25 @@ def evaluate(loop: Loop, model: train_step.Pretrainer, step: int) -> dict[str, f
     return _values(sums, model) if sums else {}
 
 
-def _loop_size(
-    step: int, settings: config.PretrainConfig, seconds_a_step: float, num_workers: int
+def _steps_to_next(
+    step: int, train: config.TrainConfig, often: config.RunConfig
 ) -> int:
-    """Returns how many steps to run in one call: to the next thing to do, at most.
+    """Returns how many steps one call may run: to the next thing to do, at most."""
+    intervals = (
+        often.log_every_steps,
+        often.evaluate_every_steps,
+        often.save_every_steps,
+    )
+    left = [every - step % every for every in intervals]
+    return min(*left, train.steps_per_loop, train.steps - step)
+
+
+def _loop_size(most: int, seconds_a_step: float, num_workers: int) -> int:
+    """Returns how many steps to run in one call.
 
     One process shortens its calls to about LOOP_SECONDS; several must agree, and have
     nothing to agree by but the step.
     """
-    often = settings.run
-    left = [
-        every - step % every
-        for every in (
-            often.log_every_steps,
-            often.evaluate_every_steps,
-            often.save_every_steps,
-        )
-    ]
-    most = min(*left, settings.train.steps_per_loop, settings.train.steps - step)
     if num_workers > 1:
         return most
     if not seconds_a_step:

@@ -17,7 +17,6 @@ from electra_tf.batches import pipeline
 from electra_tf.objectives import registry
 from electra_tf.reports import progress, report_page
 from electra_tf.system import console
-from electra_tf.text import record_reader
 from electra_tf.training import (
     checkpoint,
     distribution,
@@ -41,10 +40,8 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
     with console.doing("opening the data"):
         source = pipeline.open_source(settings.data)
     _check_row_length(source, settings)
-    vocab = source.vocab.tokens
-    words = _tokenizer_of(source, settings)
-    settings = _with_streams(_with_vocab_size(settings, len(vocab)), folder)
-    settings, origin = _origin(settings, folder, vocab, words)
+    settings = _with_streams(_with_vocab_size(settings, source.vocab.size), folder)
+    settings, origin = _origin(settings, folder, source)
     strategy = distribution.strategy(tpu)
     is_chief = distribution.is_chief(strategy)
     facts = source.identity | {
@@ -72,7 +69,7 @@ def _train(
     model = _build(settings, strategy)
     with console.doing("reading the held-out rows"):
         data = _data(source, settings, strategy)
-    running = loop.Loop(model, strategy, data, settings)
+    running = loop.Loop(model, strategy, data, settings.train)
     checkpoints = checkpoint.Checkpoints(folder, model, settings.run.keep)
     if is_chief:
         checkpoints.clear()
@@ -89,7 +86,13 @@ def _train(
             listener.say(warning)
         _say_what_runs(listener, settings, strategy, model, step)
         outcome = loop.run(
-            running, model, checkpoints if is_chief else None, settings, listener, step
+            running,
+            model,
+            checkpoints if is_chief else None,
+            settings.train,
+            settings.run,
+            listener,
+            step,
         )
         if not outcome.finished:
             return
@@ -97,7 +100,7 @@ def _train(
         metrics = outcome.validation or loop.evaluate(running, model, outcome.step)
     if is_chief:
         with console.doing("writing preset, samples and report"):
-            _finish(folder, settings, model, vocab, source, data, metrics, listener)
+            _finish(folder, settings, model, source, data, metrics, listener)
 
 
 def _build(
@@ -179,10 +182,7 @@ def _data(
 
 
 def _origin(
-    settings: config.PretrainConfig,
-    folder: str,
-    vocab: list[str],
-    words: config.TokenizerConfig,
+    settings: config.PretrainConfig, folder: str, source: pipeline.Source
 ) -> tuple[config.PretrainConfig, preset.Pretrained | None]:
     """Opens what the run starts from, if anything; takes over its architecture."""
     if not settings.train.init_from:
@@ -190,7 +190,9 @@ def _origin(
     if workdir.is_started(folder):
         return _with_stored_architecture(settings, folder), None
     origin = opening.open_pretrained(settings.train.init_from)
-    initialization.check_vocab(origin, settings.train, vocab, words)
+    initialization.check_vocab(
+        origin, settings.train, source.vocab.tokens, source.tokenizer
+    )
     return initialization.with_architecture(settings, origin), origin
 
 
@@ -223,15 +225,6 @@ def _with_streams(
         streams = distribution.streams()
     train = settings.train.model_copy(update={"streams": streams})
     return settings.model_copy(update={"train": train})
-
-
-def _tokenizer_of(
-    source: pipeline.Source, settings: config.PretrainConfig
-) -> config.TokenizerConfig:
-    """Returns how the data's words were cut; records of the 2020 code do not say."""
-    if source.legacy_row_tokens is None:
-        return record_reader.read_manifest(settings.data.records).tokenizer
-    return config.TokenizerConfig()
 
 
 def _listener(
@@ -296,7 +289,6 @@ def _finish(
     folder: str,
     settings: config.PretrainConfig,
     model: train_step.Pretrainer,
-    vocab: list[str],
     source: pipeline.Source,
     data: loop.Data,
     metrics: dict[str, float],
@@ -304,12 +296,13 @@ def _finish(
 ) -> None:
     """Writes preset, samples and report, and shows what was learned."""
     objective, steps = model.objective, settings.train.steps
+    vocab = source.vocab.tokens
     preset.save(
         os.path.join(folder, "preset"),
         objective.networks,
         objective.configs,
         vocab,
-        _tokenizer_of(source, settings),
+        source.tokenizer,
         {
             "settings": settings.model_dump(),
             "steps": steps,

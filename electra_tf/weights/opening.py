@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from electra_tf import config, errors
 from electra_tf.text import tokenizer
-from electra_tf.weights import google_checkpoint, hugging_face, preset
+from electra_tf.weights import preset
 
 
 class Stated(NamedTuple):
@@ -39,6 +39,9 @@ def open_pretrained(path: str, stated: Stated = NOTHING_STATED) -> preset.Pretra
     for folder in (path, os.path.join(path, "preset")):
         if preset.is_preset(folder) or _has_weights_of_ours(folder):
             return with_stated(preset.load(folder), stated)
+    # Not above: whoever starts from weights of ours needs no reader of others'.
+    from electra_tf.weights import google_checkpoint, hugging_face
+
     # A config.json beside a checkpoint is of the checkpoint.
     is_checkpoint = google_checkpoint.is_checkpoint(path)
     if hugging_face.has_weights(path) or (

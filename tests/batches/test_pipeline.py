@@ -67,6 +67,7 @@ def source(tmp_path_factory):
             mask_id=MASK,
             is_continuation=np.arange(num_tokens) % 3 == 0,
         ),
+        tokenizer=config.TokenizerConfig(),
         tokens_per_record=float(np.mean(lengths)),
         legacy_row_tokens=None,
     )
@@ -423,6 +424,7 @@ def test_a_folder_of_the_2020_code_says_all_there_is_to_know(tmp_path, tiny_voca
     assert source.train == files
     assert source.legacy_row_tokens == 12
     assert source.vocab.tokens == tokenizer.read_vocab(tiny_vocab)
+    assert source.tokenizer == config.TokenizerConfig()
     larger = dataclasses.replace(source.vocab, size=200)
     assert len(take_epochs(dataclasses.replace(source, vocab=larger), 1)[0]) == 3
 

@@ -280,7 +280,7 @@ def test_small_corpora_have_both_splits_where_they_can(
 
 def test_a_vocabulary_is_trained_where_none_is_given(texts, capsys):
     manifest = build(texts, vocab=None, vocab_size=150)
-    tokens = record_reader.read_vocab(str(texts.parent / "data"))
+    tokens = record_reader.read_folder(str(texts.parent / "data")).vocab
     assert len(tokens) == manifest.vocab_size <= 150
     assert manifest.vocab_trained
     assert "w42" in tokens
@@ -292,7 +292,7 @@ def test_a_vocabulary_is_trained_on_a_sample_of_a_large_corpus(texts):
         "\n\n".join(f"zz{i:03}a zz{i:03}a" for i in range(400))
     )
     build(texts, vocab=None, vocab_size=5000, vocab_train_bytes=4000)
-    tokens = record_reader.read_vocab(str(texts.parent / "data"))
+    tokens = record_reader.read_folder(str(texts.parent / "data")).vocab
     seen = sum(f"zz{i:03}a" in tokens for i in range(400))
     # 4,000 of about 14,000 bytes: 28 %, plus or minus 9 documents.
     assert 60 < seen < 180
@@ -330,7 +330,7 @@ def test_the_sample_for_the_vocabulary_is_as_large_as_wanted(texts, form, wanted
             text.split()
         )
     build(texts, vocab=None, vocab_size=300, vocab_train_bytes=wanted)
-    assert "house" in record_reader.read_vocab(str(texts.parent / "data"))
+    assert "house" in record_reader.read_folder(str(texts.parent / "data")).vocab
 
 
 def test_a_corpus_may_hold_its_own_data(texts, capsys):

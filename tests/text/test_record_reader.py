@@ -69,13 +69,13 @@ def test_a_manifest_is_read_as_it_was_written(folder):
 
 
 def test_the_vocabulary_of_a_folder_is_the_one_its_records_were_made_with(folder):
-    assert record_reader.read_vocab(str(folder)) == VOCAB
+    assert record_reader.read_folder(str(folder)).vocab == VOCAB
     tokenizer.write_vocab(folder / "vocab.txt", [*VOCAB, "##s"])
     with pytest.raises(errors.UserError, match=r"vocab\.txt is not the vocabulary"):
-        record_reader.read_vocab(str(folder))
+        record_reader.read_folder(str(folder))
     (folder / "vocab.txt").unlink()
     with pytest.raises(errors.UserError, match=r"vocab\.txt is missing"):
-        record_reader.read_vocab(str(folder))
+        record_reader.read_folder(str(folder))
 
 
 def test_a_folder_without_manifest_is_refused_with_the_reason(folder):

@@ -94,9 +94,11 @@ def train(strategy):
         model = train_step.build(SETTINGS)
     # Three batches: the replicas take one each, and one is left.
     data = loop.Data(open_rows, [held_out] * 3, lambda: None)
-    running = loop.Loop(model, strategy, data, SETTINGS)
+    running = loop.Loop(model, strategy, data, SETTINGS.train)
     running.start(None)
-    outcome = loop.run(running, model, None, SETTINGS, loop.Silence())
+    outcome = loop.run(
+        running, model, None, SETTINGS.train, SETTINGS.run, loop.Silence()
+    )
     return weights(model) | {"loss": outcome.validation["loss"]}
 
 

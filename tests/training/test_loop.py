@@ -71,7 +71,7 @@ class Trainee:
             if name != "data_position"
         }
         self.data = loop.Data(open_rows, [held_out], lambda: None)
-        self.loop = loop.Loop(self.model, strategy, self.data, SETTINGS)
+        self.loop = loop.Loop(self.model, strategy, self.data, SETTINGS.train)
         self._first = [v.value.numpy() for v in self.variables()]
 
     def variables(self):
@@ -92,7 +92,8 @@ class Trainee:
             self.loop,
             self.model,
             checkpoint.Checkpoints(str(folder), self.model),
-            settings,
+            settings.train,
+            settings.run,
             listener or Notes(),
             step,
         )

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,53 @@ def test_a_run_keeps_the_streams_that_it_was_begun_with(
     other = run._with_streams(settings("train.streams=1"), folder)
     with pytest.raises(errors.UserError, match=r"train\.streams was 2, now 1; put "):
         workdir.open_workdir(folder, other, {}, is_chief=True, devices=[])
+
+
+# Runs to its first step; prints the files that it opened and the modules it loaded.
+TO_THE_FIRST_STEP = """
+import json, sys
+import tensorflow as tf
+from electra_tf import config
+from electra_tf.training import loop, run
+
+opened = []
+
+class Noted(tf.io.gfile.GFile):
+    def __init__(self, name, *mode):
+        opened.append(name)
+        super().__init__(name, *mode)
+
+def stop(*_):
+    print(json.dumps([opened, list(sys.modules)]))
+    sys.exit()
+
+def note(event, arguments):
+    if event == "open":
+        opened.append(str(arguments[0]))
+
+tf.io.gfile.GFile = Noted
+loop.run = stop
+sys.addaudithook(note)
+run.run(config.load(config.PretrainConfig, sys.argv[1]), sys.argv[2])
+"""
+
+
+def test_a_run_reads_its_data_folder_once_and_loads_no_reader_of_others_weights(
+    tiny_run, tiny_data, tmp_path
+):
+    process = subprocess.run(
+        [sys.executable, "-c", TO_THE_FIRST_STEP, str(tiny_run), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    opened, loaded = json.loads(process.stdout.splitlines()[-1])
+    for name in ("manifest.json", "vocab.txt"):
+        assert opened.count(str(tiny_data / name)) == 1, name
+    assert "electra_tf.weights.preset" in loaded
+    others = ["google_checkpoint", "hugging_face", "keras_hub_presets"]
+    assert not [name for name in loaded if name.split(".")[-1] in others]
 
 
 def test_plain_mlm_trains_a_model_alone(settings, tmp_path, capsys):
