@@ -24,7 +24,7 @@ PREFIX = "electra_tf>"  # of our classes in what Keras saves
 
 # Who registers them: the last one all of the rest, for which it needs KerasHub.
 _MODULES = (
-    "electra_tf.network.layers",
+    "electra_tf.network.models",
     "electra_tf.training.optimizer",
     "electra_tf.tasks.catalog",
 )

@@ -29,7 +29,7 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.batches import masking, pipeline
-from electra_tf.network import layers, models
+from electra_tf.network import models, tracing
 from electra_tf.objectives import corruption
 from electra_tf.training import checkpoint, distribution, train_step, workdir
 
@@ -101,7 +101,7 @@ def write_step(
         batch = {name: batch[name] for name in ROW_FIELDS}
         batch["seed"] = tf.zeros([2], tf.int32)
     compiled = tf.function(step, jit_compile=True, autograph=False)
-    with layers.inlined_blocks():  # JAX takes modules of one function.
+    with tracing.inlined_blocks():  # JAX takes modules of one function.
         traced = compiled.get_concrete_function(batch)
     hlo = compiled.experimental_get_compiler_ir(batch)(stage="hlo_serialized")
     (output / "step.hlo.gz").write_bytes(gzip.compress(hlo))

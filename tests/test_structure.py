@@ -157,7 +157,7 @@ def test_pretraining_loads_neither_tensorflow_text_nor_keras_hub():
 def test_a_reader_of_pretraining_needs_few_files_and_lines():
     road = closure("pretrain")
     lines = sum(len(MODULES[name].read_text().splitlines()) for name in road)
-    assert len(road) <= 37, sorted(road)
+    assert len(road) <= 41, sorted(road)
     assert lines <= 11_700, lines
 
 

@@ -3,6 +3,10 @@
 In:   rows of token ids, and who they belong to.
 Out:  Keras functional models: encoder, generator, discriminator.
 
-layers  embeddings, attention within an example, encoder block
-models  encoder, generator, discriminator
+tracing    how blocks come into a graph: shared, inlined, in parts, made again
+kernels    dropout, LayerNorm, GELU, attention, with gradients by hand
+embedding  ids become embeddings
+block      who sees whom; attention and feed-forward
+heads      states become logits
+models     encoder, generator, discriminator
 """

@@ -13,21 +13,23 @@ import keras
 import tensorflow as tf
 
 from electra_tf import config
-from electra_tf.network import layers
+from electra_tf.network import block, embedding, heads
 
 ROW_FIELDS = ("token_ids", "segment_ids", "example_ids", "position_ids")
 
 
-def build_embeddings(model: config.ModelConfig, dtype: Any = None) -> layers.Embeddings:
+def build_embeddings(
+    model: config.ModelConfig, dtype: Any = None
+) -> embedding.Embeddings:
     """Builds the embedding block, which two encoders may share."""
-    embeddings = layers.Embeddings(model, name="embeddings", dtype=dtype)
+    embeddings = embedding.Embeddings(model, name="embeddings", dtype=dtype)
     embeddings.build()
     return embeddings
 
 
 def build_encoder(
     model: config.ModelConfig,
-    embeddings: layers.Embeddings | None = None,
+    embeddings: embedding.Embeddings | None = None,
     name: str = "encoder",
 ) -> keras.Model:
     """Builds the road from ids to hidden states [B, L, D].
@@ -44,7 +46,7 @@ def build_encoder(
 def encode(
     model: config.ModelConfig,
     rows: dict[str, keras.KerasTensor],
-    embeddings: layers.Embeddings | None = None,
+    embeddings: embedding.Embeddings | None = None,
     dtype: Any = None,
 ) -> keras.KerasTensor:
     """Lays the layers of an encoder over symbolic rows: hidden states [B, L, D].
@@ -62,14 +64,14 @@ def encode(
         x = keras.layers.Dense(
             model.hidden_size, name="embeddings_project", dtype=dtype
         )(x)  # [B, L, D]
-    bias = layers.AttentionBias(name="attention_bias", dtype=dtype)(rows["example_ids"])
+    bias = block.AttentionBias(name="attention_bias", dtype=dtype)(rows["example_ids"])
     for index in range(model.num_layers):
-        x = layers.EncoderBlock(model, name=f"layer_{index}", dtype=dtype)(x, bias)
+        x = block.EncoderBlock(model, name=f"layer_{index}", dtype=dtype)(x, bias)
     return x
 
 
 def build_generator(
-    model: config.ModelConfig, embeddings: layers.Embeddings | None = None
+    model: config.ModelConfig, embeddings: embedding.Embeddings | None = None
 ) -> keras.Model:
     """Builds an encoder with the head that guesses hidden tokens: logits [B, P, V].
 
@@ -83,24 +85,24 @@ def build_generator(
     }
     rows = {name: inputs[name] for name in ROW_FIELDS}
     hidden = build_encoder(model, embed)(rows)  # [B, L, D]
-    head = layers.MaskedTokenHead(model, embed, name="masked_token_head")
+    head = heads.MaskedTokenHead(model, embed, name="masked_token_head")
     return keras.Model(inputs, head(hidden, inputs["mask_positions"]), name="generator")
 
 
 def build_discriminator(
-    model: config.ModelConfig, embeddings: layers.Embeddings | None = None
+    model: config.ModelConfig, embeddings: embedding.Embeddings | None = None
 ) -> keras.Model:
     """Builds an encoder whose head asks of each token, replaced?: logits [B, L]."""
     inputs = _row_inputs()
     hidden = build_encoder(model, embeddings)(inputs)  # [B, L, D]
-    logits = layers.ReplacedTokenHead(model, name="replaced_token_head")(hidden)
+    logits = heads.ReplacedTokenHead(model, name="replaced_token_head")(hidden)
     return keras.Model(inputs, logits, name="discriminator")
 
 
 def recompute_blocks(network: keras.Model) -> None:
     """Makes the backward pass of a network keep the input of each block alone."""
     for layer in network.get_layer("encoder").layers:
-        if isinstance(layer, layers.EncoderBlock):
+        if isinstance(layer, block.EncoderBlock):
             layer.recompute = True
 
 

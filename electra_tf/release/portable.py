@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from electra_tf import errors
-from electra_tf.network import layers
+from electra_tf.network import tracing
 from electra_tf.serving import saved_model
 from electra_tf.system import durable
 from electra_tf.text import tokenizer
@@ -79,7 +79,7 @@ def export(
         os.makedirs(building)
         write = _write_tflite if format == "tflite" else _write_onnx
         file = os.path.join(building, FILES[format])
-        with layers.inlined_blocks():
+        with tracing.inlined_blocks():
             described = write(model, network, specs, file, weights)
         vocab = model.preprocessor.tokenizer.get_vocabulary()
         tokenizer.write_vocab(os.path.join(building, "vocab.txt"), vocab)

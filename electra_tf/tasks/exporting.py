@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from electra_tf import errors
-from electra_tf.network import layers
+from electra_tf.network import tracing
 from electra_tf.serving import saved_model, stored_weights
 from electra_tf.tasks import inputs, preprocessor
 
@@ -56,7 +56,7 @@ class Exporting(_OtherHalf):
         # What was traced reads other variables.
         self._traced: tuple[Any, Any] = (None, None)
         # An accelerator shares out operations by itself.
-        parts = contextlib.nullcontext() if fixed_length else layers.split_rows()
+        parts = contextlib.nullcontext() if fixed_length else tracing.split_rows()
         try:
             with parts:
                 return saved_model.export(

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from electra_tf import errors
-from electra_tf.network import layers
+from electra_tf.network import kernels
 from electra_tf.tasks import backbone as backbones
 
 # Our path, Hugging Face's name of the same, and whether that is transposed.
@@ -52,7 +52,7 @@ class ClassificationHead(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.units, self.hidden_dim = units, hidden_dim
-        self.dropout = layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
+        self.dropout = kernels.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
         self.dense = None
         if hidden_dim:
             self.dense = keras.layers.Dense(
@@ -72,7 +72,7 @@ class ClassificationHead(keras.layers.Layer):
         """Turns [B, D] into float32 logits [B, units]."""
         x = self.dropout(x, training=training)
         if self.dense:
-            x = layers.exact_gelu(self.dense(x))
+            x = kernels.exact_gelu(self.dense(x))
             x = self.dropout(x, training=training)
         return tf.cast(self.logits(x), tf.float32)
 
@@ -93,7 +93,7 @@ class TokenHead(keras.layers.Layer):
     def __init__(self, units: int, dropout: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
-        self.dropout = layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
+        self.dropout = kernels.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
         self.logits = keras.layers.Dense(units, name="logits", dtype=self.dtype_policy)
 
     def build(self, shape: tuple[int | None, ...]) -> None:

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from electra_tf import errors
 from electra_tf.batches import masking
-from electra_tf.network import layers
+from electra_tf.network import heads
 from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import (
@@ -82,7 +82,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         self.backbone = backbone
         self.preprocessor = preprocessor
         self.mask_rate, self.mask_token_rate = mask_rate, mask_token_rate
-        self.masked_token_head = layers.MaskedTokenHead(
+        self.masked_token_head = heads.MaskedTokenHead(
             backbone.model_config,
             backbone.get_layer("embeddings"),
             dtype=backbone.dtype_policy,

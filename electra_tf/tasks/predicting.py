@@ -18,7 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from electra_tf import errors
-from electra_tf.network import layers
+from electra_tf.network import tracing
 from electra_tf.tasks import inputs, recipe, streams
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Predicting(_OtherHalf):
         It takes the model's inputs by name, int32, and drops nothing.
         """
         weights = tuple(id(variable) for variable in self.weights)
-        key = layers.are_blocks_inlined(), weights
+        key = tracing.are_blocks_inlined(), weights
         if getattr(self, "_traced", (None, None))[0] != key:
             signature = {
                 name: tf.TensorSpec(field.shape, tf.int32)

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from electra_tf import errors
 from electra_tf.datasets import squad
-from electra_tf.network import layers
+from electra_tf.network import kernels
 from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import (
@@ -580,7 +580,7 @@ class JointSpanHead(keras.layers.Layer):
 
         def end(positions: tf.Tensor) -> tf.Tensor:
             chosen = tf.gather(of_start, positions, batch_dims=1)  # [B, U]
-            x = layers.exact_gelu(chosen[:, None] + of_token)
+            x = kernels.exact_gelu(chosen[:, None] + of_token)
             return _masked(self.end(x), allowed)  # [B, L]
 
         if start_positions is not None:
@@ -619,7 +619,7 @@ class JointSpanHead(keras.layers.Layer):
         shares = tf.cast(tf.nn.softmax(start), states.dtype)  # [B, L]
         expected = tf.einsum("bl,bld->bd", shares, states)
         x = self.null_dense(tf.concat([states[:, 0], expected], -1))  # [B, U]
-        return tf.cast(self.null(layers.exact_gelu(x)), tf.float32)
+        return tf.cast(self.null(kernels.exact_gelu(x)), tf.float32)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same layer."""

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_tf import errors
-from electra_tf.network import layers
+from electra_tf.network import heads
 from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import (
@@ -58,7 +58,7 @@ class ElectraReplacedTokenDetector(token_classifier.TokenTask, keras_hub.models.
     ) -> None:
         self.backbone = backbone
         self.preprocessor = preprocessor
-        self.replaced_token_head = layers.ReplacedTokenHead(
+        self.replaced_token_head = heads.ReplacedTokenHead(
             backbone.model_config,
             dtype=backbone.dtype_policy,
             name="replaced_token_head",

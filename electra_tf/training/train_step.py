@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from electra_tf import config
-from electra_tf.network import layers, models
+from electra_tf.network import models, tracing
 from electra_tf.objectives import registry
 from electra_tf.training import optimizer
 
@@ -212,7 +212,7 @@ class Pretrainer(keras.Model):
         self, batch: registry.Batch, counts: registry.Sums, seed: tf.Tensor
     ) -> tuple[list[tf.Tensor], registry.Sums]:
         variables = [v.value for v in self.trainable_variables]
-        with layers.dropout_seed(seed), tf.GradientTape() as tape:
+        with tracing.dropout_seed(seed), tf.GradientTape() as tape:
             loss, sums = self._sums(batch, counts, training=True)
         gradients = tape.gradient(
             loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO

@@ -7,7 +7,7 @@ import tensorflow as tf
 from classifying import LABELS, TEXTS, Rates
 
 from electra_tf import errors
-from electra_tf.network import layers
+from electra_tf.network import block
 from electra_tf.tasks import (
     backbone,
     inputs,
@@ -32,9 +32,9 @@ def test_a_batch_in_two_streams_gives_the_outputs_and_gradients_of_one(
         return out, tape.gradient(loss, model.backbone.trainable_variables[3].value)
 
     calls = []
-    call = layers.EncoderBlock.call
+    call = block.EncoderBlock.call
     monkeypatch.setattr(
-        layers.EncoderBlock, "call", lambda *a, **k: calls.append(1) or call(*a, **k)
+        block.EncoderBlock, "call", lambda *a, **k: calls.append(1) or call(*a, **k)
     )
     whole, slope = run()
     once = len(calls)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from electra_tf import config
-from electra_tf.network import layers
+from electra_tf.network import kernels
 from electra_tf.training import train_step
 
 # With so large an epsilon AdamW is SGD, at a tenth of the rate over epsilon: it
@@ -359,7 +359,7 @@ class Probe:
         self.configs = {}
         self.weights = {"line": 1.0}
         self.metrics = {"masks": (4, 2000)}
-        self._dropout = layers.Dropout(0.5)
+        self._dropout = kernels.Dropout(0.5)
 
     def counts(self, batch):
         return {"line": tf.cast(tf.size(batch["number"]), tf.float32)}
