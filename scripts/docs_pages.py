@@ -1,0 +1,321 @@
+"""Writes the pages of the site that the code says better: commands and classes.
+
+A hook of MkDocs (mkdocs.yml). Flags and classes are read from the source, settings from
+their pydantic models; TensorFlow is not loaded. Nothing is written into docs/.
+
+In:   electra_tf/<command>.py, the settings that it loads, the public classes.
+Out:  commands/<command>.md, api/<class>.md, an index of each, their place in the nav.
+"""
+
+import ast
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "electra_tf"
+sys.path.insert(0, str(ROOT))
+
+import electra_tf  # noqa: E402 - found by the line above
+from electra_tf import __main__ as commands  # noqa: E402
+from electra_tf import config  # noqa: E402
+
+BASE = "ElectraTask"  # What all tasks do alike; not public by name.
+# Shown where a task has its own, as it may take or return something else.
+ALWAYS = ("from_preset", "fit", "predict")
+# Where a page's D25 is no link: in code, links and headings.
+LEFT_ALONE = (
+    r"(^```[\s\S]*?^```$|`[^`\n]*`|\[[^]\n]*\]\([^)\n]*\)|^#[^\n]*$|^ {4}[^\n]*$)"
+)
+
+
+class Flag(NamedTuple):
+    """A flag as a command defines it."""
+
+    name: str
+    kind: str  # string, integer, bool, list, multi_string
+    default: Any
+    about: str
+
+
+def flags(tree: ast.Module) -> list[Flag]:
+    """Returns the flags that a module defines, in order."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            kind = node.func.attr.removeprefix("DEFINE_")
+            if kind != node.func.attr:
+                name, default, about = map(ast.literal_eval, node.args[:3])
+                found.append(Flag(name, kind, default, about))
+    return found
+
+
+def settings_of(tree: ast.Module) -> type[config.Settings] | None:
+    """Returns the settings that a command loads: the argument of cli.load."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "cli.load":
+            module, name = ast.unparse(node.args[0]).split(".")
+            return getattr(importlib.import_module(_place(tree, module)), name)
+    return None
+
+
+def _place(tree: ast.Module, module: str) -> str:
+    """Returns the full name of a module that a file imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if alias.name == module:
+                    return f"{node.module}.{module}"
+    raise ValueError(f"{module} is not imported")
+
+
+def command_page(name: str) -> str:
+    """Returns the page of a command: its first lines, its flags, its settings."""
+    tree = _parse(PACKAGE / f"{name}.py")
+    about, _, usage = (ast.get_docstring(tree) or "").partition("\n")
+    lines = [f"# {name}", "", about, "", "```", usage.strip(), "```", ""]
+    shared = "adopt_module_key_flags" in ast.unparse(tree)
+    found = flags(tree) + (flags(_parse(PACKAGE / "cli.py")) if shared else [])
+    lines += ["## Flags", "", "| flag | default | what |", "|---|---|---|"]
+    lines += [
+        f"| {_flag(one)} | {_default(one)} | {_cell(one.about)} |" for one in found
+    ]
+    kind = settings_of(tree)
+    if kind:
+        lines += [
+            "",
+            "## Settings",
+            "",
+            f"Set one with `--set NAME=VALUE`, several in a file for `--config`. "
+            f"`python -m electra_tf.{name} --print_config` prints all of them.",
+        ]
+        lines += list(_sections(kind))
+    return "\n".join(lines) + "\n"
+
+
+def _flag(flag: Flag) -> str:
+    value = "" if flag.kind == "bool" else f"={flag.name.upper()}"
+    return f"`--{flag.name}{value}`"
+
+
+def _default(flag: Flag) -> str:
+    return f"`{flag.default}`" if flag.default not in (None, [], False) else ""
+
+
+def _sections(kind: type[config.Settings]) -> Iterator[str]:
+    """Yields a table of settings for each section of a command's."""
+    schema = kind.model_json_schema()
+    plain = []
+    for name, field in schema["properties"].items():
+        parts = list(_models(field, schema.get("$defs", {})))
+        if not parts:
+            plain.append((name, field))
+        for part in parts:
+            title = name if len(parts) == 1 else f"{name}, {_variant(part)}"
+            yield from ["", f"### {title}", "", _cell(part.get("description", "")), ""]
+            yield from _table(part["properties"].items(), f"{name}.")
+    if plain:
+        yield ""
+        yield from _table(plain, "")
+
+
+def _models(field: dict[str, Any], known: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the sections that a field may hold: none, one, or those of a union."""
+    if field.get("default") is None and "default" in field:
+        return  # A value that may be a section, as generator.architecture.
+    for one in [
+        field,
+        *field.get("allOf", []),
+        *field.get("anyOf", field.get("oneOf", [])),
+    ]:
+        if "$ref" in one:
+            yield known[one["$ref"].rpartition("/")[2]]
+
+
+def _variant(part: dict[str, Any]) -> str:
+    """Returns what tells a section of a union from the others: its name."""
+    name = part["properties"].get("name", {})
+    return f"name: {name.get('const', name.get('default', part.get('title')))}"
+
+
+def _table(fields: Any, prefix: str) -> Iterator[str]:
+    yield from ["| setting | type | default | what |", "|---|---|---|---|"]
+    for name, field in fields:
+        default = json.dumps(field["default"]) if "default" in field else ""
+        yield (
+            f"| `{prefix}{name}` | {_cell(_type(field))} | `{_cell(default)}` "
+            f"| {_cell(field.get('description', ''))} |"
+        )
+
+
+def _type(field: dict[str, Any]) -> str:
+    """Returns the values that a setting takes, in words."""
+    if "enum" in field:
+        return " or ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "anyOf" in field:
+        kinds = dict.fromkeys(_type(one) for one in field["anyOf"])
+        return " or ".join(kinds)
+    if "$ref" in field:
+        return "section"
+    names = {"object": "dict", "array": "list", "integer": "int", "boolean": "bool"}
+    text = names.get(field.get("type", ""), field.get("type", "any"))
+    for key, sign in {
+        "minimum": ">=",
+        "exclusiveMinimum": ">",
+        "maximum": "<=",
+        "exclusiveMaximum": "<",
+    }.items():
+        if key in field:
+            text += f" {sign} {field[key]:g}"
+    return text
+
+
+def _cell(text: str) -> str:
+    """Returns text that may stand in a table."""
+    return (
+        inspect.cleandoc(text)
+        .replace("\n", " ")
+        .replace("|", "\\|")
+        .replace("<", "&lt;")
+    )
+
+
+def class_page(name: str, module: str) -> str:
+    """Returns the page of a class, which mkdocstrings fills in."""
+    public = name if name == BASE else f"electra_tf.{name}"
+    shared = f"\n\nWhat all tasks do alike is on the page of [{BASE}]({BASE}.md).\n"
+    bases = {
+        ast.unparse(base).rpartition(".")[2] for base in _class(module, name).bases
+    }
+    return f"""# {public}
+{shared if BASE in bases else ""}
+::: electra_tf.tasks.{module}.{name}
+    options:
+      members: {_members(module, name)}
+"""
+
+
+def _members(module: str, name: str) -> list[str]:
+    """Returns the methods that the page of a class shows.
+
+    A task overrides some of what `ElectraTask` asks it; that is for who writes tasks.
+    """
+    found = _methods(_class(module, name))
+    if name == BASE or BASE not in ast.unparse(_class(module, name)):
+        return found
+    asked = set(_methods(_class(_classes()[BASE], BASE)))
+    return [one for one in found if one not in asked or one in ALWAYS]
+
+
+def _methods(node: ast.ClassDef) -> list[str]:
+    """Returns the public methods that a class itself documents."""
+    return [
+        part.name
+        for part in node.body
+        if isinstance(part, ast.FunctionDef)
+        and not part.name.startswith("_")
+        and ast.get_docstring(part)
+    ]
+
+
+def _class(module: str, name: str) -> ast.ClassDef:
+    tree = _parse(PACKAGE / "tasks" / f"{module}.py")
+    (node,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == name
+    )
+    return node
+
+
+def _index(title: str, about: str, rows: list[tuple[str, str]]) -> str:
+    lines = [f"# {title}", "", about, "", "| | |", "|---|---|"]
+    lines += [f"| [{name}]({name}.md) | {_cell(text)} |" for name, text in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _classes() -> dict[str, str]:
+    """Returns the module, in tasks/, of each public class and of what they share."""
+    found = dict(electra_tf._CLASSES)
+    for file in sorted((PACKAGE / "tasks").glob("*.py")):
+        if any(getattr(node, "name", "") == BASE for node in _parse(file).body):
+            found[BASE] = file.stem
+    return found
+
+
+def _summary(module: str, name: str) -> str:
+    """Returns the first line of a class's docstring."""
+    return (ast.get_docstring(_class(module, name)) or "").partition("\n")[0]
+
+
+def pages() -> dict[str, str]:
+    """Returns every page that is made here: its path in the site and its text."""
+    about = {
+        name: (ast.get_docstring(_parse(PACKAGE / f"{name}.py")) or "").splitlines()[0]
+        for name in commands.COMMANDS
+    }
+    found = {
+        "commands/index.md": _index(
+            "Commands",
+            "`python -m electra_tf.NAME`, or `electra-tf NAME` where the package is "
+            "installed. Flags are about this machine and this call; what changes a "
+            "number is a setting.",
+            list(about.items()),
+        )
+    }
+    found |= {f"commands/{name}.md": command_page(name) for name in about}
+    classes = _classes()
+    rows = [(name, _summary(module, name)) for name, module in classes.items()]
+    found["api/index.md"] = _index(
+        "Python",
+        "`import electra_tf` alone gives these classes, as `electra_tf.NAME`. "
+        f"`{BASE}` is what all tasks have in common.",
+        rows,
+    )
+    found |= {f"api/{name}.md": class_page(name, at) for name, at in classes.items()}
+    return found
+
+
+def on_config(config: Any) -> Any:
+    """Puts the pages that are made here into the contents."""
+    made = pages()
+    for entry in config.nav:
+        for title, place in entry.items():
+            if isinstance(place, str) and place.endswith("/"):
+                entry[title] = [path for path in made if path.startswith(place)]
+    return config
+
+
+def on_page_markdown(text: str, page: Any, config: Any, files: Any) -> str:
+    """Makes links of the numbers of decisions, as D25, outside code and links."""
+    up = "../" * page.file.src_uri.count("/")
+    pieces = re.split(LEFT_ALONE, text, flags=re.M)
+    pieces[::2] = [
+        re.sub(
+            r"\bD(\d{1,3})\b",
+            lambda found: f"[{found[0]}]({up}decisions/D{int(found[1]):02}.md)",
+            piece,
+        )
+        for piece in pieces[::2]
+    ]
+    return "".join(pieces)
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the pages that are made here to those of docs/."""
+    from mkdocs.structure.files import File
+
+    for path, text in pages().items():
+        files.append(File.generated(config, path, content=text))
+    return files
