@@ -8,6 +8,7 @@ Out:  commands/<command>.md, api/<class>.md, an index of each, their place in th
 """
 
 import ast
+import functools
 import importlib
 import inspect
 import json
@@ -26,8 +27,26 @@ from electra_tf import __main__ as commands  # noqa: E402
 from electra_tf import config  # noqa: E402
 
 BASE = "ElectraTask"  # What all tasks do alike; not public by name.
-# Shown where a task has its own, as it may take or return something else.
-ALWAYS = ("from_preset", "fit", "predict")
+# What users call of it. The rest is what a task says of itself, for who writes one.
+USED = (
+    "from_preset",
+    "compile",
+    "fit",
+    "evaluate",
+    "predict",
+    "predict_on_batch",
+    "export_for_serving",
+    "save_to_preset",
+)
+# Methods that Keras asks for and nobody else.
+OF_KERAS = (
+    "call",
+    "compute_output_spec",
+    "from_config",
+    "get_config",
+    "load_assets",
+    "save_assets",
+)
 # Where a page's D25 is no link: in code, links and headings.
 LEFT_ALONE = (
     r"(^```[\s\S]*?^```$|`[^`\n]*`|\[[^]\n]*\]\([^)\n]*\)|^#[^\n]*$|^ {4}[^\n]*$)"
@@ -190,49 +209,56 @@ def _cell(text: str) -> str:
 def class_page(name: str, module: str) -> str:
     """Returns the page of a class, which mkdocstrings fills in."""
     public = name if name == BASE else f"electra_tf.{name}"
-    shared = f"\n\nWhat all tasks do alike is on the page of [{BASE}]({BASE}.md).\n"
-    bases = {
-        ast.unparse(base).rpartition(".")[2] for base in _class(module, name).bases
-    }
+    own = _methods(name)
+    inherited = [one for base in _bases(name)[1:] for one in _methods(base)]
+    shared = ""
+    if name == BASE:
+        inherited = [one for one in inherited if one in USED]
+    else:
+        own = [one for one in own if one not in inherited or one in USED]
+        inherited = []
+        if BASE in _bases(name):
+            shared = f"What all tasks do alike: [{BASE}]({BASE}.md).\n\n"
     return f"""# {public}
-{shared if BASE in bases else ""}
-::: electra_tf.tasks.{module}.{name}
+
+{shared}::: electra_tf.tasks.{module}.{name}
     options:
-      members: {_members(module, name)}
+      members: {own + inherited}
+      inherited_members: {inherited}
 """
 
 
-def _members(module: str, name: str) -> list[str]:
-    """Returns the methods that the page of a class shows.
+@functools.cache
+def _documented() -> dict[str, tuple[str, ast.ClassDef]]:
+    """Returns the module and the code of each class of tasks/, by its name."""
+    return {
+        node.name: (file.stem, node)
+        for file in sorted((PACKAGE / "tasks").glob("*.py"))
+        for node in _parse(file).body
+        if isinstance(node, ast.ClassDef)
+    }
 
-    A task overrides some of what `ElectraTask` asks it; that is for who writes tasks.
-    """
-    found = _methods(_class(module, name))
-    if name == BASE or BASE not in ast.unparse(_class(module, name)):
-        return found
-    asked = set(_methods(_class(_classes()[BASE], BASE)))
-    return [one for one in found if one not in asked or one in ALWAYS]
+
+def _bases(name: str) -> list[str]:
+    """Returns a class of tasks/ and those that it inherits from, nearest first."""
+    found = [name]
+    for base in _documented()[name][1].bases:
+        base_name = ast.unparse(base).rpartition(".")[2]
+        if base_name in _documented():
+            found += _bases(base_name)
+    return found
 
 
-def _methods(node: ast.ClassDef) -> list[str]:
+def _methods(name: str) -> list[str]:
     """Returns the public methods that a class itself documents."""
     return [
         part.name
-        for part in node.body
+        for part in _documented()[name][1].body
         if isinstance(part, ast.FunctionDef)
         and not part.name.startswith("_")
+        and part.name not in OF_KERAS
         and ast.get_docstring(part)
     ]
-
-
-def _class(module: str, name: str) -> ast.ClassDef:
-    tree = _parse(PACKAGE / "tasks" / f"{module}.py")
-    (node,) = (
-        node
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name == name
-    )
-    return node
 
 
 def _index(title: str, about: str, rows: list[tuple[str, str]]) -> str:
@@ -247,16 +273,12 @@ def _parse(file: Path) -> ast.Module:
 
 def _classes() -> dict[str, str]:
     """Returns the module, in tasks/, of each public class and of what they share."""
-    found = dict(electra_tf._CLASSES)
-    for file in sorted((PACKAGE / "tasks").glob("*.py")):
-        if any(getattr(node, "name", "") == BASE for node in _parse(file).body):
-            found[BASE] = file.stem
-    return found
+    return electra_tf._CLASSES | {BASE: _documented()[BASE][0]}
 
 
-def _summary(module: str, name: str) -> str:
+def _summary(name: str) -> str:
     """Returns the first line of a class's docstring."""
-    return (ast.get_docstring(_class(module, name)) or "").partition("\n")[0]
+    return (ast.get_docstring(_documented()[name][1]) or "").partition("\n")[0]
 
 
 def pages() -> dict[str, str]:
@@ -276,7 +298,7 @@ def pages() -> dict[str, str]:
     }
     found |= {f"commands/{name}.md": command_page(name) for name in about}
     classes = _classes()
-    rows = [(name, _summary(module, name)) for name, module in classes.items()]
+    rows = [(name, _summary(name)) for name in classes]
     found["api/index.md"] = _index(
         "Python",
         "`import electra_tf` alone gives these classes, as `electra_tf.NAME`. "
