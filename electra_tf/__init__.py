@@ -16,7 +16,7 @@ reports       what a run says
 training      losses -> updates -> a run
 datasets      files of tasks -> examples; metrics
 serving       a model -> a SavedModel
-tasks         the fine-tuning API, a file a task
+tasks         the fine-tuning API, one file per task
 finetuning    a whole run of fine-tuning, its evaluation, predictions
 release       one kind of folder -> another
 cli           the flags all commands share

@@ -7,7 +7,7 @@ ours: `python -m electra_tf.build_data`, from text to shards, start included.
 bare: a process that reads the same files and does nothing but `encode_batch`, on all
 cores, start included.
 google: `python build_pretraining_dataset.py` of the 2020 code, on our TensorFlow, with
-a process a core; a file goes to one of them, so have at least four files a core.
+one process per core; a file goes to one of them, so have at least four files per core.
 
 In turn, on the whole corpus and on a fourth of its files, with the peak memory of the
 largest process of each, which should not grow with the corpus.
@@ -39,7 +39,7 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    """Prints a line a size and side, and the ratios."""
+    """Prints one line per size and side, and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--corpus", help="folder of .txt files")
     parser.add_argument("--vocab", required=True, help="vocab.txt")
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def report(runs: dict[str, list[Run]], what: str) -> None:
-    """Prints a line a side, and the ratios."""
+    """Prints one line per side, and the ratios."""
     rates = {name: [each.rate for each in found] for name, found in runs.items()}
     for name, found in runs.items():
         rate = statistics.median(rates[name])

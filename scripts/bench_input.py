@@ -22,7 +22,7 @@ _WARM_UP_BLOCKS = 5  # More than are ready before they are asked for.
 
 
 def main() -> None:
-    """Prints a line a row length."""
+    """Prints one line per row length."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", required=True, help="folder that build_data wrote")
     parser.add_argument("--batch_rows", type=int, default=128)
@@ -59,7 +59,7 @@ def measure(data: config.DataConfig, batch_rows: int, num_blocks: int) -> None:
     print(
         f"row_tokens {data.row_tokens}: fill {num_real / num_slots:.4f}, "
         f"{statistics.median(per_second):,.0f} tokens/s (median of {num_blocks}), "
-        f"{per_core_second:,.0f} tokens a core second, "
+        f"{per_core_second:,.0f} tokens per core second, "
         f"first batch after {first_seconds:.1f} s (TensorFlow {tf.__version__})"
     )
 

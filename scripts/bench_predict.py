@@ -34,10 +34,10 @@ Ask = Callable[[list[str]], Any]  # texts to probabilities [N, 2]
 
 
 def main() -> None:
-    """Prints a line a batch size and a length of texts."""
+    """Prints one line per batch size and length of texts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vocab", help="a vocab.txt")
-    parser.add_argument("--corpus", help="a text a line")
+    parser.add_argument("--corpus", help="one text per line")
     parser.add_argument("--peer", help="Python that has torch and transformers")
     parser.add_argument("--onnx", help="Python that has onnxruntime too")
     parser.add_argument("--length", type=int, default=128, help="tokens a row at most")

@@ -26,10 +26,10 @@ BATCHES = (1, 8, 32)
 
 
 def main() -> None:
-    """Prints a line a batch size and a kind of texts."""
+    """Prints one line per batch size and kind of texts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", required=True, help="of pre-training")
-    parser.add_argument("--corpus", required=True, help="a text a line")
+    parser.add_argument("--corpus", required=True, help="one text per line")
     parser.add_argument(
         "--settings",
         default="256,1024,4096",

@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def compare(arguments: argparse.Namespace, folder: str) -> None:
-    """Prints a line a turn, then medians and ratios."""
+    """Prints one line per turn, then medians and ratios."""
     sys.path.insert(0, str(ROOT))
     from electra_tf import config
 

@@ -187,7 +187,7 @@ def entities(tags: Sequence[str], has_types: bool = True) -> list[Entity]:
     one word (conlleval -r); O is none.
 
     Args:
-        tags: a tag a word.
+        tags: one tag per word.
         has_types: False reads a bare B, I, E ... as a prefix; True, as a type: they
             are parts of speech, too.
     """
@@ -213,7 +213,7 @@ def entity_f1(
 
     Args:
         gold: the tags of each sentence.
-        predicted: the same, a tag a word.
+        predicted: the same, one tag per word.
     """
     by_type = _count(gold, predicted).values()
     hits, found, wanted = (sum(counts[i] for counts in by_type) for i in range(3))

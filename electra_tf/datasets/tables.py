@@ -1,7 +1,7 @@
 """Tables in files become rows: a cell for each named column.
 
-In:   .tsv, .csv, .jsonl, .json, .parquet, .txt (a text a line), or these with .gz; the
-      first line of .tsv and .csv names the columns.
+In:   .tsv, .csv, .jsonl, .json, .parquet, .txt (one text per line), or these with .gz;
+      the first line of .tsv and .csv names the columns.
 Out:  rows in the order of the file, none left out, and what their cells mean.
 
 What .csv and .tsv leave open is told by the file and said in a note: whether semicolons
@@ -82,7 +82,7 @@ def ending_of(name: str) -> str:
 
 
 def parse_text(lines: Iterable[str]) -> Iterator[tuple[int, Row | str]]:
-    """Reads a text a line, blank ones too."""
+    """Reads one text per line, blank ones too."""
     for number, line in enumerate(lines, 1):
         yield number, {"text": line.removesuffix("\n").removesuffix("\r")}
 
@@ -90,7 +90,7 @@ def parse_text(lines: Iterable[str]) -> Iterator[tuple[int, Row | str]]:
 def parse_json_lines(
     lines: Iterable[str], name: str, names: Iterable[str] = ()
 ) -> Iterator[tuple[int, Row | str]]:
-    """Reads an object a line; lines without any are no rows.
+    """Reads one object per line; lines without any are no rows.
 
     Raises:
         UserError: a line of the file `name` is not JSON.

@@ -1,7 +1,7 @@
 """Task models answer, in JSON: the same form for files, screens and reports.
 
 In:   a task model; examples as `datasets.dataset.Split` has them.
-Out:  an object an example; and answers as `Dataset.score` takes them.
+Out:  one object per example; and answers as `Dataset.score` takes them.
 """
 
 import collections
@@ -132,10 +132,10 @@ def count_rules(split: dataset.Split) -> dict[str, Any]:
 
 
 def _check_number_of_classes(model: Any, data: dataset.Dataset) -> None:
-    """Refuses several classes a text where the model gives one, and the reverse."""
+    """Refuses several classes per text where the model gives one, and the reverse."""
     several = bool(getattr(model, "multi_label", False))
     if several != (data.kind == "multi_label"):
-        gives = "several classes a text" if several else "one class a text"
+        gives = "several classes per text" if several else "one class per text"
         other = "multi_label" if several else "text"
         raise errors.UserError(
             f"task {data.name} does not fit the preset, which gives {gives}; take "
@@ -180,7 +180,7 @@ def write_submission(
 ) -> None:
     """Writes what a leaderboard or an official script takes, if there is one.
 
-    Of questions that is predictions.json, nbest.json and null_odds.json. Answers to
+    For questions these are predictions.json, nbest.json and null_odds.json. Answers to
     labelled splits are never blank, as the official script takes them with null_odds;
     those to hand in are, where the model says that there is none.
     """

@@ -2,7 +2,7 @@
 
 In:   where it is: host:port/model speaks gRPC, http://host:port/model REST; examples as
       `datasets.dataset.Split` has them.
-Out:  an object an example, of JSON values.
+Out:  one object per example, of JSON values.
 
 REST needs no TensorFlow; the messages of gRPC load it.
 """

@@ -231,7 +231,7 @@ class Row(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     tokens: list[str]
     hidden: list[Hidden]
-    replaced_probability: list[Probability] | None  # One a token; None: no verdicts.
+    replaced_probability: list[Probability] | None  # One per token; None: no verdicts.
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -286,7 +286,7 @@ class Span(NamedTuple):
 
 
 def spans(row: Row) -> Iterator[Span]:
-    """Yields a row as running text: word pieces joined, a line an example."""
+    """Yields a row as running text: word pieces joined, one line per example."""
     hidden = {item.position: item for item in row.hidden}
     verdicts = row.replaced_probability
     before = ""

@@ -42,7 +42,7 @@ CURVES = {
     "replaced_rate": "Replaced rate",
     "learning_rate": "Learning rate",
     "gradient_norm": "Gradient norm",
-    "tokens_per_second": "Real tokens a second",
+    "tokens_per_second": "Real tokens per second",
     "row_fill": "Row fill",
 }
 SPLITS = ("train", "validation")
@@ -291,7 +291,7 @@ def _last_metrics(runs: Sequence[Run]) -> str:
 
 
 def _comparison(runs: Sequence[Run]) -> str:
-    """Lists runs of one kind a row: the settings that differ, and what came of them."""
+    """Lists runs, one kind per row: the settings that differ, and what came of them."""
     if len(runs) == 1:
         return ""
     groups = group(runs)
@@ -569,7 +569,7 @@ def _table(
     columns: Sequence[str] = (),
     numeric: bool = False,
 ) -> str:
-    """Renders a table with a column a run, or `columns` of each.
+    """Renders a table with one column per run, or `columns` of each.
 
     Args:
         runs: they head the columns.

@@ -4,7 +4,7 @@ In:   Python strings and labels, arrays of token ids, or a tf.data.Dataset of ei
       weights of samples and classes.
 Out:  a tf.data.Dataset of (rows, targets, weights).
 
-Of a task it asks how inputs become rows and labels targets: `examples`, `rows`,
+It asks the task how inputs become rows and labels targets: `examples`, `rows`,
 `targets`, `graph_targets`.
 """
 
@@ -184,7 +184,7 @@ class Batching(_OtherHalf):
     def row_weights(
         self, rows: inputs.Rows, sample_weight: Any
     ) -> npt.NDArray[np.float32] | None:
-        """Turns weights, one an input, into the rows': shared out among its windows."""
+        """Turns weights, one per input, into the rows': windows share their text's."""
         return _weights(rows, sample_weight)
 
     def _split(self, x: Any, y: Any, weight: Any, rate: float) -> tuple[Any, ...]:

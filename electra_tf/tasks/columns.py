@@ -2,7 +2,7 @@
 
 In:   a list, a NumPy array, a tensor (ragged too), or a column of pandas, polars,
       PyArrow or `datasets`.
-Out:  a list of Python values, one an input; or a sentence that says what it was.
+Out:  a list of Python values, one per input; or a sentence that says what it was.
 """
 
 from collections.abc import Mapping, MappingView, Sequence

@@ -3,7 +3,7 @@
 In:   a task with a preprocessor.
 Out:  a version of a SavedModel, with what it says of itself.
 
-Of a task it asks its `signatures`; of `predicting` the forward pass.
+It asks the task for its `signatures`, and `predicting` for the forward pass.
 """
 
 import contextlib

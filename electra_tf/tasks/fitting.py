@@ -3,7 +3,7 @@
 In:   what `keras.Model.compile` and `fit` take.
 Out:  trained weights, those of the best epoch; Keras' history.
 
-Of a task it asks its loss, metrics and rates: `default_loss`, `usual_recipe` and the
+It asks the task for its loss, metrics and rates: `default_loss`, `usual_recipe` and the
 like; of `batching` the batches.
 """
 
@@ -162,7 +162,7 @@ class Fitting(_OtherHalf):
 
         Args:
             x: inputs as Python values, or a tf.data.Dataset of batches of strings.
-            y: labels, one an input.
+            y: labels, one per input.
             batch_size: inputs a step; None = 32.
             epochs: passes over the data.
             verbose: Keras'.
@@ -173,7 +173,7 @@ class Fitting(_OtherHalf):
                 in theirs. A tf.data.Dataset has its own: see `streams`.
             class_weight: {class: weight} of the loss, by names or numbers; 1 where
                 nothing is said.
-            sample_weight: of the loss, one an input.
+            sample_weight: of the loss, one per input.
             initial_epoch: Keras'.
             steps_per_epoch: Keras'.
             validation_steps: Keras'.

@@ -294,7 +294,7 @@ def run(function: Any, rows: dict[str, tf.Tensor]) -> Outputs:
     shapes = function.get_concrete_function().structured_outputs
     shape = tf.shape(rows["token_ids"])
     count, length = shape[0], shape[1]
-    size = tf.maximum(TOKENS_A_TURN // tf.maximum(length, 1), 1)  # rows a turn
+    size = tf.maximum(TOKENS_A_TURN // tf.maximum(length, 1), 1)  # rows per turn
     # At least once, for the shapes of what nothing comes of.
     turns = tf.maximum(1, -(-count // size))
     arrays = [
@@ -524,7 +524,7 @@ def of_texts(
     before: Preprocessor,
     answer: Callable[[tf.Tensor], saved_model.Tensors],
 ) -> dict[str, saved_model.Signature]:
-    """Returns the signatures of a task with an answer a text, or a pair.
+    """Returns the signatures of a task with one answer per text, or per pair.
 
     Args:
         model: the task; its outputs are [R, ...].

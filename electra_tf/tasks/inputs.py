@@ -160,14 +160,14 @@ def batches(
 
     Args:
         rows: from `frame_texts`.
-        targets: an array [rows, ...], or int32 arrays, one number a token of each row
+        targets: an array [rows, ...], or int32 arrays, one number per token of each row
             (padded with -1); or several of these by name.
         batch_size: rows of a batch; the last may have fewer.
         shuffle_seed: shuffles anew each time the dataset is iterated over; None keeps
             `order`.
         weights: float32 [rows], of the loss.
         order: of the rows, where they are not shuffled; None = as they are.
-        fields: more inputs of the model by name, an array a row, padded with 0.
+        fields: more inputs of the model by name, one array per row, padded with 0.
         together: whether all rows of an input are one example, so that batches are
             [B, rows of an input, L]; targets, weights and order are then of inputs.
     """

@@ -38,7 +38,7 @@ def check_thresholds(thresholds: Any, num_classes: int) -> float | list[float]:
     if not fits or not ((values > 0.0) & (values < 1.0)).all():
         raise errors.UserError(
             f"thresholds={thresholds!r:.60}: want a number between 0 and 1, or "
-            f"{num_classes} of them, one a class"
+            f"{num_classes} of them, one per class"
         )
     found: float | list[float] = values.tolist()
     return found
@@ -134,7 +134,7 @@ class MicroF1(keras.metrics.Metric):
     """F1 over all pairs of an input and a class.
 
     Args:
-        thresholds: above which probability a class is predicted; one, or one a class.
+        thresholds: above which probability a class is predicted; one, or one per class.
         from_logits: whether predictions are logits.
     """
 

@@ -22,7 +22,7 @@ Name = str | int | float
 
 
 def of_inputs(y: Any, count: int, what: str = "labels") -> list[Any]:
-    """Returns labels, or what `what` says, one an input; [N, 1] is read as [N].
+    """Returns labels, or what `what` says, one per input; [N, 1] is read as [N].
 
     Raises:
         UserError: they are no column, or not as many.
@@ -45,7 +45,7 @@ def weights(sample_weight: Any, count: int) -> npt.NDArray[np.float32]:
     """Returns weights of the loss, float32 [N].
 
     Raises:
-        UserError: they are not one an input, or no finite numbers.
+        UserError: they are not one per input, or no finite numbers.
     """
     found = of_inputs(sample_weight, count, "sample weights")
     for index, one in enumerate(found):
@@ -266,7 +266,7 @@ def vectors(found: Sequence[Any], width: int) -> npt.NDArray[np.float32]:
         ):
             raise errors.UserError(
                 f"label {index} is {one!r:.60}, others are vectors; want {width} "
-                "numbers each, one a class"
+                "numbers each, one per class"
             )
     return np.array(found, np.float32).reshape(-1, width)
 
@@ -294,6 +294,6 @@ def hot_places_in_graph(hot: tf.Tensor) -> tf.Tensor:
     is_hot = tf.reduce_all(tf.equal(ones, hot)) & tf.reduce_all(
         tf.equal(tf.reduce_sum(ones, axis=1), 1.0)
     )
-    message = ["the loss takes one class an input; labels are not one-hot:", hot]
+    message = ["the loss takes one class per input; labels are not one-hot:", hot]
     with tf.control_dependencies([tf.Assert(is_hot, message)]):
         return tf.argmax(hot, axis=1, output_type=tf.int32)

@@ -232,7 +232,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
             top_k: guesses a blank.
 
         Returns:
-            Of each text, a list a [MASK], of the `top_k` likeliest guesses.
+            For each text one list per [MASK], with the `top_k` likeliest guesses.
         """
         x, steps = self.strings(x, steps)
         if isinstance(x, tf.data.Dataset) or self._is_prepared(x):

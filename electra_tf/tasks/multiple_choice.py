@@ -1,7 +1,7 @@
 """A prompt and some choices become the number of the right choice.
 
 In:   (prompt, [choices]) each, of any number of choices; labels as indices from 0.
-Out:  a logit a choice.
+Out:  one logit per choice.
 
 B prompts, C choices a prompt, L tokens a row; [CLS] prompt [SEP] choice [SEP] is a row.
 """

@@ -3,7 +3,7 @@
 In:   inputs of any number and form; of `evaluate` labels, too.
 Out:  the answers in the order of the inputs; loss and metrics.
 
-Of a task it asks how outputs become answers: `answers`; of `batching` the batches.
+It asks the task how outputs become answers (`answers`), and `batching` for batches.
 """
 
 import collections

@@ -262,7 +262,7 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
         shuffle_seed: int | None = None,
         in_order: bool = False,
     ) -> tf.data.Dataset:
-        """Makes batches for the model, a window a row.
+        """Makes batches for the model, one window per row.
 
         Questions whose context does not hold the answer are left out. A tf.data.Dataset
         of such batches is returned as it is.

@@ -81,7 +81,7 @@ class ElectraReplacedTokenDetector(token_classifier.TokenTask, keras_hub.models.
         )
 
     def targets(self, y: Any, rows: inputs.Rows) -> list[inputs.Ids]:
-        """Turns 0 and 1, one a token of each text, into targets."""
+        """Turns 0 and 1, one per token of each text, into targets."""
         given = labels.each(y, rows.num_inputs)
         tokens = [np.arange(len(places)) for places in inputs.best_places(rows)]
         for index, (one, chosen) in enumerate(zip(given, tokens, strict=True)):
@@ -101,7 +101,7 @@ class ElectraReplacedTokenDetector(token_classifier.TokenTask, keras_hub.models.
     def answers(
         self, x: Any, rows: inputs.Rows, outputs: list[Any]
     ) -> list[list[Suspicion]]:
-        """Returns a suspicion a token, of each text."""
+        """Returns one suspicion per token, for each text."""
         words = self.preprocessor.tokenizer
         found = []
         for text, logits in zip(

@@ -4,7 +4,7 @@ In:   a preset of any kind: ours, KerasHub's, Hugging Face's, the 2020 code's.
 Out:  a task with its encoder's weights, and its head's where the preset has one; a
       preset with checksums.
 
-Of a task it asks what it says: `networks`, `hugging_face_head`, `found_in` and others.
+It asks the task for `networks`, `hugging_face_head`, `found_in` and others.
 """
 
 import contextlib

@@ -83,7 +83,7 @@ class ElectraTask(
         return found
 
     def targets(self, y: Any, rows: inputs.Rows) -> Any:
-        """Turns labels, one an input, into targets: see `inputs.batches`."""
+        """Turns labels, one per input, into targets: see `inputs.batches`."""
         raise NotImplementedError
 
     def graph_targets(self, y: tf.Tensor) -> tf.Tensor:

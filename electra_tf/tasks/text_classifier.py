@@ -40,7 +40,7 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         multi_label: whether a text may have several classes, or none: labels are lists
             of classes, or vectors of 0 and 1, and each class has a sigmoid.
         thresholds: of `multi_label`, above which probability a text has a class: one
-            number, or one a class.
+            number, or one per class.
     """
 
     hugging_face_head = heads.HUGGING_FACE_CLASSIFIER
@@ -68,7 +68,7 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         self.activation = keras.activations.get(activation)
         if multi_label and self.activation is keras.activations.softmax:
             raise errors.UserError(
-                'activation="softmax" is for one class a text; of multi_label, take '
+                'activation="softmax" is for one class per text; of multi_label, take '
                 '"sigmoid", or None for logits'
             )
         self.classification_head = heads.build_classification_head(

@@ -74,7 +74,7 @@ class ElectraTextEmbedder(task.ElectraTask, keras_hub.models.TextEmbedder):
     def answers(
         self, x: Any, rows: inputs.Rows, outputs: list[Any]
     ) -> npt.NDArray[np.float32]:
-        """Returns a vector an input: of several windows, the mean."""
+        """Returns one vector per input: the mean of its windows, if it has several."""
         found = np.asarray(super().answers(x, rows, outputs)).reshape(
             rows.num_inputs, self.backbone.model_config.hidden_size
         )

@@ -89,7 +89,7 @@ class ElectraTextRegressor(task.ElectraTask, keras_hub.models.Task):
     def predict(
         self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any
     ) -> npt.NDArray[np.float32]:
-        """Returns a number an input, in the units of the labels."""
+        """Returns one number per input, in the units of the labels."""
         found = np.asarray(super().predict(x, batch_size, *args, **kwargs)).reshape(-1)
         return found * np.float32(self.scale or 1.0) + np.float32(self.offset or 0.0)
 

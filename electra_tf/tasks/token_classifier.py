@@ -2,7 +2,7 @@
 
 In:   texts as lists of words, or as strings, which are split at whitespace; a tag a
       word, as a name or as an integer from 0.
-Out:  logits [B, L, num_classes]; a tag a word.
+Out:  logits [B, L, num_classes]; one tag per word.
 
 As in the 2020 code, the first piece of a word carries its tag and its loss.
 """
@@ -26,14 +26,14 @@ OUTSIDE = "O"  # the tag of a word that is part of nothing
 
 
 class TokenTask(task.ElectraTask):
-    """What tasks with a label a token do alike: -1 stands where there is none."""
+    """What tasks with a label per token do alike: -1 stands where there is none."""
 
-    of_lists = "a tf.data.Dataset of strings has no label a token; give lists"
+    of_lists = "a tf.data.Dataset of strings has no label per token; give lists"
 
     def row_weights(
         self, rows: inputs.Rows, sample_weight: Any
     ) -> npt.NDArray[np.float32] | None:
-        """Turns weights, one an input, into the rows': [rows, 1].
+        """Turns weights, one per input, into the rows': [rows, 1].
 
         They are not shared out: a token has its label in one of its windows only.
         """
@@ -179,8 +179,8 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
         """Returns the likeliest tag of each word, and its probability.
 
         Returns:
-            Of each text, `{"word": it, "tag": name or number, "score": probability}` a
-            word; the score is 0 where the word was cut off.
+            For each text a list with, per word, `{"word": it, "tag": name or number,
+            "score": probability}`; the score is 0 where the word was cut off.
         """
         texts = split_words(self.strings(x)[0])
         rows = self.rows(texts)
@@ -344,7 +344,7 @@ def _tags_of(text: Any, index: int) -> list[Any]:
     if isinstance(text, list | tuple):
         return list(text)
     raise errors.UserError(
-        f"the labels of text {index} are {text!r:.60}; want a list of tags, one a word"
+        f"the labels of text {index} are {text!r:.60}; want a list, one tag per word"
     )
 
 

@@ -43,7 +43,7 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
     is saved. Special tokens in the text are text.
 
     Args:
-        vocabulary: tokens in the order of their ids, or a file with a token a line;
+        vocabulary: tokens in the order of their ids, or a file with one token per line;
             None where assets are loaded later.
         lowercase: see `config.TokenizerConfig`, as for all three.
         strip_accents: None does as `lowercase`.

@@ -191,7 +191,9 @@ class Corpus:
         except RecursionError:
             raise errors.UserError(f"{where}: its JSON is nested too deep") from None
         except ValueError as error:
-            hint = "; want one object a line, no array" if line.startswith("[") else ""
+            hint = (
+                "; want one object per line, no array" if line.startswith("[") else ""
+            )
             raise errors.UserError(f"{where} is not JSON: {error}{hint}") from None
         if not isinstance(row, dict) or self._config.text_field not in row:
             raise errors.UserError(

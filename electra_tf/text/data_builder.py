@@ -732,7 +732,7 @@ class _Progress:
 
     @property
     def megabytes_per_second(self) -> float:
-        """Of the corpus as it lies on disk."""
+        """Says what the corpus is as it lies on disk."""
         return self._text.bytes_read / 1e6 / max(1e-9, time.monotonic() - self._start)
 
     def _show(self) -> None:

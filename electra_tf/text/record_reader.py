@@ -141,9 +141,9 @@ def find_legacy(path: str) -> LegacyRecords | None:
 def sampled_hash(files: Sequence[str]) -> str:
     """Returns a hash by which TFRecords without checksums are known again.
 
-    Of the files' sizes and of 4 KiB at the start, in the middle and at the end of each,
-    in their order: whole records with TensorFlow's own checksums, where the files are
-    gigabytes. Their names and folders may be others.
+    Made of the files' sizes and of 4 KiB at the start, in the middle and at the end of
+    each, in their order: whole records with TensorFlow's own checksums, where the files
+    are gigabytes. Their names and folders may be others.
     """
 
     def look(file: str) -> bytes:

@@ -99,7 +99,7 @@ class Manifest(configs.Settings):
 
     @property
     def seed(self) -> int:
-        """Of the split and the order."""
+        """What the split and the order are drawn from."""
         return self.settings.seed
 
     @property
@@ -114,7 +114,7 @@ class Manifest(configs.Settings):
 
     @property
     def validation_share(self) -> float:
-        """Of the tokens; setting validation_rate, as far as the text allows it."""
+        """Share of the tokens held out: validation_rate, as far as the text allows."""
         return sum(shard.tokens for shard in self.validation) / self.num_tokens
 
     @property

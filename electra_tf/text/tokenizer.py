@@ -81,7 +81,7 @@ def parse_vocab(data: bytes, where: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise errors.UserError(
             f"vocabulary {where} is not UTF-8 at byte {error.start}; "
-            "want a text file with a token a line"
+            "want a text file with one token per line"
         ) from None
     lines = text.removeprefix("\ufeff").split("\n")
     if lines[-1] == "":
@@ -136,7 +136,7 @@ def token_ids(vocab: Sequence[str]) -> dict[str, int]:
 
 
 def write_vocab(file: str | Path, tokens: Sequence[str]) -> None:
-    """Writes a token a line."""
+    """Writes one token per line."""
     Path(file).write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
 
 

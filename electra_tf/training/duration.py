@@ -1,7 +1,7 @@
 """How long a run will take on the machine at hand, told before its first step.
 
 In:   the architectures that are trained, the rows of a step, this machine.
-Out:  seconds a step, an estimate; words for so many seconds.
+Out:  seconds per step, an estimate; words for so many seconds.
 
 Matrix products are most of a step, so they are counted, and some are timed here.
 """

@@ -54,7 +54,7 @@ class Silence:
 class Data(NamedTuple):
     """Where batches come from."""
 
-    # (position, worker, num_workers, rows a replica) -> endless batches
+    # (position, worker, num_workers, rows per replica) -> endless batches
     train: Callable[[Sequence[int], int, int, int], tf.data.Dataset]
     validation: list[registry.Batch]  # held-out rows; empty if there are none
     name_damaged: Callable[[], str | None]  # after a DataLossError: which file

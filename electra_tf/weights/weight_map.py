@@ -186,7 +186,7 @@ SCOPES = Scopes()
 
 
 def encoder_rows(model: config.ModelConfig) -> list[Row]:
-    """Returns the rows of an encoder, a row a variable, blocks numbered."""
+    """Returns the rows of an encoder, one row per variable, blocks numbered."""
     projection = PROJECTION if model.embedding_size != model.hidden_size else []
     blocks = [
         _numbered(row, index) for index in range(model.num_layers) for row in BLOCK

@@ -171,7 +171,7 @@ def test_one_class_a_text_and_several_do_not_fit_each_other(build):
     with pytest.raises(errors.UserError, match="label 'c' is none of the classes"):
         answers.fit(several, make_data("multi_label"), unknown)
     with pytest.raises(
-        errors.UserError, match="gives one class a text; take --task=te"
+        errors.UserError, match="gives one class per text; take --task=te"
     ):
         answers.fit(one, make_data("multi_label"), sets)
     with pytest.raises(errors.UserError, match=r"several .*--task=multi_label_class"):

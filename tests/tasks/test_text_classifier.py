@@ -294,7 +294,7 @@ def test_labels_of_several_classes_may_come_in_a_dataset(build):
     [
         (
             {"activation": "softmax"},
-            "softmax.* is for one class a text; of multi_label",
+            "softmax.* is for one class per text; of multi_label",
         ),
         ({"thresholds": [0.5, 0.5]}, "want a number between 0 and 1, or 3 of them"),
     ],

@@ -150,7 +150,7 @@ def test_half_a_surrogate_pair_in_json_is_refused(tmp_path):
         ('["two"]', r"line 3 has no field 'text'"),
         ('{"text": 7}', r"line 3: field 'text' .* is 7, want text"),
         ("[" * 100_000, r"line 3: its JSON is nested too deep"),
-        ('[{"text": "two"},', r"line 3 is not JSON: .*; want one object a line"),
+        ('[{"text": "two"},', r"line 3 is not JSON: .*; want one object per line"),
     ],
 )
 def test_a_bad_json_line_is_named(tmp_path, line, message):
