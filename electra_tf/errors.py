@@ -51,6 +51,20 @@ def reason(error: Exception) -> str:
     return next((words for words in known if words in text), text[:160])
 
 
+def listed(texts: Iterable[object], limit: int = 8, separator: str = ", ") -> str:
+    """Joins some texts, such as names that others gave, so that they stay on one line.
+
+    Args:
+        texts: what to list; of each, as much as helps to find it.
+        limit: how many are shown; of the rest, how many they are.
+        separator: between two.
+    """
+    cut = [str(text)[:120] for text in texts]
+    shown = [text if text.isprintable() else ascii(text)[1:-1] for text in cut]
+    more = f" and {len(shown) - limit} more" if len(shown) > limit else ""
+    return separator.join(shown[:limit]) + more
+
+
 def did_you_mean(name: str, known: Collection[str], otherwise: str) -> str:
     """Asks whether the known name nearest to one that is not known was meant."""
     if _ELSEWHERE.get(name) in known:

@@ -59,7 +59,7 @@ def build() -> str:
                 "module", name, src=f"electra_tf/{name}/__init__.py"
             )
     shared = [
-        ROOT / "tests/conftest.py",
+        *sorted((ROOT / "tests").glob("**/conftest.py")),
         *sorted((ROOT / "tests/helpers").glob("*.py")),
     ]
     deps = set().union(*[names(file) for file in shared])

@@ -14,7 +14,12 @@ import numpy.typing as npt
 from electra_tf import errors
 from electra_tf.tasks import catalog, keras_hub_presets, task
 from electra_tf.text import tokenizer
-from electra_tf.weights import hugging_face, model_card, opening, preset, weight_map
+from electra_tf.weights import (
+    model_card,
+    opening,
+    preset,
+    weight_map,
+)
 
 FORMATS = {
     "preset": "ours, to pre-train and fine-tune from",
@@ -135,11 +140,13 @@ def write_hugging_face(
         raise errors.UserError(
             f"transformers has no head like that of this {type(model).__name__}"
         )
+    from electra_tf.weights import hugging_face_writer  # Loaded where it writes.
+
     words = model.preprocessor.tokenizer
     # transformers has no place for them.
     found = getattr(model, "thresholds", None)
     thresholds = {"thresholds": found} if getattr(model, "multi_label", False) else {}
-    hugging_face.write_directory(
+    hugging_face_writer.write_directory(
         folder,
         model.hugging_face_kind,
         model.backbone.model_config,
@@ -194,7 +201,9 @@ def _write_hugging_face(
     facts: model_card.Facts,
     say: Callable[[str], None],
 ) -> None:
-    hugging_face.save_networks(
+    from electra_tf.weights import hugging_face_writer  # Loaded where it writes.
+
+    hugging_face_writer.save_networks(
         folder,
         {name: preset.build(source, name) for name in source.networks},
         dict(source.networks),

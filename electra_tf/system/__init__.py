@@ -8,5 +8,6 @@ native_log   what TensorFlow logs, less what tells nobody anything
 console      what a command says, whoever reads it
 interrupts   signals, at any moment
 durable      whole files and folders, and locks: kills, power cuts, full disks
+reading      files that others may have written
 checksums    a model's files and their SHA-256: damage is noticed
 """

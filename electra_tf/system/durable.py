@@ -11,13 +11,15 @@ name is synced: the order in which POSIX, and so ext4 and XFS, keep what they ar
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import shutil
 import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from electra_tf import errors
 
@@ -53,6 +55,11 @@ def write_text(path: str, text: str) -> None:
         open(partial, "w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         file.write(text)
+
+
+def write_json(path: str, values: Mapping[str, Any]) -> None:
+    """Writes values as JSON for people to read, whole as `write_text` does."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def append(path: str, data: bytes) -> None:

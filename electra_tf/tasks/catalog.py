@@ -21,7 +21,7 @@ from electra_tf.tasks import (
     text_regressor,
     token_classifier,
 )
-from electra_tf.weights import hugging_face, opening, preset
+from electra_tf.weights import opening, preset
 
 # The task that learns a kind of data set.
 OF_KIND: dict[str, type[task.ElectraTask]] = {
@@ -137,17 +137,20 @@ def load(path: str, network: str | None = None, **kwargs: Any) -> task.ElectraTa
             )
         return NETWORKS[network].from_preset(locate(path), **kwargs)
     kind = class_of(path)
-    if kind is None and hugging_face.has_weights(path):
-        head = hugging_face.open_directory(path).head
-        if head:
-            raise errors.UserError(
-                f"{path} has a head of several numbers, and no task here has; its "
-                f"encoder can be fine-tuned anew: python -m electra_tf.finetune "
-                f"--preset={path} --task=..."
-            )
     if kind is None:
         raise errors.UserError(
-            f"{path} has no head for a task; fine-tune it: python -m "
-            f"electra_tf.finetune --preset={path} --task=..."
+            f"{path} {_lack(locate(path))}: python -m electra_tf.finetune "
+            f"--preset={path} --task=..."
         )
     return kind.from_preset(locate(path), **kwargs)
+
+
+def _lack(folder: str) -> str:
+    """Says what keeps weights from being a task, and what can be done with them."""
+    is_known = "://" in folder or keras_hub_presets.is_preset(folder)
+    if not is_known and getattr(opening.open_pretrained(folder), "head", None):
+        return (
+            "has a head of several numbers, and no task here has; its encoder can be "
+            "fine-tuned anew"
+        )
+    return "has no head for a task; fine-tune it"

@@ -7,7 +7,6 @@ KerasHub's own ELECTRA is another network: GELU is its tanh approximation, and a
 layer stands on [CLS]. What is lost on the way is said in notes, a sentence each.
 """
 
-import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -19,17 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from electra_tf import config, errors
-from electra_tf.system import checksums, durable
+from electra_tf.system import checksums, durable, reading
 from electra_tf.tasks import backbone
 from electra_tf.tasks import tokenizer as task_tokenizer
 from electra_tf.text import tokenizer
-from electra_tf.weights import (
-    google_checkpoint,
-    model_card,
-    opening,
-    preset,
-    weight_map,
-)
+from electra_tf.weights import model_card, opening, preset, weight_map
 
 CONFIG = "config.json"
 TASK = "task.json"
@@ -195,8 +188,8 @@ def open_any(folder: str) -> preset.Pretrained:
     )
     if doubt := tokenizer.doubt_casing(source.vocab, source.tokenizer):
         warnings.warn(f"{folder}: {doubt}", stacklevel=3)
-    if isinstance(source, google_checkpoint.GoogleCheckpoint):
-        for note in source.notes:
+    if not isinstance(source, KerasHubPreset):
+        for note in getattr(source, "notes", ()):
             warnings.warn(f"{folder}: {note}", stacklevel=3)
     return source
 
@@ -384,7 +377,7 @@ def _read_json(folder: str, name: str, missing: Any = None) -> dict[str, Any]:
     path = os.path.join(folder, name)
     if missing is not None and not os.path.exists(path):
         return dict(missing)
-    return preset.read_json(path)
+    return reading.read_json(path)
 
 
 def _settings(values: dict[str, Any], where: str) -> dict[str, Any]:
@@ -478,7 +471,7 @@ def _weight_files(folder: str) -> list[str]:
     listed = _weights_file(folder)
     if not listed.endswith(".json"):
         return [listed] if os.path.exists(listed) else []
-    places = preset.read_json(listed).get("weight_map")
+    places = reading.read_json(listed).get("weight_map")
     names = set[str]()
     for files in places.values() if isinstance(places, dict) else ():
         names.update(map(str, files if isinstance(files, list) else [files]))
@@ -615,8 +608,7 @@ def _save(
             part.save_to_preset(building)
         about = {"network": network, "origin": card.origin}
         metadata = {**_read_json(building, METADATA), _MARK: about}
-        with open(os.path.join(building, METADATA), "w", encoding="utf-8") as file:
-            json.dump(metadata, file, indent=4)
+        durable.write_json(os.path.join(building, METADATA), metadata)
         model_card.write(building, card)
         checksums.write(building)
 

@@ -3,10 +3,14 @@
 In:   networks; presets, checkpoints of the 2020 code, Hugging Face's directories.
 Out:  presets that load anywhere; networks with the weights that were found.
 
-model_card         what is known of a model -> README.md
-preset             config, vocabulary and weights in a folder
-weight_map         every variable's name: ours, TF1's, Hugging Face's, KerasHub's
-google_checkpoint  reads the 2020 code's checkpoints
-hugging_face       reads and writes Hugging Face's directories
-opening            opens weights, whoever wrote them
+model_card              what is known of a model -> README.md
+preset                  config, vocabulary and weights in a folder
+weight_map              every variable's name: ours, TF1's, Hugging Face's, KerasHub's
+google_checkpoint       reads the 2020 code's checkpoints
+hugging_face            what a Hugging Face directory consists of
+hugging_face_arrays     its weights, an array at a time
+hugging_face_tokenizer  its tokenizer's files, read and written
+hugging_face_reader     opens it
+hugging_face_writer     writes one
+opening                 opens weights, whoever wrote them
 """

@@ -21,8 +21,9 @@ import tensorflow as tf
 from pydantic import PositiveInt
 
 from electra_tf import config, errors
+from electra_tf.system import reading
 from electra_tf.text import tokenizer
-from electra_tf.weights import preset, weight_map
+from electra_tf.weights import weight_map
 
 HEAD_WIDTH = 64  # of the published models
 
@@ -40,8 +41,6 @@ _TOWERS = ("generator_ltr/", "generator_rtl/", "cloze_predictions/")
 
 _FILE_ENDING = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 _LATEST = re.compile(r'^model_checkpoint_path: "(.*)"', re.MULTILINE)
-
-_LISTED = 8  # names in an error
 
 
 class _Beside(config.Settings):
@@ -161,7 +160,7 @@ def _left_out(names: Iterable[str]) -> list[str]:
             found.add(f"the head {'/'.join(name.split('/')[:2])}")
         elif name.startswith(_TOWERS):
             found.add(f"{name.partition('/')[0]}, of two towers (Electric),")
-    return [_list([name]) for name in sorted(found)]
+    return [errors.listed([name]) for name in sorted(found)]
 
 
 class _Arrays:
@@ -228,7 +227,8 @@ def _find(path: str) -> str:
     if found:
         raise errors.UserError(
             f"{path} holds {len(found)} checkpoints: "
-            f"{_list(map(os.path.basename, found))}; name one, such as {found[-1]}"
+            f"{errors.listed(map(os.path.basename, found))}; name one, such as "
+            f"{found[-1]}"
         )
     raise errors.UserError(
         f"no TF1 checkpoint at {path}; want a prefix such as model.ckpt-1000, which "
@@ -266,7 +266,7 @@ def _refuse_foreign(names: Collection[str], prefix: str) -> None:
     bert = ", which is BERT's" if "bert" in tops else ""
     raise errors.UserError(
         f"{prefix} is no checkpoint of ELECTRA: nothing stands under electra/; it "
-        f"holds {_list(tops)}{bert}"
+        f"holds {errors.listed(tops)}{bert}"
     )
 
 
@@ -423,7 +423,7 @@ def _read_beside(folder: str) -> Iterable[tuple[str, _Beside]]:
             text = stream.read()
         if b"num_attention_heads" not in text and b"hparam_overrides" not in text:
             continue
-        values = preset.read_json(file)
+        values = reading.read_json(file)
         overrides = values.get("model_hparam_overrides")
         if isinstance(overrides, dict):
             values = _resolved(values, overrides)
@@ -484,7 +484,7 @@ def _refuse_unknown(names: Collection[str], prefix: str) -> None:
     if unknown:
         raise errors.UserError(
             f"{prefix}: {len(unknown)} arrays belong to no network of ELECTRA's that "
-            f"could be found in it: {_list(sorted(unknown))}"
+            f"could be found in it: {errors.listed(sorted(unknown))}"
         )
 
 
@@ -505,10 +505,3 @@ def _read_vocab(
                 "too, such as [unused1]"
             )
     return vocab
-
-
-def _list(names: Iterable[str]) -> str:
-    """Joins some names that are not ours, so that they stay on one line."""
-    names = list(names)
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(ascii(name)[1:-1][:120] for name in names[:_LISTED]) + more

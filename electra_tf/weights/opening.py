@@ -39,23 +39,36 @@ def open_pretrained(path: str, stated: Stated = NOTHING_STATED) -> preset.Pretra
     for folder in (path, os.path.join(path, "preset")):
         if preset.is_preset(folder) or _has_weights_of_ours(folder):
             return with_stated(preset.load(folder), stated)
-    # Not above: whoever starts from weights of ours needs no reader of others'.
-    from electra_tf.weights import google_checkpoint, hugging_face
-
-    # A config.json beside a checkpoint is of the checkpoint.
-    is_checkpoint = google_checkpoint.is_checkpoint(path)
-    if hugging_face.has_weights(path) or (
-        hugging_face.is_directory(path) and not is_checkpoint
-    ):
-        return with_stated(hugging_face.open_directory(path), stated)
-    if is_checkpoint:
-        return google_checkpoint.open_checkpoint(path, *stated)
+    if found := _open_others(path, stated):
+        return found
     there = "nothing is there" if not os.path.exists(path) else "none of these"
     raise errors.UserError(
         f"{path}: {there}; want a workdir or preset of pre-training, a Hugging Face "
         "directory (config.json, model.safetensors), or a checkpoint of the 2020 code "
         "(model.ckpt-*.index)"
     )
+
+
+def _open_others(path: str, stated: Stated) -> preset.Pretrained | None:
+    """Opens what other people wrote; loads the reader for what is there, and no other.
+
+    A folder with `model.safetensors` is Hugging Face's. A config.json beside a
+    checkpoint of the 2020 code is of the checkpoint; alone, it is of a Hugging Face
+    directory whose weights are missing or in a form that is not read, and its reader
+    says so.
+    """
+    from electra_tf.weights import hugging_face
+
+    if not hugging_face.has_weights(path):
+        from electra_tf.weights import google_checkpoint
+
+        if google_checkpoint.is_checkpoint(path):
+            return google_checkpoint.open_checkpoint(path, *stated)
+        if not hugging_face.is_directory(path):
+            return None
+    from electra_tf.weights import hugging_face_reader
+
+    return with_stated(hugging_face_reader.open_directory(path), stated)
 
 
 def with_stated(source: Any, stated: Stated) -> preset.Pretrained:

@@ -6,7 +6,6 @@ Out:  config.json, vocab.txt, <network>.weights.h5.
 `Pretrained` is what a preset has in common with other people's checkpoints.
 """
 
-import json
 import math
 import os
 import warnings
@@ -18,7 +17,7 @@ import keras
 
 from electra_tf import config, errors
 from electra_tf.network import models
-from electra_tf.system import checksums, durable
+from electra_tf.system import checksums, durable, reading
 from electra_tf.text import tokenizer
 from electra_tf.weights import model_card
 
@@ -123,9 +122,7 @@ def save(
             vocab_hash=tokenizer.vocab_hash(vocab),
             origin=origin,
         )
-        with open(os.path.join(building, ABOUT), "w", encoding="utf-8") as file:
-            json.dump(about.model_dump(), file, indent=2)
-            file.write("\n")
+        durable.write_json(os.path.join(building, ABOUT), about.model_dump())
         card = model_card.Card(
             "preset", about.networks, tokenizer_config, origin, facts=facts
         )
@@ -140,38 +137,11 @@ def reserve(folder: str, *networks: keras.Model) -> None:
     durable.reserve(folder, arrays + _HDF5_BYTES * (len(variables) + 8))
 
 
-def read_json(path: str) -> dict[str, Any]:
-    """Reads a JSON object that others may have written.
-
-    Raises:
-        UserError: it cannot be read, or is something else.
-    """
-    _refuse_pipes(path)
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except OSError as error:
-        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise errors.UserError(f"{path} is not JSON: {str(error)[:160]}") from None
-    if not isinstance(values, dict):
-        raise errors.UserError(f"{path}: want a JSON object, got {values!r:.60}")
-    return values
-
-
-def _refuse_pipes(path: str) -> None:
-    """Refuses what one would wait for, perhaps for ever: pipes, devices."""
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        raise errors.UserError(
-            f"{path} is a pipe or a device; put a file there, or name another folder"
-        )
-
-
 def is_preset(folder: str) -> bool:
     """Says whether a folder is a preset of ours, of any version of the format."""
     durable.recover(folder)
     try:
-        values = read_json(os.path.join(folder, ABOUT))
+        values = reading.read_json(os.path.join(folder, ABOUT))
     except errors.UserError:
         return False
     return {"format", "networks"} <= values.keys()
@@ -186,17 +156,11 @@ def load(folder: str) -> Preset:
     durable.recover(folder)
     checksums.verify(folder, ABOUT, "vocab.txt")
     path = os.path.join(folder, ABOUT)
-    _refuse_pipes(path)
     try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except OSError as error:
-        raise errors.UserError(
-            f"no preset at {folder}: {path}: {error.strerror}"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise errors.UserError(f"{path} is not JSON: {error}") from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        values = reading.read_json(path)
+    except errors.UserError as error:
+        raise errors.UserError(f"no preset at {folder}: {error}") from None
+    if values.get("format") != FORMAT:
         raise errors.UserError(
             f"{path}: not a preset of this version (format {FORMAT}); "
             "pre-training writes one into workdir/preset"
@@ -224,7 +188,7 @@ def load_file(load: Callable[[str], None], path: str) -> None:
     Raises:
         UserError: it is damaged, lacks some, or has some of another shape.
     """
-    _refuse_pipes(path)
+    reading.refuse_pipes(path)
     try:
         with warnings.catch_warnings():
             # Keras warns where it leaves weights as they were drawn.
@@ -299,7 +263,7 @@ def stored_arrays(path: str) -> dict[str, tuple[int, ...]]:
         if is_weight and not name.startswith("optimizer/"):  # Seeds are no weights.
             shapes[name] = tuple(entry.shape)
 
-    _refuse_pipes(path)
+    reading.refuse_pipes(path)
     try:
         with h5py.File(path, "r") as file:
             file.visititems(visit)

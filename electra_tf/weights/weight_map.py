@@ -19,9 +19,6 @@ from electra_tf import config, errors
 
 Column = Literal["tf1", "hugging_face", "keras_hub"]
 
-# How many disagreements an error lists.
-_LISTED = 8
-
 
 class Row(NamedTuple):
     """A variable's names; `{i}` is the block's number.
@@ -239,10 +236,9 @@ def fill(
         elif not _agree(tuple(found), want, column):
             wrong.append(f"{name} is {list(found)}, want {list(want)}")
     if wrong:
-        more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
         raise errors.UserError(
             f"{where}: {len(wrong)} of {len(names)} arrays do not match the "
-            f"architecture: {'; '.join(wrong[:_LISTED])}{more}"
+            f"architecture: {errors.listed(wrong, separator='; ')}"
         )
     for row, name in names.items():
         array = source.read(name)

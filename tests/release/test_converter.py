@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +11,14 @@ from electra_tf.network import models
 from electra_tf.release import converter
 from electra_tf.tasks import keras_hub_presets
 from electra_tf.text import tokenizer
-from electra_tf.weights import hugging_face, model_card, opening, preset, weight_map
+from electra_tf.weights import (
+    hugging_face_reader,
+    hugging_face_writer,
+    model_card,
+    opening,
+    preset,
+    weight_map,
+)
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"a b c d e f g".split()]
 
@@ -142,7 +152,7 @@ def test_an_edited_card_stays(ours, tmp_path):
 
 
 def test_a_checkpoint_without_vocabulary_makes_no_preset(ours, tmp_path, networks):
-    hugging_face.save_networks(
+    hugging_face_writer.save_networks(
         str(tmp_path / "bare"), networks, CONFIGS, None, WORDS, {}
     )
     with pytest.raises(errors.UserError, match=r"no vocabulary, .* name it with --v"):
@@ -203,7 +213,7 @@ def test_opening_tells_all_kinds_apart(ours, tmp_path):
     assert isinstance(opening.open_pretrained(ours), preset.Preset)
     assert isinstance(
         opening.open_pretrained(str(tmp_path / "hf")),
-        hugging_face.HuggingFaceDirectory,
+        hugging_face_reader.HuggingFaceDirectory,
     )
     hub = converter.open_source(str(tmp_path / "hub" / "generator"))
     assert isinstance(hub, keras_hub_presets.KerasHubPreset)
@@ -251,7 +261,7 @@ def test_a_fine_tuned_model_answers_alike_at_hugging_face_and_back(
     wanted = flat(model.predict(asked))
     said = convert(str(tmp_path / "tuned"), tmp_path / "hf", "hugging_face")
     assert said == [f"wrote {tmp_path}/hf: {name}, for transformers' AutoModel"]
-    found = hugging_face.open_directory(str(tmp_path / "hf"))
+    found = hugging_face_reader.open_directory(str(tmp_path / "hf"))
     assert found.head == kind.hugging_face_kind
     assert found.problem_type == model.problem_type()
     convert(str(tmp_path / "hf"), tmp_path / "back", "keras_hub")
@@ -300,3 +310,38 @@ def flat(answers):
 
     walk(answers)
     return numbers, others
+
+
+# What is loaded for it.
+
+LOADED = """
+import sys, electra_tf
+preset, folder = sys.argv[1:]
+
+def say():
+    print(*[n for n in sys.modules if n.startswith("electra_tf.weights.")])
+
+electra_tf.ElectraTextClassifier.from_preset(preset, num_classes=2)
+say()
+from electra_tf.release import converter
+for format in ("keras_hub", "hugging_face"):
+    converter.convert(preset, f"{folder}/{format}", format, say=lambda _: None)
+    say()
+"""
+
+
+def test_other_peoples_readers_and_writers_are_loaded_where_they_are_asked_for(
+    ours, tmp_path
+):
+    process = subprocess.run(
+        [sys.executable, "-c", LOADED, ours, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    task, keras_hub, hugging_face = map(str.split, process.stdout.splitlines())
+    assert "electra_tf.weights.preset" in task
+    for loaded in (task, keras_hub):
+        assert not [name for name in loaded if "google" in name or "hugging" in name]
+    assert "electra_tf.weights.hugging_face_writer" in hugging_face
+    assert not [name for name in hugging_face if "google" in name or "reader" in name]

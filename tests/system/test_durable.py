@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import pathlib
 import re
@@ -61,6 +62,16 @@ def test_a_folder_is_whole_on_the_disk_when_it_takes_the_place_of_the_old_one(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
+def test_values_are_whole_on_the_disk_as_json_for_people(tmp_path, monkeypatch):
+    watched = disk.Disk(monkeypatch)
+    durable.write_json(str(tmp_path / "new/a.json"), {"a": [1.5, None], "b": {}})
+    watched.assert_holds(tmp_path / "new")
+    text = (tmp_path / "new/a.json").read_text()
+    assert json.loads(text) == {"a": [1.5, None], "b": {}}
+    assert text.startswith('{\n  "a"')
+    assert text.endswith("}\n")
+
+
 def test_a_full_disk_leaves_the_old_text(tmp_path):
     durable.write_text(str(tmp_path / "file"), "old")
     (tmp_path / ".file.partial").symlink_to("/dev/full")

@@ -13,7 +13,7 @@ from electra_tf.datasets import dataset
 from electra_tf.tasks import backbone, preprocessor, question_answerer
 from electra_tf.tasks import tokenizer as tokenizers
 from electra_tf.text import tokenizer
-from electra_tf.weights import hugging_face
+from electra_tf.weights import hugging_face_reader
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hugging_face"
 
@@ -419,7 +419,7 @@ def test_a_joint_head_on_a_directory_of_hugging_face_is_new(tmp_path):
     task = question_answerer.ElectraQuestionAnswerer.from_preset(folder, head="joint")
     assert task.head == "joint"
     assert not task.fits_hugging_face()
-    assert not hugging_face.open_directory(str(folder)).read_head().keys() & {
+    assert not hugging_face_reader.open_directory(str(folder)).read_head().keys() & {
         weight.path for weight in task.weights
     }
 

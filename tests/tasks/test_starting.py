@@ -25,7 +25,13 @@ from electra_tf.tasks import (
 )
 from electra_tf.tasks import tokenizer as task_tokenizer
 from electra_tf.text import tokenizer
-from electra_tf.weights import google_checkpoint, hugging_face, preset, weight_map
+from electra_tf.weights import (
+    google_checkpoint,
+    hugging_face_reader,
+    hugging_face_writer,
+    preset,
+    weight_map,
+)
 
 Classifier = text_classifier.ElectraTextClassifier
 
@@ -41,7 +47,7 @@ def sources(tmp_path_factory, tiny_model_config, tiny_vocab):
     named = {"discriminator": network}, {"discriminator": tiny_model_config}
     words = tokenizer.read_vocab(tiny_vocab), config.TokenizerConfig()
     preset.save(str(folder / "run" / "preset"), *named, *words, {})
-    hugging_face.save_networks(str(folder / "hugging_face"), *named, *words, {})
+    hugging_face_writer.save_networks(str(folder / "hugging_face"), *named, *words, {})
     opened = preset.load(str(folder / "run" / "preset"))
     keras_hub_presets.save_backbone(str(folder / "ours"), opened, "discriminator")
     keras_hub_presets.save_keras_hub_electra(
@@ -164,7 +170,7 @@ def test_the_head_of_a_hugging_face_classifier_comes_along(tmp_path):
     folder = tmp_path / "there"
     shutil.copytree(GOLDEN / "sequence_classification", folder)
     shutil.copy(GOLDEN / "vocab.txt", folder)
-    opened = hugging_face.open_directory(str(folder))
+    opened = hugging_face_reader.open_directory(str(folder))
     classifier = Classifier.from_preset(str(folder))
     assert classifier.class_names == opened.label_names
     kernel = classifier.classification_head.logits.kernel.numpy()

@@ -14,7 +14,7 @@ import tensorflow as tf
 from electra_tf import config, errors
 from electra_tf.text import tokenizer
 from electra_tf.training import distribution, run, train_step, workdir
-from electra_tf.weights import hugging_face, preset, weight_map
+from electra_tf.weights import hugging_face_writer, preset, weight_map
 
 # Keras 3.15 saves a variable of TensorFlow 2.21 in a way that numpy 2 will drop.
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses_debug.txt"
@@ -169,7 +169,7 @@ def save_run(folder, trained, vocab):
 
 
 def save_for_transformers(folder, trained, vocab):
-    hugging_face.save_networks(
+    hugging_face_writer.save_networks(
         str(folder),
         trained.networks,
         trained.configs,

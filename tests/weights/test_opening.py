@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import tensorflow as tf
@@ -8,7 +10,8 @@ from electra_tf import config, errors
 from electra_tf.network import models
 from electra_tf.weights import (
     google_checkpoint,
-    hugging_face,
+    hugging_face_reader,
+    hugging_face_writer,
     opening,
     preset,
     weight_map,
@@ -77,7 +80,7 @@ def test_what_holds_no_weights_is_refused_in_one_line(name, message, tmp_path):
 def bare(tmp_path):
     """A Hugging Face directory without a vocabulary."""
     network = models.build_encoder(MODEL)
-    hugging_face.save_networks(
+    hugging_face_writer.save_networks(
         str(tmp_path / "bare"),
         {"encoder": network},
         {"encoder": MODEL},
@@ -145,8 +148,36 @@ def test_a_configuration_beside_a_checkpoint_does_not_hide_it(tmp_path, bare):
         shape_and_slices=[""] * len(arrays),
         tensors=list(arrays.values()),
     )
-    assert isinstance(opening.open_pretrained(bare), hugging_face.HuggingFaceDirectory)
+    assert isinstance(
+        opening.open_pretrained(bare), hugging_face_reader.HuggingFaceDirectory
+    )
     os.remove(f"{bare}/model.safetensors")
     found = opening.open_pretrained(bare)
     assert isinstance(found, google_checkpoint.GoogleCheckpoint)
     assert found.networks == {"encoder": MODEL}
+
+
+# What is loaded for it.
+
+LOADED = """
+import sys
+from electra_tf.weights import opening
+for path in sys.argv[1:]:
+    opening.open_pretrained(path)
+    print(*[name for name in sys.modules if name.startswith("electra_tf.weights.")])
+"""
+
+
+def test_other_peoples_readers_are_loaded_where_their_weights_are(save, bare):
+    process = subprocess.run(
+        [sys.executable, "-c", LOADED, save("ours"), bare],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours, theirs = process.stdout.splitlines()
+    assert "weights.preset" in ours
+    assert "hugging_face" not in ours
+    assert "weights.hugging_face_reader" in theirs
+    assert "hugging_face_writer" not in theirs
+    assert "google" not in ours + theirs

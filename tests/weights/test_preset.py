@@ -193,7 +193,7 @@ def write(name, text):
     [
         (lambda folder: shutil.rmtree(folder), "no preset at .*: No such file"),
         (write("config.json", "{"), "config.json is not JSON"),
-        (write("config.json", "[]"), "not a preset of this version"),
+        (write("config.json", "[]"), "no preset at .*: want a JSON object, got "),
         (damage_config(format=2), r"not a preset of this version \(format 1\)"),
         (damage_config(networks=3), "config.json: networks=3: "),
         (damage_config(networks={"generator": {"depth": 2}}), "no setting .*depth"),

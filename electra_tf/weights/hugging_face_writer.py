@@ -1,0 +1,253 @@
+"""Writes networks and tasks of ours as Hugging Face directories.
+
+In:   networks, or a task's arrays; their architecture, vocabulary and settings.
+Out:  directories that transformers' AutoModel and AutoTokenizer load.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+
+from electra_tf import config, errors
+from electra_tf.system import checksums, durable, reading
+from electra_tf.weights import (
+    hugging_face,
+    hugging_face_tokenizer,
+    model_card,
+    weight_map,
+)
+
+_REFUSALS = (safetensors.SafetensorError,)  # What it raises for a full disk.
+
+
+def write_directory(
+    folder: str,
+    name: str,
+    model: config.ModelConfig,
+    tensors: Iterable[tuple[str, npt.NDArray[np.float32]]],
+    vocab: Sequence[str] | None,
+    tokenizer_config: config.TokenizerConfig,
+    extra: dict[str, Any],
+    *,
+    label_names: Sequence[str] | None = None,
+    problem_type: str | None = None,
+    dropout: float | None = None,
+    facts: model_card.Facts = model_card.NO_FACTS,
+) -> None:
+    """Writes a directory beside the old one, if any, and then puts it in its place.
+
+    Args:
+        folder: a directory of ours that is there is replaced, but for a README.md
+            that was edited.
+        name: the network, or the head on an encoder: a key of `model_card.CLASSES`.
+        model: its architecture.
+        tensors: arrays by Hugging Face's names (`weight_map.extract`), taken one at
+            a time.
+        vocab: tokens in the order of their ids; None writes no tokenizer.
+        tokenizer_config: casing, accents, CJK.
+        extra: our own facts, kept under "electra_tf"; "origin" is how the weights
+            came to be.
+        label_names: of a classification head, by their numbers.
+        problem_type: of a head of sequence_classification.
+        dropout: of a head; None is the encoder's.
+        facts: for the model card.
+
+    Raises:
+        UserError: the folder holds something else or cannot be written.
+    """
+    # transformers counts a classifier's labels by their names.
+    assert (label_names is not None) == (name in hugging_face.CLASSIFIERS), name
+    values = _config_values(name, model, extra)
+    if dropout is not None and name == "multiple_choice":
+        values["summary_last_dropout"] = dropout
+    elif name in hugging_face.CLASSIFIERS and dropout != model.hidden_dropout_rate:
+        values["classifier_dropout"] = dropout  # null is the encoder's; 0.0 is not.
+    if problem_type is not None:
+        values["problem_type"] = problem_type
+    if label_names is not None:
+        values["id2label"] = {str(i): label for i, label in enumerate(label_names)}
+        values["label2id"] = {label: i for i, label in enumerate(label_names)}
+    with durable.replacing_folder(folder, _is_ours, *_REFUSALS) as building:
+        _keep_cards(folder, building)
+        _write_model(building, values, tensors, vocab, tokenizer_config)
+        card = _card({name: model}, tokenizer_config, extra, facts)
+        labels = label_names if problem_type != "regression" else None
+        card = card._replace(problem_type=problem_type, labels=labels or ())
+        model_card.write(building, card)
+
+
+def save_networks(
+    folder: str,
+    networks: dict[str, keras.Model],
+    configs: dict[str, config.ModelConfig],
+    vocab: Sequence[str] | None,
+    tokenizer_config: config.TokenizerConfig,
+    origin: dict[str, Any],
+    facts: model_card.Facts = model_card.NO_FACTS,
+) -> None:
+    """Writes networks of ours: one into the folder, two into a folder each in it.
+
+    Args:
+        folder: as in `write_directory`.
+        networks: "discriminator", "generator" or both; or "encoder".
+        configs: their architectures.
+        vocab: tokens in the order of their ids, or None.
+        tokenizer_config: casing, accents, CJK.
+        origin: how they came to be: JSON values.
+        facts: for the model cards.
+
+    Raises:
+        UserError: the folder holds something else or cannot be written.
+    """
+    extra = {"origin": origin}
+    # Refused before anything is written.
+    values = {name: _config_values(name, configs[name], extra) for name in networks}
+    with durable.replacing_folder(folder, _is_ours, *_REFUSALS) as building:
+        _keep_cards(folder, building)
+        for name, network in networks.items():
+            place = building
+            if len(networks) > 1:
+                place = os.path.join(building, name)
+                os.makedirs(place, exist_ok=True)
+            tensors = weight_map.extract(
+                weight_map.variables(network),
+                weight_map.rows(name, configs[name]),
+                "hugging_face",
+            )
+            _write_model(place, values[name], tensors, vocab, tokenizer_config)
+            card = _card({name: configs[name]}, tokenizer_config, extra, facts)
+            model_card.write(place, card)
+        if len(networks) > 1:
+            shown = {name: configs[name] for name in networks}
+            card = _card(shown, tokenizer_config, extra, facts)
+            model_card.write(building, card)
+
+
+def _is_ours(folder: str) -> bool:
+    """Tells whether all there is was written here, apart from a README.md."""
+    ours = {
+        hugging_face.CONFIG,
+        hugging_face.WEIGHTS,
+        hugging_face_tokenizer.VOCAB,
+        hugging_face_tokenizer.FAST_TOKENIZER,
+        hugging_face_tokenizer.TOKENIZER_CONFIG,
+        checksums.FILE,
+    }
+    parts = [os.path.join(folder, part) for part in hugging_face.PARTS]
+    try:
+        for place in (folder, *filter(os.path.isdir, parts)):
+            files = set(os.listdir(place)) - {model_card.FILE}
+            if place == folder:
+                files -= set(hugging_face.PARTS)
+            about = (
+                reading.read_json(os.path.join(place, hugging_face.CONFIG))
+                if files
+                else {}
+            )
+            if files and (files - ours or "electra_tf" not in about):
+                return False
+    except (OSError, errors.UserError):
+        return False
+    return True
+
+
+def _keep_cards(folder: str, building: str) -> None:
+    """Takes along the cards that were edited by hand, the parts' too."""
+    model_card.keep_edited(folder, building)
+    for part in hugging_face.PARTS:
+        old, new = os.path.join(folder, part), os.path.join(building, part)
+        card = os.path.join(old, model_card.FILE)
+        if os.path.exists(card) and not model_card.is_ours(card):
+            os.makedirs(new)
+            model_card.keep_edited(old, new)
+
+
+def _config_values(
+    name: str, model: config.ModelConfig, extra: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns config.json for a network, with all that transformers would write."""
+    if name == "generator" and model.activation != "gelu":
+        raise errors.UserError(
+            f"a generator with activation={model.activation} has no equal in "
+            "transformers, whose masked-token head always has gelu; leave it out"
+        )
+    activations = {
+        ours: theirs for theirs, ours in reversed(hugging_face.ACTIVATIONS.items())
+    }
+    return {
+        "architectures": [model_card.CLASSES[name]],
+        "model_type": "electra",
+        "vocab_size": model.vocab_size,
+        "embedding_size": model.embedding_size,
+        "hidden_size": model.hidden_size,
+        "num_hidden_layers": model.num_layers,
+        "num_attention_heads": model.num_heads,
+        "intermediate_size": model.intermediate_size,
+        "hidden_act": activations[model.activation],
+        "hidden_dropout_prob": model.hidden_dropout_rate,
+        "attention_probs_dropout_prob": model.attention_dropout_rate,
+        "max_position_embeddings": model.max_positions,
+        "type_vocab_size": model.num_segments,
+        "initializer_range": model.initializer_range,
+        "layer_norm_eps": model.layer_norm_epsilon,
+        "position_embedding_type": "absolute",
+        "summary_type": "first",
+        "summary_use_proj": True,
+        "summary_activation": "gelu",
+        "summary_last_dropout": model.hidden_dropout_rate,
+        "classifier_dropout": None,
+        "pad_token_id": 0,
+        "is_decoder": False,
+        "add_cross_attention": False,
+        "use_cache": True,
+        "tie_word_embeddings": True,
+        "electra_tf": extra,
+    }
+
+
+def _write_model(
+    folder: str,
+    values: dict[str, Any],
+    tensors: Iterable[tuple[str, npt.NDArray[np.float32]]],
+    vocab: Sequence[str] | None,
+    tokenizer_config: config.TokenizerConfig,
+) -> None:
+    durable.write_json(os.path.join(folder, hugging_face.CONFIG), values)
+    if values["architectures"] == [model_card.CLASSES["encoder"]]:
+        tensors = ((name.removeprefix("electra."), array) for name, array in tensors)
+    weights = os.path.join(folder, hugging_face.WEIGHTS)
+    _write_tensors(weights, tensors)
+    # The library lets its owner alone read the file: whoever reads the others may.
+    shutil.copymode(os.path.join(folder, hugging_face.CONFIG), weights)
+    if vocab is not None:
+        max_tokens = values["max_position_embeddings"]
+        hugging_face_tokenizer.write(folder, vocab, tokenizer_config, max_tokens)
+    checksums.write(folder)
+
+
+def _card(
+    models: dict[str, config.ModelConfig],
+    tokenizer_config: config.TokenizerConfig,
+    extra: dict[str, Any],
+    facts: model_card.Facts,
+) -> model_card.Card:
+    head = next((name for name in models if name in hugging_face.HEADS), None)
+    networks = {"encoder": models[head]} if head else models
+    origin = extra.get("origin", {})
+    return model_card.Card(
+        "hugging_face", networks, tokenizer_config, origin, head, facts
+    )
+
+
+def _write_tensors(
+    path: str, tensors: Iterable[tuple[str, npt.NDArray[np.float32]]]
+) -> None:
+    """Writes a safetensors file; for that, all arrays are in memory at once."""
+    found = {name: np.ascontiguousarray(array, "<f4") for name, array in tensors}
+    safetensors.numpy.save_file(found, path, {"format": "pt"})
