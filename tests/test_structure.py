@@ -155,10 +155,13 @@ def test_pretraining_loads_neither_tensorflow_text_nor_keras_hub():
 
 
 def test_a_reader_of_pretraining_needs_few_files_and_lines():
-    road = closure("pretrain")
+    # Of other people's weights a run loads no reader unless it starts from them:
+    # tests/training/test_run.py holds it to that.
+    others = ("weights/google_", "weights/hugging_face")
+    road = {name for name in closure("pretrain") if not name.startswith(others)}
     lines = sum(len(MODULES[name].read_text().splitlines()) for name in road)
-    assert len(road) <= 41, sorted(road)
-    assert lines <= 11_700, lines
+    assert len(road) <= 40, sorted(road)
+    assert lines <= 10_100, lines
 
 
 # What is written elsewhere.
