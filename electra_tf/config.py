@@ -7,6 +7,8 @@ Precedence: defaults, then the file, then --set from left to right. Here are tho
 build_data and pretrain; those of tasks are in finetuning/task_config.
 """
 
+import contextlib
+import importlib
 import math
 import os
 import re
@@ -215,12 +217,18 @@ class GeneratorConfig(Settings):
 
 
 class ObjectiveConfig(Settings):
-    """What is learned. Defaults: replaced-token detection as in the paper."""
+    """What is learned. Each objective has a class of its own, with its settings."""
 
     name: str = Field(
         "electra",
-        description="electra, or mlm for a masked language model alone (BERT).",
+        description="electra, mlm (a masked language model alone, BERT) or uniform; or "
+        "my_package.my_module:MyObjective, a class of your own.",
     )
+
+
+class ElectraConfig(ObjectiveConfig):
+    """Replaced-token detection as in the paper."""
+
     mlm_weight: NonNegativeFloat = Field(
         1.0, description="Weight of the generator's loss."
     )
@@ -232,6 +240,82 @@ class ObjectiveConfig(Settings):
     )
     disallow_correct: bool = Field(
         False, description="Never sample the original token (2020 code, an ablation)."
+    )
+
+
+class MlmConfig(ObjectiveConfig):
+    """A masked language model alone."""
+
+    mlm_weight: NonNegativeFloat = Field(1.0, description="Weight of its loss.")
+
+
+class UniformConfig(ObjectiveConfig):
+    """A discriminator of tokens that are drawn uniformly."""
+
+    rtd_weight: NonNegativeFloat = Field(
+        50.0, description="Weight of the discriminator's loss."
+    )
+
+
+OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
+    "electra": ElectraConfig,
+    "mlm": MlmConfig,
+    "uniform": UniformConfig,
+}
+
+
+def objective_class(name: str) -> Any:
+    """Imports an objective of the user's own, named my_package.my_module:MyObjective.
+
+    Raises:
+        UserError: there is no such module or class, the import fails, or the class has
+            no `Settings`.
+    """
+    where = f"objective.name={name}"
+    path, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        raise errors.UserError(
+            f"{where}: there is no module {error.name}; name one of this folder, or "
+            "put its folder on PYTHONPATH"
+        ) from None
+    except Exception as error:
+        raise errors.UserError(
+            f"{where}: importing {path} fails: {type(error).__name__}: "
+            f"{errors.one_line(error, 200)}; mend it"
+        ) from None
+    found = getattr(module, attribute, None)
+    if found is None:
+        known = [key for key, value in vars(module).items() if isinstance(value, type)]
+        hint = errors.did_you_mean(attribute, known, "name a class that it defines")
+        raise errors.UserError(f"{where}: {path} has no {attribute!r}; {hint}")
+    kind = getattr(found, "Settings", None)
+    if not (isinstance(kind, type) and issubclass(kind, ObjectiveConfig)):
+        raise errors.UserError(
+            f"{where}: it has no class of settings; derive it from "
+            "electra_tf.objectives.objective.Objective, and its `Settings` from "
+            "electra_tf.config.ObjectiveConfig"
+        )
+    return found
+
+
+def objective_settings(name: str) -> type[ObjectiveConfig]:
+    """Returns the class of an objective's settings, by its name.
+
+    Raises:
+        UserError: there is no such objective.
+    """
+    if name in OBJECTIVES:
+        return OBJECTIVES[name]
+    if ":" in name:
+        settings: type[ObjectiveConfig] = objective_class(name).Settings
+        return settings
+    known = ", ".join(OBJECTIVES)
+    hint = errors.did_you_mean(name, OBJECTIVES, "it is none of these")
+    raise errors.UserError(
+        f"objective.name={name!r}: {hint} want one of {known}, or a class of your own, "
+        "my_package.my_module:MyObjective"
     )
 
 
@@ -393,7 +477,8 @@ class PretrainConfig(RunSettings):
 
     model: ModelConfig = ModelConfig()
     generator: GeneratorConfig = GeneratorConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
+    # Of the class that its name stands for, and dumped as such.
+    objective: pydantic.SerializeAsAny[ObjectiveConfig] = ElectraConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     run: RunConfig = RunConfig()
@@ -402,6 +487,16 @@ class PretrainConfig(RunSettings):
     def seed(self) -> int:
         """What all chance of the run is made from."""
         return self.train.seed
+
+    @pydantic.field_validator("objective", mode="before")
+    @classmethod
+    def _objective_is_of_its_name(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        kind = ObjectiveConfig
+        if isinstance(name := value.get("name", "electra"), str):
+            kind = objective_settings(name)
+        return kind.model_validate(value)
 
     @pydantic.model_validator(mode="after")
     def _examples_fit_the_position_table(self) -> Self:
@@ -540,12 +635,24 @@ def _find(kind: type[Settings], file: str) -> Path:
     )
 
 
+class UnknownSettingError(errors.UserError):
+    """All that is wrong with the settings is that some are not known."""
+
+
 def check(kind: type[AnySettings], values: Any, where: str) -> AnySettings:
-    """Validates plain values (a dict from YAML or JSON) against `kind`."""
+    """Validates plain values (a dict from YAML or JSON) against `kind`.
+
+    Raises:
+        UserError: they are wrong; UnknownSettingError, if some are not known and the
+            others right.
+    """
     try:
         return kind.model_validate(values)
     except pydantic.ValidationError as error:
-        raise errors.UserError(f"{where}: {_explain(kind, error)}") from None
+        kinds = {item["type"] for item in error.errors(include_url=False)}
+        unknown = kinds == {"extra_forbidden"}
+        refusal = UnknownSettingError if unknown else errors.UserError
+        raise refusal(f"{where}: {_explain(kind, values, error)}") from None
 
 
 def dump(settings: Settings) -> str:
@@ -577,8 +684,16 @@ def num_cores() -> int:
 def differences(
     old: Settings, new: Settings, prefix: str = ""
 ) -> dict[str, tuple[Any, Any]]:
-    """Returns {"train.steps": (old, new)} for each setting in which the two differ."""
+    """Returns {"train.steps": (old, new)} for each setting in which the two differ.
+
+    Of sections of two classes (another objective) the names differ, and what the new
+    one states beside its defaults.
+    """
     found: dict[str, tuple[Any, Any]] = {}
+    if isinstance(old, ObjectiveConfig) and type(old) is not type(new):
+        now = getattr(new, "name", None)
+        found[f"{prefix}name"] = (old.name, now)
+        old = type(new).model_validate({"name": now})
     for name in type(old).model_fields:
         a, b = getattr(old, name), getattr(new, name)
         if isinstance(a, Settings) and isinstance(b, Settings):
@@ -624,30 +739,57 @@ def _set(values: dict[str, Any], path: list[str], value: Any) -> None:
     values[path[-1]] = value
 
 
-def _explain(kind: type[Settings], error: pydantic.ValidationError) -> str:
+def _explain(kind: type[Settings], values: Any, error: pydantic.ValidationError) -> str:
     messages = []
+    foreign = _of_other_objectives(error)
     for item in error.errors(include_url=False, include_context=False):
         name = ".".join(str(part) for part in item["loc"])
+        if name in foreign:
+            continue
         if item["type"] == "extra_forbidden":
             hint = errors.did_you_mean(
-                name, _names(kind), "--print_config lists them all"
+                name, _names(kind, values), "--print_config lists them all"
             )
             messages.append(f"no setting {name}; {hint}")
         elif item["type"] == "value_error":
             text = item["msg"].removeprefix("Value error, ")
-            messages.append(f"{name}: {text}" if name else text)
+            is_named = not name or text.startswith(f"{name}.")
+            messages.append(text if is_named else f"{name}: {text}")
         else:
             text = item["msg"][0].lower() + item["msg"][1:]
             messages.append(f"{name}={item['input']!r:.60}: {text}")
+    if foreign:
+        chosen = values["objective"].get("name", "electra")
+        own = [*objective_settings(chosen).model_fields]
+        messages.append(
+            f"objective.name={chosen} has no {', '.join(foreign.values())}; it has "
+            f"{', '.join(own)}; drop what it has not: --set "
+            f"objective='{{name: {chosen}}}' states no other"
+        )
     return "; ".join(messages)
 
 
-def _names(kind: type[Settings], prefix: str = "") -> list[str]:
+def _of_other_objectives(error: pydantic.ValidationError) -> dict[str, str]:
+    """Returns settings that the chosen objective has not, and another of ours has."""
+    theirs = {name for kind in OBJECTIVES.values() for name in kind.model_fields}
+    found: dict[str, str] = {}
+    for item in error.errors(include_url=False, include_context=False):
+        section, *rest = item["loc"] or ("",)
+        if section == "objective" and item["type"] == "extra_forbidden":
+            found |= {f"objective.{name}": str(name) for name in rest if name in theirs}
+    return found
+
+
+def _names(kind: type[Settings], values: Any, prefix: str = "") -> list[str]:
     names = []
     for name, field in kind.model_fields.items():
         names.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(
-            field.annotation, Settings
-        ):
-            names += _names(field.annotation, f"{prefix}{name}.")
+        below = field.annotation
+        if isinstance(below, type) and issubclass(below, Settings):
+            part = values.get(name) if isinstance(values, dict) else None
+            if below is ObjectiveConfig:
+                chosen = part.get("name") if isinstance(part, dict) else None
+                with contextlib.suppress(errors.UserError):  # That is said, too.
+                    below = objective_settings(str(chosen or "electra"))
+            names += _names(below, part, f"{prefix}{name}.")
     return names

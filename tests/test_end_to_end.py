@@ -153,7 +153,7 @@ def test_held_out_rows_show_what_was_hidden_drawn_and_suspected(folder, trained)
     for row in samples.rows:
         assert row.tokens[0] == "[CLS]"
         assert row.hidden
-        assert len(row.replaced_probability) == len(row.tokens)
+        assert len(row.probability) == len(row.tokens)
         for hidden in row.hidden:
             assert row.tokens[hidden.position] == hidden.original
     page = (folder / "run" / "report.html").read_text(encoding="utf-8")

@@ -99,6 +99,15 @@ def build_discriminator(
     return keras.Model(inputs, logits, name="discriminator")
 
 
+def build_headless(model: config.ModelConfig) -> keras.Model:
+    """Builds what is left of a network without its head: hidden states [B, L, D].
+
+    It stands in the file of its weights as in those of the networks above.
+    """
+    inputs = _row_inputs()
+    return keras.Model(inputs, build_encoder(model)(inputs), name="headless")
+
+
 def recompute_blocks(network: keras.Model) -> None:
     """Makes the backward pass of a network keep the input of each block alone."""
     for layer in network.get_layer("encoder").layers:
@@ -111,6 +120,11 @@ def inputs_of(
 ) -> dict[str, tf.Tensor]:
     """Picks what a network takes; given more, Keras would feed it the wrong fields."""
     return {name: batch[name] for name in network.input}
+
+
+def run(network: keras.Model, batch: dict[str, tf.Tensor], training: bool) -> tf.Tensor:
+    """Runs a network on the fields of a batch that it takes."""
+    return network(inputs_of(network, batch), training=training)
 
 
 def _row_inputs() -> dict[str, keras.KerasTensor]:

@@ -3,7 +3,11 @@
 In:   a masked batch, the settings.
 Out:  networks; sums of losses with their counts; sums that metrics are made of.
 
+objective   what an objective says of itself, and has to do
 corruption  samples from the generator, and what they replace
 losses      sums and counts
-registry    what is learned: ELECTRA, or a masked language model
+mlm         a masked language model alone
+electra     a generator fills in hidden tokens, a discriminator finds them
+uniform     a discriminator of tokens drawn uniformly
+registry    the objectives by their names, the user's own too
 """

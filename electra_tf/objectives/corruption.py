@@ -6,9 +6,12 @@ Out:  rows with a sampled token at each hidden position, and where they now diff
 B rows, L tokens a row, P predictions a row, V vocabulary.
 """
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
+
+from electra_tf.objectives import objective
 
 
 class CorruptedRows(NamedTuple):
@@ -55,6 +58,32 @@ def sample(logits: tf.Tensor, noise: tf.Tensor, temperature: float = 1.0) -> tf.
     return tf.minimum(block * width + place, size - 1)
 
 
+def draw(
+    logits: tf.Tensor,
+    batch: objective.Batch,
+    temperature: float = 1.0,
+    *,
+    disallow_correct: bool = False,
+) -> tf.Tensor:
+    """Draws a token for each hidden position; no gradient passes through.
+
+    Args:
+        logits: float32 [B, P, V].
+        batch: with the noise to draw by, and what stood there.
+        temperature: see `sample`.
+        disallow_correct: never draw what stood there.
+
+    Returns:
+        int32 [B, P].
+    """
+    logits = tf.stop_gradient(logits)
+    if disallow_correct:
+        vocabulary = tf.range(logits.shape[-1])
+        correct = vocabulary == batch["mask_ids"][..., None]  # [B, P, V]
+        logits = tf.where(correct, -math.inf, logits)
+    return tf.stop_gradient(sample(logits, batch["sampling_noise"], temperature))
+
+
 def _count(below: tf.Tensor, most: int) -> tf.Tensor:
     return tf.minimum(tf.reduce_sum(tf.cast(below, tf.int32), axis=-1), most - 1)
 
@@ -80,7 +109,7 @@ def fill_in(
     )
 
 
-def corrupt(batch: dict[str, tf.Tensor], sampled: tf.Tensor) -> CorruptedRows:
+def corrupt(batch: objective.Batch, sampled: tf.Tensor) -> CorruptedRows:
     """Puts the sampled tokens in place; one that equals the original is not replaced.
 
     As in the paper (3.2): a lucky guess counts as original. Every hidden position is

@@ -1,7 +1,7 @@
 """Says how a run goes, and keeps what it says.
 
-In:   values by name (mlm_loss, rtd_auc, tokens_per_second, ...) at a step; and held-out
-      rows with what was hidden, what the generator put there and the verdicts.
+In:   values by name (mlm_loss, rtd_auc, tokens_per_second, ...) at a step, and how they
+      are shown; held-out rows with what was hidden, what was put there, the verdicts.
 Out:  a bar on a terminal, lines elsewhere; metrics.jsonl, tensorboard/ and samples.json
       in the workdir.
 
@@ -28,30 +28,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TextIO
 import pydantic
 
 from electra_tf import errors
+from electra_tf.objectives import objective
 from electra_tf.system import console, durable
 
 Probability = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 
-# What a line shows, in this order, and what a narrow terminal does without first.
-_SHOWN = {
-    "mlm_loss": "mlm loss {:.4f}",
-    "rtd_loss": "rtd loss {:.4f}",
-    "mlm_accuracy": "mlm acc {:.3f}",
-    "rtd_auc": "rtd auc {:.3f}",
-    "learning_rate": "lr {:.2e}",
-    "tokens_per_second": "{:,.0f} tokens/s",
-    "row_fill": "fill {:.3f}",
-}
-_DISPENSABLE = (
-    "row_fill",
-    "learning_rate",
-    "mlm_accuracy",
-    "tokens_per_second",
-    "rtd_auc",
-    "rtd_loss",
-    "mlm_loss",
-    "eta",
-)
 _OPENING = frozenset("([{")
 _CLOSING = frozenset(".,;:!?)]}%")
 
@@ -67,6 +48,7 @@ class Reporter:
         self,
         workdir: str,
         total_steps: int,
+        shown: Mapping[str, objective.Shown],
         *,
         resumed_step: int = 0,
         stream: TextIO | None = None,
@@ -76,12 +58,15 @@ class Reporter:
         Args:
             workdir: a local folder, made if it is not there.
             total_steps: where the run ends.
+            shown: how values are, by their names; the first on a line, which a narrow
+                terminal does without last.
             resumed_step: step of the checkpoint it goes on from; 0 starts afresh.
             stream: where progress goes, standard output unless given.
         """
         self._workdir = workdir
         self._metrics_file = os.path.join(workdir, "metrics.jsonl")
         self._total_steps = total_steps
+        self._lines = {name: one.line for name, one in shown.items() if one.line}
         self._resumed_step = resumed_step
         self._screen = console.Screen(stream or sys.stdout)
         self._start = time.monotonic()
@@ -123,7 +108,7 @@ class Reporter:
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Records and says what the validation rows gave."""
         self._record(step, "validation", values)
-        text = "  ".join(_shown(values).values())
+        text = "  ".join(self._told(values).values())
         self._screen.say(f"validation at step {step:,}: {text}")
 
     def advance(self, step: int) -> None:
@@ -151,12 +136,19 @@ class Reporter:
             self._event_files[split].append(step, values)
 
     def _fields(self, step: int, values: Mapping[str, float]) -> dict[str, str]:
-        fields = {"step": f"step {step:,}/{self._total_steps:,}"} | _shown(values)
+        fields = {"step": f"step {step:,}/{self._total_steps:,}"} | self._told(values)
         (then, old_step), (now, new_step) = self._marks[0], self._marks[-1]
         if new_step > old_step:
             left = (self._total_steps - step) * (now - then) / (new_step - old_step)
             fields["eta"] = f"ETA {datetime.timedelta(seconds=round(left))}"
         return fields
+
+    def _told(self, values: Mapping[str, float]) -> dict[str, str]:
+        return {
+            name: form.format(values[name])
+            for name, form in self._lines.items()
+            if name in values
+        }
 
 
 class _EventFile:
@@ -214,7 +206,7 @@ def read_metrics(path: str) -> tuple[list[dict[str, Any]], int]:
 
 
 class Hidden(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """A token that masking hid, and the generator's draw for it."""
+    """A token that masking hid, and what was put there."""
 
     position: pydantic.NonNegativeInt
     original: str
@@ -231,30 +223,31 @@ class Row(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     tokens: list[str]
     hidden: list[Hidden]
-    replaced_probability: list[Probability] | None  # One per token; None: no verdicts.
+    probability: list[Probability] | None  # One for each token; None: no verdicts.
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
         if any(hidden.position >= len(self.tokens) for hidden in self.hidden):
             raise ValueError(f"a hidden position exceeds the {len(self.tokens)} tokens")
-        verdicts = self.replaced_probability
+        verdicts = self.probability
         if verdicts is not None and len(verdicts) != len(self.tokens):
             raise ValueError(f"{len(verdicts)} verdicts for {len(self.tokens)} tokens")
         return self
 
 
 class Samples(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Held-out rows as the model of one step saw them."""
+    """Held-out rows as the model of one step saw them, and the words for them."""
 
     step: int
+    filled_by: str  # see `objective.Rows`
+    judged_by: str
+    judged: str
     rows: list[Row]
 
 
-def write_samples(path: str, step: int, rows: Sequence[Row]) -> None:
+def write_samples(path: str, samples: Samples) -> None:
     """Writes samples.json, replacing an older one."""
-    durable.write_text(
-        path, Samples(step=step, rows=list(rows)).model_dump_json() + "\n"
-    )
+    durable.write_text(path, samples.model_dump_json() + "\n")
 
 
 def read_samples(path: str) -> Samples:
@@ -282,13 +275,13 @@ class Span(NamedTuple):
     gap: Literal["", " ", "\n"]  # What stands before it.
     token: str
     hidden: Hidden | None
-    probability: float | None  # That it was replaced, says the discriminator.
+    probability: float | None  # see `objective.Rows`
 
 
 def spans(row: Row) -> Iterator[Span]:
     """Yields a row as running text: word pieces joined, one line per example."""
     hidden = {item.position: item for item in row.hidden}
-    verdicts = row.replaced_probability
+    verdicts = row.probability
     before = ""
     for position, token in enumerate(row.tokens):
         probability = None if verdicts is None else verdicts[position]
@@ -301,13 +294,18 @@ def is_piece(token: str) -> bool:
     return token.startswith("##") and len(token) > 2
 
 
-def sample_lines(rows: Sequence[Row], width: int = 80) -> list[str]:
-    """Returns held-out rows as plain text, after two lines that explain the marks."""
+def sample_lines(samples: Samples, width: int = 80) -> list[str]:
+    """Returns held-out rows as plain text, after lines that explain the marks."""
     lines = [
-        "{was->put p}: hidden, and what the generator put; {was= p}: a lucky guess;",
-        "p: the discriminator's probability of a replacement; !: where it exceeds 0.5.",
+        f"{{was->put p}}: hidden, and what {samples.filled_by} put; {{was= p}}: a "
+        "lucky guess;"
     ]
-    for number, row in enumerate(rows, start=1):
+    if samples.judged_by:
+        lines.append(
+            f"p: how probably it is {samples.judged}, says {samples.judged_by}; !: "
+            "above 0.5."
+        )
+    for number, row in enumerate(samples.rows, start=1):
         lines += ["", f"row {number}:", ""]
         for span in spans(row):
             text = _marked(span)
@@ -349,18 +347,15 @@ def _columns(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
-def _shown(values: Mapping[str, float]) -> dict[str, str]:
-    return {
-        name: form.format(values[name])
-        for name, form in _SHOWN.items()
-        if name in values
-    }
-
-
 def _bar(fields: Mapping[str, str], done: float, width: int) -> str:
-    """Fits the fields into `width` columns, and a bar into what they leave."""
+    """Fits the fields into `width` columns, and a bar into what they leave.
+
+    Where there is no room for all, the last goes first; the time left goes after all,
+    the step never.
+    """
     kept = dict(fields)
-    for name in _DISPENSABLE:
+    values = [name for name in reversed(kept) if name not in ("step", "eta")]
+    for name in (*values, "eta"):
         if len("  ".join(kept.values())) > width:
             kept.pop(name, None)
     text = "  ".join(kept.values())[:width]

@@ -2,8 +2,10 @@
 
 In:   workdirs: metrics.jsonl and, if there, run.json, config.yaml, samples.json.
 Out:  report.html: what ran, what differs between the runs and what came of it, curves
-      of all overlaid, held-out rows with the generator's fills and the discriminator's
-      verdicts, settings.
+      of all overlaid, held-out rows with what was filled in and the verdicts, settings.
+
+A run says itself how its values and rows are told (run.json, samples.json): nothing
+here knows an objective, and no code of the run is loaded.
 
 Runs that differ by their seed alone are one row, with mean and standard deviation, and
 one curve within a band of it.
@@ -27,24 +29,10 @@ import yaml
 
 import electra_tf
 from electra_tf import config, errors
+from electra_tf.objectives import objective
 from electra_tf.reports import progress
 from electra_tf.system import console, durable
 
-# Name of a value and the title of its curve.
-CURVES = {
-    "loss": "Total loss",
-    "mlm_loss": "MLM loss (nats per hidden token)",
-    "rtd_loss": "RTD loss (nats per token)",
-    "mlm_accuracy": "MLM accuracy",
-    "rtd_auc": "RTD AUC",
-    "rtd_precision": "RTD precision",
-    "rtd_recall": "RTD recall",
-    "replaced_rate": "Replaced rate",
-    "learning_rate": "Learning rate",
-    "gradient_norm": "Gradient norm",
-    "tokens_per_second": "Real tokens per second",
-    "row_fill": "Row fill",
-}
 SPLITS = ("train", "validation")
 METRICS = "metrics.jsonl"
 SEED = "train.seed"
@@ -55,9 +43,6 @@ NUM_COLOURS = 8
 WIDTH, HEIGHT = 440, 230
 # A label is up to 7 characters of 7 units: right of LEFT's, around RIGHT's tick.
 LEFT, RIGHT, TOP, BOTTOM = 58, 414, 10, 204
-
-# What a comparison shows of the end of a run.
-COMPARED = ("loss", "mlm_loss", "rtd_loss", "mlm_accuracy", "rtd_auc")
 
 Point = tuple[int, float]
 
@@ -72,6 +57,8 @@ class Run:
     settings: dict[str, Any]  # {"train.steps": 2400, ...}
     samples: progress.Samples | None
     notes: list[str]  # What was missing or broken.
+    # How its values are shown, in their order.
+    shown: Mapping[str, objective.Shown] = dataclasses.field(default_factory=dict)
 
     def points(self, name: str, split: str) -> list[Point]:
         """Returns the finite values of one curve, by step."""
@@ -188,6 +175,7 @@ def read_run(workdir: str, name: str) -> Run:
     notes = [f"{METRICS}: {remark}" for remark in lost]
     info = _read_mapping(os.path.join(workdir, "run.json"), json.loads, notes)
     # The first session stands above as the run's own; of the others, when.
+    shown = _read_shown(info.pop("values", None), records)
     resumed = [session.get("date", "?") for session in info.pop("sessions", [])[1:]]
     if resumed:
         info["resumed"] = ", ".join(resumed)
@@ -208,7 +196,34 @@ def read_run(workdir: str, name: str) -> Run:
         "time": _duration(records[-1].get("seconds")),
         "last record": last,
     }
-    return Run(name, records, facts | info, flatten(settings), samples, notes)
+    return Run(name, records, facts | info, flatten(settings), samples, notes, shown)
+
+
+def _read_shown(
+    values: object, records: Sequence[Mapping[str, Any]]
+) -> dict[str, objective.Shown]:
+    """Returns how values are shown; those of which the run says nothing, by name."""
+    said = values if isinstance(values, dict) else {}
+    shown = {
+        str(name): objective.Shown(
+            str(one.get("title", name)), is_compared=bool(one.get("is_compared"))
+        )
+        for name, one in said.items()
+        if isinstance(one, dict)
+    }
+    names = dict.fromkeys(name for record in records for name in record)
+    others = [
+        name for name in names if name not in (*shown, "step", "split", "seconds")
+    ]
+    return shown | {name: objective.Shown(name) for name in others}
+
+
+def _all_shown(runs: Sequence[Run]) -> dict[str, objective.Shown]:
+    """Returns how the values of all runs are shown; the first that has one decides."""
+    found: dict[str, objective.Shown] = {}
+    for run in runs:
+        found = found | {n: one for n, one in run.shown.items() if n not in found}
+    return found
 
 
 def render(runs: Sequence[Run]) -> str:
@@ -220,7 +235,7 @@ def render(runs: Sequence[Run]) -> str:
             _facts(runs),
             _comparison(runs),
             _last_metrics(runs),
-            curves(runs, CURVES),
+            curves(runs, {n: one.title for n, one in _all_shown(runs).items()}),
             _held_out_rows(runs),
             settings(runs, config.PretrainConfig()),
         ],
@@ -280,9 +295,8 @@ def _facts(runs: Sequence[Run]) -> str:
 
 
 def _last_metrics(runs: Sequence[Run]) -> str:
-    names = dict.fromkeys([*CURVES, *(name for run in runs for name in _names(run))])
     rows = []
-    for name in names:
+    for name in _all_shown(runs):
         last = [run.points(name, split)[-1:] for run in runs for split in SPLITS]
         if any(last):
             rows.append([name, *(_number(end[0][1]) if end else "" for end in last)])
@@ -301,7 +315,8 @@ def _comparison(runs: Sequence[Run]) -> str:
         for name in dict.fromkeys(name for values in firsts for name in values)
         if name != SEED and len({_text(s.get(name, "")) for s in firsts}) > 1
     ]
-    ends = [(name, split) for name in COMPARED for split in SPLITS]
+    compared = [name for name, one in _all_shown(runs).items() if one.is_compared]
+    ends = [(name, split) for name in compared for split in SPLITS]
     ends = [end for end in ends if any(one.points(*end) for one in groups)]
     heads = [*different, "step", *(f"{name}, {split}" for name, split in ends)]
     rows = []
@@ -466,59 +481,72 @@ def _held_out_rows(runs: Sequence[Run]) -> str:
         if run.samples is None or not run.samples.rows:
             continue
         rows = "\n".join(
-            _row(number, row) for number, row in enumerate(run.samples.rows, start=1)
+            _row(number, row, run.samples)
+            for number, row in enumerate(run.samples.rows, start=1)
         )
-        plain = escape("\n".join(progress.sample_lines(run.samples.rows)))
+        plain = escape("\n".join(progress.sample_lines(run.samples)))
         summary = f"{_swatch(index)}{escape(run.name)}, step {run.samples.step:,}"
         blocks.append(
-            f"<details{'' if blocks else ' open'}><summary>{summary}</summary>\n{rows}"
+            f"<details{'' if blocks else ' open'}><summary>{summary}</summary>\n"
+            f"{_key(run.samples)}{rows}"
             '\n<details><summary>The same as plain text</summary><pre dir="auto">'
             f"{plain}</pre></details></details>"
         )
     if not blocks:
         return ""
-    return section("Held-out rows", _SAMPLES_KEY + "\n".join(blocks))
+    return section("Held-out rows", "\n".join(blocks))
 
 
-def _row(number: int, row: progress.Row) -> str:
+def _key(samples: progress.Samples) -> str:
+    """Explains the marks of held-out rows."""
+    filled, judge = escape(samples.filled_by), escape(samples.judged_by)
+    ramp = ""
+    if judge:
+        ramp = _RAMP.format(judge=judge, judged=escape(samples.judged))
+    return _SAMPLES_KEY.format(filled=filled, ramp=ramp)
+
+
+def _row(number: int, row: progress.Row, told: progress.Samples) -> str:
     text = "".join(
-        ("<br>" if span.gap == "\n" else span.gap) + _token(span)
+        ("<br>" if span.gap == "\n" else span.gap) + _token(span, told)
         for span in progress.spans(row)
     )
     return (
-        f'<div class="row"><p class="count">Row {number}: {_count(row)}</p>'
+        f'<div class="row"><p class="count">Row {number}: {_count(row, told)}</p>'
         f'<p class="text" dir="auto">{text}</p></div>'
     )
 
 
-def _count(row: progress.Row) -> str:
-    """Says how often generator and discriminator were right."""
+def _count(row: progress.Row, told: progress.Samples) -> str:
+    """Says how often those who fill in and who judge were right."""
     replaced = {item.position for item in row.hidden if item.is_replaced}
     lucky = len(row.hidden) - len(replaced)
-    text = f"{len(row.hidden)} hidden, {lucky} of them guessed right by the generator"
-    if row.replaced_probability is None:
+    text = (
+        f"{len(row.hidden)} hidden, {lucky} of them guessed right by "
+        f"{escape(told.filled_by)}"
+    )
+    if row.probability is None:
         return text
-    flagged = {
-        position for position, p in enumerate(row.replaced_probability) if p > 0.5
-    }
+    flagged = {position for position, p in enumerate(row.probability) if p > 0.5}
     return (
-        f"{text}; the discriminator flags {len(flagged & replaced)} of {len(replaced)} "
+        f"{text}; {escape(told.judged_by)} flags "
+        f"{len(flagged & replaced)} of {len(replaced)} "
         f"replaced and {len(flagged - replaced)} of "
         f"{len(row.tokens) - len(replaced)} other tokens"
     )
 
 
-def _token(span: progress.Span) -> str:
+def _token(span: progress.Span, told_by: progress.Samples) -> str:
     text = escape(span.token[2:] if progress.is_piece(span.token) else span.token)
     kind, told = "t", [span.token]
     if span.hidden and span.hidden.is_replaced:
         was, put = span.hidden.original, span.hidden.sampled
-        kind, told = "t hid", [f"was {was}", f"generator put {put}"]
+        kind, told = "t hid", [f"was {was}", f"{told_by.filled_by} put {put}"]
         text = f"<del>{escape(was)}</del> <ins>{escape(put)}</ins>"
     elif span.hidden:
         kind, told = (
             "t hid lucky",
-            [f"was {span.token}", "guessed right by the generator"],
+            [f"was {span.token}", f"guessed right by {told_by.filled_by}"],
         )
         text += "&#8239;&#10003;"
     elif span.token in ("[CLS]", "[SEP]"):
@@ -526,7 +554,7 @@ def _token(span: progress.Span) -> str:
     style = ""
     if span.probability is not None:
         style = f' style="--p:{span.probability:.3f}"'
-        told.append(f"p(replaced) {span.probability:.3f}")
+        told.append(f"p({told_by.judged}) {span.probability:.3f}")
     tip = escape("; ".join(told))
     # What is no running text must not decide whether the row runs right to left.
     tag = "span" if kind == "t" else "bdi"
@@ -609,12 +637,6 @@ def _frame(head: str, rows: Iterable[str], kind: str) -> str:
 
 def _swatch(index: int) -> str:
     return f'<i class="swatch c{index % NUM_COLOURS}"></i>'
-
-
-def _names(run: Run) -> dict[str, None]:
-    """Returns the names of all values of a run, as an ordered set."""
-    names = dict.fromkeys(name for record in run.records for name in record)
-    return {name: None for name in names if name not in ("step", "split", "seconds")}
 
 
 def _value(point: Point) -> float:
@@ -711,12 +733,13 @@ def escape(text: str) -> str:
 
 
 _SAMPLES_KEY = """<p class="samples-key">
-<span class="t hid"><del>was</del> <ins>put</ins></span> hidden, and what the generator
-put there; <span class="t hid lucky">was&#8239;&#10003;</span> hidden and guessed right.
-Background: the discriminator's probability that the token was replaced,
+<span class="t hid"><del>was</del> <ins>put</ins></span> hidden, and what {filled} put
+there; <span class="t hid lucky">was&#8239;&#10003;</span> hidden and guessed right.
+{ramp}Point at a token, or tap it, for the numbers.</p>
+"""
+_RAMP = """Background: how probably the token is {judged}, says {judge},
 <span class="ramp"><b style="--p:0">0</b><b style="--p:.25">.25</b><b
 style="--p:.5">.5</b><b style="--p:.75">.75</b><b style="--p:1">1</b></span>.
-Point at a token, or tap it, for the numbers.</p>
 """
 
 # Both go into the page, which is one file.

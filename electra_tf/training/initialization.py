@@ -1,6 +1,7 @@
 """Starts a run from weights that somebody trained before.
 
-In:   the settings, the data's vocabulary, weights of any kind (`pretrained`).
+In:   the settings, what the objective says of its networks, the data's vocabulary,
+      weights of any kind (`opening`).
 Out:  settings with the architecture found; networks with those weights.
 """
 
@@ -14,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from electra_tf import config, errors
-from electra_tf.weights import preset
+from electra_tf.objectives import objective
+from electra_tf.weights import opening, preset
 
 # Of a network, when it starts from another one's weights. The data decide the
 # vocabulary's size.
@@ -30,15 +32,45 @@ _BY_TOKEN = ("embeddings/word_embeddings", "masked_token_head/output_bias")
 _EMBEDDINGS = "embeddings/"
 
 
-class Weights(NamedTuple):
-    """What the networks of a run start from."""
+Sources = dict[str, preset.Pretrained]  # by the path that the settings name
 
-    networks: dict[str, dict[str, npt.NDArray[np.float32]]]  # by path
+
+class Weights(NamedTuple):
+    """What a network of a run starts from."""
+
+    arrays: dict[str, npt.NDArray[np.float32]]  # by path
     vocab: list[str] | None  # whose rows the tables have; None = the data's
 
 
+def open_sources(declared: objective.Declaration, train: config.TrainConfig) -> Sources:
+    """Opens all that networks are to start from; empty if all start at random.
+
+    Raises:
+        UserError: see `opening.open_pretrained`.
+    """
+    return {path: opening.open_pretrained(path) for path in paths(declared, train)}
+
+
+def paths(declared: objective.Declaration, train: config.TrainConfig) -> list[str]:
+    """Returns where the weights are that networks are to start from."""
+    named = (train.init_from, *(one.origin for one in declared.networks.values()))
+    return list(dict.fromkeys(path for path in named if path))
+
+
+class _Start(NamedTuple):
+    """Where a network starts from."""
+
+    source: preset.Pretrained
+    name: str  # of the source's network
+    where: str  # for messages
+
+    @property
+    def model(self) -> config.ModelConfig:
+        return self.source.networks[self.name]
+
+
 def check_vocab(
-    source: preset.Pretrained,
+    sources: Sources,
     train: config.TrainConfig,
     vocab: list[str],
     words: config.TokenizerConfig,
@@ -46,12 +78,22 @@ def check_vocab(
     """Refuses weights whose tokens or casing are not those of the data.
 
     Args:
-        source: the weights.
+        sources: the weights.
         train: whether tokens may be others.
         vocab: of the data.
         words: how the data's words were cut.
     """
-    where = f"train.init_from={source.folder}"
+    for path, source in sources.items():
+        _check_vocab(_where(train, path, source), source, train, vocab, words)
+
+
+def _check_vocab(
+    where: str,
+    source: preset.Pretrained,
+    train: config.TrainConfig,
+    vocab: list[str],
+    words: config.TokenizerConfig,
+) -> None:
     if source.vocab is None:
         size = next(iter(source.networks.values())).vocab_size
         if size != len(vocab) or train.init_vocab != "same":
@@ -76,80 +118,82 @@ def check_vocab(
 
 
 def with_architecture(
-    settings: config.PretrainConfig, source: preset.Pretrained
+    settings: config.PretrainConfig, declared: objective.Declaration, sources: Sources
 ) -> config.PretrainConfig:
-    """Returns settings with the source's architecture; what is stated must agree."""
-    where = f"train.init_from={source.folder}"
-    main, generator = _chosen(settings, source)
-    found = source.networks[main]
-    _refuse_others(where, main, found, settings.model, "model")
-    model = found.model_copy(update=_own(settings.model))
-    changes: dict[str, Any] = {"model": model}
-    if generator:
-        wanted = settings.generator
-        small = source.networks[generator]
-        if wanted.model_fields_set & {"width_scale", "depth_scale", "architecture"}:
-            stated = wanted.resolve(model)
-            _refuse_unequal(where, generator, small, stated)
-        small = small.model_copy(update=_own(settings.model))
-        changes["generator"] = wanted.model_copy(update={"architecture": small})
+    """Returns settings with the sources' architectures; what is stated must agree."""
+    changes: dict[str, Any] = {}
+    model = settings.model
+    starts = _starts(settings.train, declared, sources, _ignore)
+    for name, start in starts.items():
+        if declared.networks[name].section == "model":
+            _refuse_others(start, settings.model)
+            model = start.model.model_copy(update=_own(settings.model))
+            changes["model"] = model
+    wanted = settings.generator
+    for name, start in starts.items():
+        network = declared.networks[name]
+        if network.section == "generator":
+            if wanted.model_fields_set & {"width_scale", "depth_scale", "architecture"}:
+                way_out = "drop generator.width_scale and depth_scale"
+                _refuse_unequal(start, wanted.resolve(model), way_out)
+            small = start.model.model_copy(update=_own(settings.model))
+            changes["generator"] = wanted.model_copy(update={"architecture": small})
+        elif not network.section:
+            _refuse_unequal(start, network.config, "start from other weights")
     return config.check(
         config.PretrainConfig,
         {**settings.model_dump(), **_dumped(changes)},
-        where,
+        " and ".join(dict.fromkeys(start.where for start in starts.values())),
     )
 
 
 def read_weights(
     settings: config.PretrainConfig,
-    source: preset.Pretrained,
+    declared: objective.Declaration,
+    sources: Sources,
     vocab: list[str],
     say: Callable[[str], None],
-) -> Weights:
+) -> dict[str, Weights]:
     """Reads what the networks of the run start from.
 
-    What the source does not have is left out, and said.
+    What the sources do not have is left out, and said.
     """
-    where = f"train.init_from={source.folder}"
-    for note in getattr(source, "notes", []):
-        say(f"note: {where}: {note}")
-    main, generator = _chosen(settings, source)
-    plan = {_name_of_main(settings): main}
-    if settings.objective.name == "electra":
-        if generator:
-            plan = {"generator": generator, **plan}
-        else:
-            say(f"warning: {where} has no generator: it starts at random")
-    found = {}
-    for name, origin in plan.items():
-        network = preset.build(source, origin)
-        found[name] = {v.path: np.asarray(v) for v in network.weights}
-        if origin == "encoder":
-            say(f"warning: {where} has no head of a {name}: it starts at random")
-    if len(found) == 2 and settings.generator.shares == "embeddings":
-        _refuse_two_embeddings(where, *found.values())
-    if source.vocab is not None and source.vocab != vocab:
-        kept = len(set(source.vocab) & set(vocab))
-        say(
-            f"{where}: {kept:,} of {len(vocab):,} tokens were in its vocabulary; the "
-            "others start at random"
-        )
-    return Weights(found, source.vocab)
+    for path, source in sources.items():
+        where = _where(settings.train, path, source)
+        for note in getattr(source, "notes", []):
+            say(f"note: {where}: {note}")
+    found: dict[str, Weights] = {}
+    for name, start in _starts(settings.train, declared, sources, say).items():
+        network = preset.build(start.source, start.name)
+        arrays = {v.path: np.asarray(v) for v in network.weights}
+        found[name] = Weights(arrays, start.source.vocab)
+        if preset.role_of(start.source, start.name) != declared.networks[name].role:
+            say(f"warning: {start.where} has no head of a {name}: it starts at random")
+    if settings.generator.shares == "embeddings":
+        _refuse_two_embeddings(settings.train, declared, found)
+    for path, source in sources.items():
+        if source.vocab is not None and source.vocab != vocab:
+            kept = len(set(source.vocab) & set(vocab))
+            say(
+                f"{_where(settings.train, path, source)}: {kept:,} of {len(vocab):,} "
+                "tokens were in its vocabulary; the others start at random"
+            )
+    return found
 
 
 def assign(
-    networks: dict[str, keras.Model], weights: Weights, vocab: list[str]
+    networks: dict[str, keras.Model], weights: dict[str, Weights], vocab: list[str]
 ) -> None:
     """Gives networks their weights; rows of tokens go where the token is now."""
-    same = weights.vocab is None or weights.vocab == vocab
-    rows = {token: i for i, token in enumerate(weights.vocab or vocab)}
-    new = np.array([i for i, token in enumerate(vocab) if token in rows], np.int64)
-    old = np.array([rows[vocab[i]] for i in new], np.int64)
-    for name, found in weights.networks.items():
+    for name, found in weights.items():
+        same = found.vocab is None or found.vocab == vocab
+        rows = {token: i for i, token in enumerate(found.vocab or vocab)}
+        new = np.array([i for i, token in enumerate(vocab) if token in rows], np.int64)
+        old = np.array([rows[vocab[i]] for i in new], np.int64)
         for variable in networks[name].weights:
-            if variable.path not in found:
+            if variable.path not in found.arrays:
                 continue
-            array = found[variable.path]
+            array = found.arrays[variable.path]
             if variable.path in _BY_TOKEN and not same:
                 table = np.array(variable)
                 table[new] = array[old]
@@ -157,24 +201,45 @@ def assign(
             variable.assign(array)
 
 
-def _name_of_main(settings: config.PretrainConfig) -> str:
-    return "generator" if settings.objective.name == "mlm" else "discriminator"
+def _ignore(_: str) -> None:
+    pass
 
 
-def _chosen(
-    settings: config.PretrainConfig, source: preset.Pretrained
-) -> tuple[str, str | None]:
-    """Chooses the source's networks for the run's main one and for its generator."""
-    wanted = _name_of_main(settings)
-    for main in (wanted, "encoder"):
-        if main in source.networks:
-            small = wanted == "discriminator" and settings.objective.name == "electra"
-            there = small and "generator" in source.networks
-            return main, "generator" if there else None
-    raise errors.UserError(
-        f"train.init_from={source.folder} has no {wanted}; it has "
-        f"{', '.join(source.networks)}"
-    )
+def _where(train: config.TrainConfig, path: str, source: preset.Pretrained) -> str:
+    return f"train.init_from={source.folder}" if path == train.init_from else path
+
+
+def _starts(
+    train: config.TrainConfig,
+    declared: objective.Declaration,
+    sources: Sources,
+    say: Callable[[str], None],
+) -> dict[str, _Start]:
+    """Chooses what each network of the run starts from; says which start at random.
+
+    Raises:
+        UserError: there is nothing for a network that must start from something.
+    """
+    starts = {}
+    for name, network in declared.networks.items():
+        path = network.origin or train.init_from
+        if not path:
+            continue
+        source = sources[path]
+        where = _where(train, path, source)
+        there = (preset.find(source, role) for role in network.starts_from)
+        if found := next(filter(None, there), None):
+            starts[name] = _Start(source, found, where)
+        elif network.origin or network.section == "model":
+            wanted = " or ".join(network.starts_from[:1]) or f"start for a {name}"
+            raise errors.UserError(
+                f"{where} has no {wanted}; it has {', '.join(source.networks)}"
+            )
+        elif network.starts_from:
+            say(
+                f"warning: {where} has no {network.starts_from[0]}: it starts at random"
+            )
+    return starts
 
 
 def _own(model: config.ModelConfig) -> dict[str, Any]:
@@ -186,44 +251,42 @@ def _dumped(sections: dict[str, Any]) -> dict[str, Any]:
     return {name: section.model_dump() for name, section in sections.items()}
 
 
-def _refuse_others(
-    where: str,
-    network: str,
-    found: config.ModelConfig,
-    stated: config.ModelConfig,
-    section: str,
-) -> None:
+def _refuse_others(start: _Start, stated: config.ModelConfig) -> None:
     for name in stated.model_fields_set - MAY_DIFFER:
-        was, now = getattr(found, name), getattr(stated, name)
+        was, now = getattr(start.model, name), getattr(stated, name)
         if was != now:
             raise errors.UserError(
-                f"{where}: {name} of its {network} is {was!r}, but {section}.{name} is "
-                f"{now!r}; drop the setting, or start from other weights"
+                f"{start.where}: {name} of its {start.name} is {was!r}, but model."
+                f"{name} is {now!r}; drop the setting, or start from other weights"
             )
 
 
-def _refuse_unequal(
-    where: str, network: str, found: config.ModelConfig, stated: config.ModelConfig
-) -> None:
-    for name, (was, now) in config.differences(found, stated).items():
+def _refuse_unequal(start: _Start, stated: config.ModelConfig, way_out: str) -> None:
+    for name, (was, now) in config.differences(start.model, stated).items():
         if name not in MAY_DIFFER:
             raise errors.UserError(
-                f"{where}: {name} of its {network} is {was!r}, by the scales of this "
-                f"run it is {now!r}; drop generator.width_scale and depth_scale"
+                f"{start.where}: {name} of its {start.name} is {was!r}, by the "
+                f"settings of this run it is {now!r}; {way_out}"
             )
 
 
 def _refuse_two_embeddings(
-    where: str,
-    generator: dict[str, npt.NDArray[np.float32]],
-    discriminator: dict[str, npt.NDArray[np.float32]],
+    train: config.TrainConfig,
+    declared: objective.Declaration,
+    found: dict[str, Weights],
 ) -> None:
-    for path, array in generator.items():
+    """Refuses two tables of embeddings where the run has one for both networks."""
+    sections = {declared.networks[name].section: name for name in found}
+    if not {"model", "generator"} <= sections.keys():
+        return
+    main, small = (found[sections[section]] for section in ("model", "generator"))
+    for path, array in small.arrays.items():
         if not path.startswith(_EMBEDDINGS):
             continue
-        other = discriminator[path]
+        other = main.arrays[path]
         if array.shape != other.shape or not np.array_equal(array, other):
             raise errors.UserError(
-                f"{where}: its generator and discriminator have embeddings of their "
-                "own; set generator.shares=nothing"
+                f"train.init_from={train.init_from}: its {sections['generator']} and "
+                f"{sections['model']} have embeddings of their own; set "
+                "generator.shares=nothing"
             )

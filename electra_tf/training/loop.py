@@ -17,12 +17,17 @@ import numpy as np
 import tensorflow as tf
 
 from electra_tf import config, errors
-from electra_tf.objectives import registry
+from electra_tf.objectives import objective
 from electra_tf.system import console, interrupts
 from electra_tf.training import checkpoint, distribution, train_step
 
 # What one call into TensorFlow should take, so that a bar moves and a signal is heard.
 LOOP_SECONDS = 2.0
+# How fast a run is, beside its metrics.
+SPEEDS = {
+    "tokens_per_second": objective.Shown("Real tokens per second", "{:,.0f} tokens/s"),
+    "rows_per_second": objective.Shown("Rows per second"),
+}
 POSITION = 4  # (epoch, group, block, row)
 
 
@@ -56,7 +61,7 @@ class Data(NamedTuple):
 
     # (position, worker, num_workers, rows per replica) -> endless batches
     train: Callable[[Sequence[int], int, int, int], tf.data.Dataset]
-    validation: list[registry.Batch]  # held-out rows; empty if there are none
+    validation: list[objective.Batch]  # held-out rows; empty if there are none
     name_damaged: Callable[[], str | None]  # after a DataLossError: which file
 
 
@@ -134,11 +139,11 @@ class Loop:
 
     def _run_steps(
         self, iterator: Any, steps: tf.Tensor, stopping: tf.Tensor
-    ) -> tuple[registry.Sums, tf.Tensor, tf.Tensor]:
+    ) -> tuple[objective.Sums, tf.Tensor, tf.Tensor]:
         """Runs up to `steps` steps, fewer if one is not finite."""
         replicas = self._strategy.num_replicas_in_sync
 
-        def step(done: tf.Tensor, totals: registry.Sums, _: Any, __: Any) -> Any:
+        def step(done: tf.Tensor, totals: objective.Sums, _: Any, __: Any) -> Any:
             given = (next(iterator), stopping)
             sums, report = self._strategy.run(self._one_step, given)
             sums = {name: self._local(value) for name, value in sums.items()}
@@ -154,8 +159,8 @@ class Loop:
         return totals, report[:, :POSITION], tf.reduce_sum(report[:, POSITION])
 
     def _one_step(
-        self, batch: registry.Batch, stopping: tf.Tensor
-    ) -> tuple[registry.Sums, tf.Tensor]:
+        self, batch: objective.Batch, stopping: tf.Tensor
+    ) -> tuple[objective.Sums, tf.Tensor]:
         """Makes an update, and tells all replicas where each reads and who stops."""
         context = tf.distribute.get_replica_context()
         place = tf.cast(batch["data_position"][-1], tf.float32)
@@ -169,7 +174,7 @@ class Loop:
         }
         return self._model.update(fields), report
 
-    def _run_measure(self, batch: registry.Batch) -> registry.Sums:
+    def _run_measure(self, batch: objective.Batch) -> objective.Sums:
         sums = self._strategy.run(self._model.measure, (batch,))
         return {name: self._local(value) for name, value in sums.items()}
 
@@ -332,7 +337,7 @@ def _values(
     sums: dict[str, np.ndarray], model: train_step.Pretrainer
 ) -> dict[str, float]:
     tensors = {name: tf.constant(value, tf.float64) for name, value in sums.items()}
-    metrics = train_step.summarize(tensors, model.objective.weights)
+    metrics = train_step.summarize(tensors, model.objective.declared)
     return {name: float(value) for name, value in metrics.items()}
 
 
@@ -343,6 +348,6 @@ def _speed(sums: dict[str, np.ndarray], seconds: float) -> dict[str, float]:
     }
 
 
-def _empty(batch: registry.Batch) -> registry.Batch:
+def _empty(batch: objective.Batch) -> objective.Batch:
     """Returns a batch like this one in which nothing counts."""
     return {name: tf.zeros_like(value) for name, value in batch.items()}

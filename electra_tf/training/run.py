@@ -9,12 +9,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.batches import pipeline
-from electra_tf.objectives import registry
+from electra_tf.objectives import objective, registry
 from electra_tf.reports import progress, report_page
 from electra_tf.system import console
 from electra_tf.training import (
@@ -26,7 +27,7 @@ from electra_tf.training import (
     train_step,
     workdir,
 )
-from electra_tf.weights import opening, preset
+from electra_tf.weights import preset
 
 NUM_SAMPLES = 6  # held-out rows to show
 
@@ -41,7 +42,7 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
         source = pipeline.open_source(settings.data)
     _check_row_length(source, settings)
     settings = _with_streams(_with_vocab_size(settings, source.vocab.size), folder)
-    settings, origin = _origin(settings, folder, source)
+    settings, origins = _origins(settings, folder, source)
     strategy = distribution.strategy(tpu)
     is_chief = distribution.is_chief(strategy)
     facts = source.identity | {
@@ -49,22 +50,32 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
         "replicas": strategy.num_replicas_in_sync,  # Each draws dropout of its own.
     }
     devices = list(strategy.extended.worker_devices)
-    with workdir.opened(folder, settings, facts, is_chief=is_chief, devices=devices):
-        _train(settings, folder, source, origin, strategy)
+    with workdir.opened(
+        folder,
+        settings,
+        facts,
+        is_chief=is_chief,
+        devices=devices,
+        values={name: one._asdict() for name, one in _shown(settings).items()},
+    ):
+        _train(settings, folder, source, origins, strategy)
 
 
 def _train(
     settings: config.PretrainConfig,
     folder: str,
     source: pipeline.Source,
-    origin: preset.Pretrained | None,
+    origins: initialization.Sources,
     strategy: tf.distribute.Strategy,
 ) -> None:
     vocab, is_chief = source.vocab.tokens, distribution.is_chief(strategy)
     warnings: list[str] = []
-    weights = None
-    if origin:
-        weights = initialization.read_weights(settings, origin, vocab, warnings.append)
+    weights: dict[str, initialization.Weights] = {}
+    if origins:
+        declared = registry.declare(settings)
+        weights = initialization.read_weights(
+            settings, declared, origins, vocab, warnings.append
+        )
     distribution.set_precision(settings.train.precision)
     model = _build(settings, strategy)
     with console.doing("reading the held-out rows"):
@@ -75,7 +86,7 @@ def _train(
         checkpoints.clear()
     with console.doing("looking for a checkpoint"), strategy.scope():
         found = checkpoints.restore(warnings.append)
-        if found is None and weights:
+        if found is None:
             initialization.assign(model.objective.networks, weights, vocab)
     step, positions = found or (0, None)
     with distribution.explained_loss("before the first step"):
@@ -163,7 +174,7 @@ def _data(
     def name_damaged() -> str | None:
         return pipeline.name_damaged(source)
 
-    validation: list[registry.Batch] = []
+    validation: list[objective.Batch] = []
     if source.has_validation:
         parts = strategy.num_replicas_in_sync * train.accumulation_steps
         held_out = pipeline.validation_batches(
@@ -181,19 +192,21 @@ def _data(
     return loop.Data(batches, validation, name_damaged)
 
 
-def _origin(
+def _origins(
     settings: config.PretrainConfig, folder: str, source: pipeline.Source
-) -> tuple[config.PretrainConfig, preset.Pretrained | None]:
+) -> tuple[config.PretrainConfig, initialization.Sources]:
     """Opens what the run starts from, if anything; takes over its architecture."""
-    if not settings.train.init_from:
-        return settings, None
+    declared = registry.declare(settings)
+    if not initialization.paths(declared, settings.train):
+        return settings, {}
     if workdir.is_started(folder):
-        return _with_stored_architecture(settings, folder), None
-    origin = opening.open_pretrained(settings.train.init_from)
+        return _with_stored_architecture(settings, folder), {}
+    origins = initialization.open_sources(declared, settings.train)
     initialization.check_vocab(
-        origin, settings.train, source.vocab.tokens, source.tokenizer
+        origins, settings.train, source.vocab.tokens, source.tokenizer
     )
-    return initialization.with_architecture(settings, origin), origin
+    changed = initialization.with_architecture(settings, declared, origins)
+    return changed, origins
 
 
 def _with_stored_architecture(
@@ -232,7 +245,15 @@ def _listener(
 ) -> contextlib.AbstractContextManager[Any]:
     if not is_chief:
         return contextlib.nullcontext(loop.Silence())
-    return progress.Reporter(folder, settings.train.steps, resumed_step=step)
+    return progress.Reporter(
+        folder, settings.train.steps, _shown(settings), resumed_step=step
+    )
+
+
+def _shown(settings: config.PretrainConfig) -> dict[str, objective.Shown]:
+    """Returns how all values of the run are shown."""
+    common = {name: metric.shown for name, metric in train_step.METRICS.items()}
+    return objective.shown(registry.declare(settings), loop.SPEEDS | common)
 
 
 def _say_what_runs(
@@ -269,11 +290,14 @@ def _seconds_left(
     train, data = settings.train, settings.data
     if step >= train.steps:
         return 0.0
-    objective = model.objective
+    learned = model.objective
     predictions = train.batch_size * data.max_predictions
     architectures = [
-        (objective.configs[name], predictions * ("mask_positions" in network.input))
-        for name, network in objective.networks.items()
+        (
+            learned.declared.networks[name].config,
+            predictions * ("mask_positions" in network.input),
+        )
+        for name, network in learned.networks.items()
     ]
     return (train.steps - step) * duration.seconds_a_step(
         strategy,
@@ -295,12 +319,16 @@ def _finish(
     listener: loop.Listener,
 ) -> None:
     """Writes preset, samples and report, and shows what was learned."""
-    objective, steps = model.objective, settings.train.steps
+    learned, steps = model.objective, settings.train.steps
     vocab = source.vocab.tokens
+    kept = {n: one for n, one in learned.declared.networks.items() if one.saved_as}
     preset.save(
         os.path.join(folder, "preset"),
-        objective.networks,
-        objective.configs,
+        {
+            one.saved_as: (one.fold or _as_it_is)(learned.networks[name])
+            for name, one in kept.items()
+        },
+        {one.saved_as: one.config for one in kept.values()},
         vocab,
         source.tokenizer,
         {
@@ -310,12 +338,18 @@ def _finish(
             "versions": workdir.versions(),
             "commit": workdir.commit(),
         },
+        roles={one.saved_as: one.role for one in kept.values()},
     )
     if data.validation:
-        rows = _samples(objective, data.validation[0], vocab)
-        progress.write_samples(os.path.join(folder, "samples.json"), steps, rows)
+        samples = progress.Samples(
+            step=steps,
+            **learned.declared.rows._asdict(),
+            rows=_samples(learned, data.validation[0], vocab),
+        )
+        progress.write_samples(os.path.join(folder, "samples.json"), samples)
         listener.say("\nheld-out rows, as the model sees them:\n")
-        for line in progress.sample_lines(rows[:3]):
+        few = samples.model_copy(update={"rows": samples.rows[:3]})
+        for line in progress.sample_lines(few):
             listener.say(line)
     report = os.path.join(folder, "report.html")
     report_page.write_report([folder], report)
@@ -325,13 +359,15 @@ def _finish(
     listener.say(f"metrics: {folder}/metrics.jsonl")
 
 
+def _as_it_is(network: keras.Model) -> keras.Model:
+    return network
+
+
 def _samples(
-    objective: registry.Objective, batch: registry.Batch, vocab: list[str]
+    learned: objective.Objective, batch: objective.Batch, vocab: list[str]
 ) -> list[progress.Row]:
     """Turns held-out rows into text: what was hidden, drawn, and suspected."""
-    verdicts = {
-        name: value.numpy() for name, value in objective.verdicts(batch).items()
-    }
+    verdicts = {name: value.numpy() for name, value in learned.verdicts(batch).items()}
     fields = {name: value.numpy() for name, value in batch.items()}
     rows = []
     for index in range(min(NUM_SAMPLES, len(fields["token_ids"]))):
@@ -342,7 +378,7 @@ def _samples(
         original = row["token_ids"].copy()
         original[where] = ids
         drawn = verdicts["sampled"][index][used]
-        probability = verdicts.get("replaced_probability")
+        probability = verdicts.get("probability")
         rows.append(
             progress.Row(
                 tokens=[vocab[i] for i in original[:length]],
@@ -352,7 +388,7 @@ def _samples(
                     )
                     for place, i, j in zip(where, ids, drawn, strict=True)
                 ],
-                replaced_probability=(
+                probability=(
                     None
                     if probability is None
                     else probability[index][:length].tolist()

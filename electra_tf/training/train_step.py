@@ -7,7 +7,7 @@ Sums and counts are reduced over micro-batches and replicas, then divided, once;
 then are gradients clipped. So one replica, eight, and micro-batches give the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -15,11 +15,20 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import models, tracing
-from electra_tf.objectives import registry
+from electra_tf.objectives import objective, registry
 from electra_tf.training import optimizer
 
 # Of the seeds made from train.seed, so that no two uses of it draw the same.
 DROPOUT = 1
+
+# What every run has beside its objective's metrics.
+METRICS = {
+    "learning_rate": objective.Metric(
+        "Learning rate", ("learning_rate", "steps"), "lr {:.2e}"
+    ),
+    "gradient_norm": objective.Metric("Gradient norm", ("gradient_norm", "steps")),
+    "row_fill": objective.Metric("Row fill", ("tokens", "positions"), "fill {:.3f}"),
+}
 
 
 class Pretrainer(keras.Model):
@@ -31,7 +40,7 @@ class Pretrainer(keras.Model):
 
     def __init__(
         self,
-        objective: registry.Objective,
+        learned: objective.Objective,
         train: config.TrainConfig,
         *,
         compile_step: bool = False,
@@ -40,24 +49,26 @@ class Pretrainer(keras.Model):
         """Makes the optimizer and its slots.
 
         Args:
-            objective: owns the networks (`registry.build`).
+            learned: owns the networks (`registry.build`).
             train: the settings of section `train`.
             compile_step: compile forward and backward pass with XLA.
             streams: parts of each micro-batch that are computed side by side, where
                 they divide its rows (`distribution.share_cores`).
         """
         super().__init__(name="pretrainer")
-        self.objective = objective
+        self.objective = learned
         self.train_config = train
         self._streams = 1 if compile_step else streams
-        for name, network in objective.networks.items():
+        for name, network in learned.networks.items():
             setattr(self, name, network)
+            if not learned.declared.networks[name].is_trainable:
+                network.trainable = False
             if train.recompute:
                 models.recompute_blocks(network)
         self.learner = optimizer.build(train)
         self.learner.build(self.trainable_variables)
-        self._trained = Totals(objective.weights, name="trained")
-        self._measured = Totals(objective.weights, name="measured")
+        self._trained = Totals(learned.declared, name="trained")
+        self._measured = Totals(learned.declared, name="measured")
         self._gradients = tf.function(
             self._all_gradients, autograph=False, jit_compile=compile_step or None
         )
@@ -67,7 +78,7 @@ class Pretrainer(keras.Model):
         """Readies the model for `fit`; the optimizer is the settings' own."""
         super().compile(optimizer=self.learner, jit_compile=False, **kwargs)
 
-    def update(self, batch: registry.Batch) -> registry.Sums:
+    def update(self, batch: objective.Batch) -> objective.Sums:
         """Makes one optimizer update from a batch, in replica context.
 
         Args:
@@ -83,7 +94,7 @@ class Pretrainer(keras.Model):
         seed = tf.stack([self.train_config.seed & 0x7FFFFFFF, DROPOUT])
         for number in (step, context.replica_id_in_sync_group):
             seed = tf.random.experimental.stateless_fold_in(seed, number)
-        gradients, sums = self._gradients(batch, counts, seed)
+        gradients, sums = self._gradients(batch, counts, seed, self._progress())
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         sums = self._reduce(sums)
         gradients, norm = tf.clip_by_global_norm(gradients, self.train_config.clip_norm)
@@ -92,7 +103,7 @@ class Pretrainer(keras.Model):
             zip(gradients, self.trainable_variables, strict=True)
         )
         finite = tf.math.is_finite(norm) & tf.math.is_finite(
-            _total_loss(sums, self.objective.weights)
+            _total_loss(sums, self.objective.declared.losses)
         )
         return sums | {
             "steps": tf.constant(1.0),
@@ -101,35 +112,40 @@ class Pretrainer(keras.Model):
             "finite": tf.cast(finite, tf.float32),
         }
 
-    def zero_sums(self) -> registry.Sums:
+    def _progress(self) -> tf.Tensor:
+        """Returns the share of the run's updates that are made."""
+        made = tf.cast(self.learner.iterations, tf.float32)
+        return made / float(self.train_config.steps)
+
+    def zero_sums(self) -> objective.Sums:
         """Returns what `update` returns, all zero: where adding up starts."""
         names = ("steps", "gradient_norm", "learning_rate", "finite")
         return self._zero_measures() | {name: tf.zeros([]) for name in names}
 
-    def _zero_measures(self) -> registry.Sums:
+    def _zero_measures(self) -> objective.Sums:
         """Returns what `measure` returns, all zero."""
         names = ["tokens", "positions", "rows"]
-        for name in self.objective.weights:
+        for name in self.objective.declared.losses:
             names += [f"{name}_loss", f"{name}_count"]
-        shapes = dict.fromkeys(names, ()) | self.objective.metrics
+        shapes = dict.fromkeys(names, ()) | self.objective.declared.sums
         return {name: tf.zeros(shape) for name, shape in shapes.items()}
 
-    def measure(self, batch: registry.Batch) -> registry.Sums:
+    def measure(self, batch: objective.Batch) -> objective.Sums:
         """Returns the sums of a batch over all replicas, without dropout or update."""
-        streams = self._streams_of(batch)
+        streams, progress = self._streams_of(batch), self._progress()
         parts = []
         for index in range(streams):
             rows = _part(batch, index, streams)
             counts = self.objective.counts(rows)
-            parts.append(self._sums(rows, counts, training=False)[1])
+            parts.append(self._sums(rows, counts, progress, training=False)[1])
         return self._reduce(tf.nest.map_structure(lambda *some: tf.add_n(some), *parts))
 
-    def train_step(self, batch: registry.Batch) -> dict[str, tf.Tensor]:
+    def train_step(self, batch: objective.Batch) -> dict[str, tf.Tensor]:
         """Makes one update, for `fit`."""
         self._trained.update_state(self.update(batch))
         return self._trained.result()
 
-    def test_step(self, batch: registry.Batch) -> dict[str, tf.Tensor]:
+    def test_step(self, batch: objective.Batch) -> dict[str, tf.Tensor]:
         """Measures one batch, for `evaluate`."""
         self._measured.update_state(self.measure(batch))
         return self._measured.result()
@@ -144,14 +160,19 @@ class Pretrainer(keras.Model):
         return {}
 
     def _sums(
-        self, batch: registry.Batch, counts: registry.Sums, training: bool
-    ) -> tuple[tf.Tensor, registry.Sums]:
+        self,
+        batch: objective.Batch,
+        counts: objective.Sums,
+        progress: tf.Tensor,
+        *,
+        training: bool,
+    ) -> tuple[tf.Tensor, objective.Sums]:
         """Returns this batch's part of the loss, and all its sums."""
-        parts, metrics = self.objective.sums(batch, training)
+        parts, metrics = self.objective.sums(batch, training, progress)
         loss = tf.add_n(
             [
-                weight * parts[name] / tf.maximum(counts[name], 1.0)
-                for name, weight in self.objective.weights.items()
+                one.weight * parts[name] / tf.maximum(counts[name], 1.0)
+                for name, one in self.objective.declared.losses.items()
             ]
         )
         own = self.objective.counts(batch)
@@ -163,16 +184,20 @@ class Pretrainer(keras.Model):
         return loss, sums | metrics | {"tokens": real, "positions": size, "rows": rows}
 
     def _all_gradients(
-        self, batch: registry.Batch, counts: registry.Sums, seed: tf.Tensor
-    ) -> tuple[list[tf.Tensor], registry.Sums]:
+        self,
+        batch: objective.Batch,
+        counts: objective.Sums,
+        seed: tf.Tensor,
+        progress: tf.Tensor,
+    ) -> tuple[list[tf.Tensor], objective.Sums]:
         """Adds up gradients and sums over the micro-batches of this replica."""
         micro_batches = self.train_config.accumulation_steps
         streams = self._streams_of(batch, micro_batches)
         parts = micro_batches * streams
         if parts == 1:
-            return self._micro_gradients(batch, counts, seed)
+            return self._micro_gradients(batch, counts, seed, progress)
 
-        def micro(index: int | tf.Tensor) -> tuple[list[tf.Tensor], registry.Sums]:
+        def micro(index: int | tf.Tensor) -> tuple[list[tf.Tensor], objective.Sums]:
             # Side by side in the graph, not in a loop, which takes far longer to
             # prepare (D26); what both give is added up as soon as it is there.
             found = []
@@ -180,8 +205,8 @@ class Pretrainer(keras.Model):
                 own = index * streams + part
                 fold = tf.random.experimental.stateless_fold_in(seed, own)
                 rows = _part(batch, own, parts)
-                found.append(self._micro_gradients(rows, counts, fold))
-            total: tuple[list[tf.Tensor], registry.Sums] = tf.nest.map_structure(
+                found.append(self._micro_gradients(rows, counts, fold, progress))
+            total: tuple[list[tf.Tensor], objective.Sums] = tf.nest.map_structure(
                 lambda *some: tf.add_n(some), *found
             )
             return total
@@ -202,25 +227,29 @@ class Pretrainer(keras.Model):
         )
         return gradients, sums
 
-    def _streams_of(self, batch: registry.Batch, micro_batches: int = 1) -> int:
+    def _streams_of(self, batch: objective.Batch, micro_batches: int = 1) -> int:
         """Returns the parts to compute side by side; they must divide the rows."""
         rows = batch["example_ids"].shape[0]
         wanted = micro_batches * self._streams
         return self._streams if rows is not None and rows % wanted == 0 else 1
 
     def _micro_gradients(
-        self, batch: registry.Batch, counts: registry.Sums, seed: tf.Tensor
-    ) -> tuple[list[tf.Tensor], registry.Sums]:
+        self,
+        batch: objective.Batch,
+        counts: objective.Sums,
+        seed: tf.Tensor,
+        progress: tf.Tensor,
+    ) -> tuple[list[tf.Tensor], objective.Sums]:
         variables = [v.value for v in self.trainable_variables]
         with tracing.dropout_seed(seed), tf.GradientTape() as tape:
-            loss, sums = self._sums(batch, counts, training=True)
+            loss, sums = self._sums(batch, counts, progress, training=True)
         gradients = tape.gradient(
             loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
         # Dense, or a reduce over replicas would gather slices, which XLA cannot.
         return [tf.convert_to_tensor(gradient) for gradient in gradients], sums
 
-    def _reduce(self, sums: registry.Sums) -> registry.Sums:
+    def _reduce(self, sums: objective.Sums) -> objective.Sums:
         """Adds up over the replicas, all in one vector: one collective."""
         shapes = {name: value.shape for name, value in sums.items()}
         flat = tf.concat([tf.reshape(sums[name], [-1]) for name in shapes], axis=0)
@@ -241,72 +270,47 @@ def build(
     Weights are drawn from train.seed. Call it under the strategy's scope.
     """
     keras.utils.set_random_seed(settings.train.seed)
-    objective = registry.build(settings)
     return Pretrainer(
-        objective, settings.train, compile_step=compile_step, streams=streams
+        registry.build(settings),
+        settings.train,
+        compile_step=compile_step,
+        streams=streams,
     )
 
 
-def summarize(sums: registry.Sums, weights: dict[str, float]) -> dict[str, tf.Tensor]:
+def summarize(
+    sums: objective.Sums, declared: objective.Declaration
+) -> dict[str, tf.Tensor]:
     """Turns sums over steps and replicas into metrics.
 
-    loss (weighted by `weights`), mlm_loss, rtd_loss in nats a token; mlm_accuracy,
-    sampled_accuracy over hidden tokens; rtd_accuracy, rtd_precision, rtd_recall,
-    rtd_auc over real tokens, not padding; replaced_rate, row_fill as shares;
-    gradient_norm and learning_rate as means.
+    Returns:
+        `loss`, weighted; each loss N as N_loss; the metrics of the objective, and
+        METRICS; none whose sums are not there, as of what is only measured.
     """
-
-    def ratio(part: str, whole: str) -> Callable[[], tf.Tensor]:
-        return lambda: sums[part] / tf.maximum(sums[whole], 1e-9)
-
-    known = {
-        "mlm_loss": ("mlm_loss", "mlm_count"),
-        "rtd_loss": ("rtd_loss", "rtd_count"),
-        "mlm_accuracy": ("mlm_correct", "mlm_count"),
-        "sampled_accuracy": ("sampled_correct", "mlm_count"),
-        "rtd_accuracy": ("rtd_correct", "rtd_count"),
-        "rtd_precision": ("caught", "flagged"),
-        "rtd_recall": ("caught", "replaced"),
-        "replaced_rate": ("replaced", "rtd_count"),
-        "row_fill": ("tokens", "positions"),
-        "gradient_norm": ("gradient_norm", "steps"),
-        "learning_rate": ("learning_rate", "steps"),
-    }
-    found = {
-        name: ratio(part, whole)()
-        for name, (part, whole) in known.items()
-        if part in sums and whole in sums
-    }
-    if "rtd_histogram" in sums:
-        found["rtd_auc"] = area_under_curve(sums["rtd_histogram"])
-    return {"loss": _total_loss(sums, weights)} | found
+    found = {"loss": _total_loss(sums, declared.losses)}
+    for name in declared.losses:
+        found[f"{name}_loss"] = _ratio(sums, f"{name}_loss", f"{name}_count")
+    for name, metric in (declared.metrics | METRICS).items():
+        if callable(metric.of):
+            found[name] = metric.of(sums)
+        elif sums.keys() >= {*metric.of}:
+            found[name] = _ratio(sums, *metric.of)
+    return found
 
 
-def area_under_curve(histogram: tf.Tensor) -> tf.Tensor:
-    """Returns the area under the ROC curve from counts by probability.
-
-    The chance that a replaced token scores above an original one; within a bin, a
-    half. 0.5 if one of the kinds is missing.
-
-    Args:
-        histogram: float32 [2, bins], originals and replaced by rising probability.
-    """
-    originals, replaced = tf.unstack(histogram)
-    below = tf.cumsum(originals, exclusive=True)
-    wins = tf.reduce_sum(replaced * (below + originals / 2.0))
-    pairs = tf.reduce_sum(originals) * tf.reduce_sum(replaced)
-    return tf.where(pairs > 0, wins / tf.maximum(pairs, 1.0), 0.5)
+def _ratio(sums: objective.Sums, part: str, whole: str) -> tf.Tensor:
+    return sums[part] / tf.maximum(sums[whole], 1e-9)
 
 
 class Totals(keras.metrics.Metric):
     """Adds up the sums of many steps, for `fit`; its result is `summarize` of them."""
 
-    def __init__(self, weights: dict[str, float], **kwargs: Any) -> None:
+    def __init__(self, declared: objective.Declaration, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._weights = weights
+        self._declared = declared
         self._sums: dict[str, keras.Variable] = {}
 
-    def update_state(self, sums: registry.Sums) -> None:
+    def update_state(self, sums: objective.Sums) -> None:
         """Adds one step's sums."""
         if not self._sums:
             with tf.init_scope():
@@ -320,20 +324,24 @@ class Totals(keras.metrics.Metric):
     def result(self) -> dict[str, tf.Tensor]:
         """Returns the metrics of all steps since the last reset."""
         sums = {name: v.value for name, v in self._sums.items()}
-        return summarize(sums, self._weights)
+        return summarize(sums, self._declared)
 
 
-def _total_loss(sums: registry.Sums, weights: dict[str, float]) -> tf.Tensor:
+def _total_loss(
+    sums: objective.Sums, losses: Mapping[str, objective.Loss]
+) -> tf.Tensor:
     """Adds up the weighted mean losses."""
     return tf.add_n(
         [
-            weight * sums[f"{name}_loss"] / tf.maximum(sums[f"{name}_count"], 1.0)
-            for name, weight in weights.items()
+            loss.weight * sums[f"{name}_loss"] / tf.maximum(sums[f"{name}_count"], 1.0)
+            for name, loss in losses.items()
         ]
     )
 
 
-def _part(batch: registry.Batch, index: int | tf.Tensor, parts: int) -> registry.Batch:
+def _part(
+    batch: objective.Batch, index: int | tf.Tensor, parts: int
+) -> objective.Batch:
     """Returns one of so many equal parts of a batch."""
     if parts == 1:
         return batch

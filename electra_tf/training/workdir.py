@@ -12,9 +12,10 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from electra_tf import config, errors
@@ -51,6 +52,7 @@ def opened(
     *,
     is_chief: bool,
     devices: list[str],
+    values: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[None]:
     """Opens a workdir, and keeps other runs out of it while it is entered.
 
@@ -63,7 +65,9 @@ def opened(
             lock = durable.locked(os.path.join(folder, durable.LOCK), folder)
             with durable.explained(f"--workdir={folder}"):
                 stack.enter_context(lock)
-        open_workdir(folder, settings, facts, is_chief=is_chief, devices=devices)
+        open_workdir(
+            folder, settings, facts, is_chief=is_chief, devices=devices, values=values
+        )
         yield
 
 
@@ -74,6 +78,7 @@ def open_workdir(
     *,
     is_chief: bool,
     devices: list[str],
+    values: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Readies a workdir for a run that starts, or is taken up again.
 
@@ -87,6 +92,7 @@ def open_workdir(
             by name; values that JSON keeps.
         is_chief: only the chief writes.
         devices: names, for the record.
+        values: what reports show of this run, and how; JSON values by name.
 
     Raises:
         UserError: the folder holds something else, or a run with other settings or
@@ -106,7 +112,7 @@ def open_workdir(
     if is_chief:
         with durable.explained(f"--workdir={folder}"):
             durable.make_folder(folder)
-        record = _record(before, settings, facts, devices)
+        record = _record(before, settings, facts, devices, values)
         durable.write_text(str(path / RUN), record)
         durable.write_text(str(path / SETTINGS), config.dump(settings))
 
@@ -136,6 +142,11 @@ def _read_settings(kind: type[AnyRun], file: Path) -> AnyRun:
         settings = config.load(kind, str(file))
         # Its last section: a file that was cut short, to nothing perhaps, has it not.
         reason = None if "run" in settings.model_fields_set else "it is cut short"
+    except config.UnknownSettingError as error:
+        raise errors.UserError(
+            f"{error}; another version of this code wrote it: take what it has not out "
+            f"of that file, and run the same command again"
+        ) from None
     except errors.UserError as error:
         reason = str(error)
     if reason is None:
@@ -220,6 +231,7 @@ def _record(
     settings: config.RunSettings,
     facts: dict[str, Any],
     devices: list[str],
+    values: Mapping[str, Any],
 ) -> str:
     """Returns run.json: how the run started, and each session it was taken up in."""
     session = {
@@ -236,6 +248,7 @@ def _record(
         **before,
         "facts": facts | before.get("facts", {}),
         "sessions": [*before.get("sessions", []), session],
+        **({"values": dict(values)} if values else {}),
     }
     return json.dumps(run, indent=2) + "\n"
 

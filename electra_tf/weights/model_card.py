@@ -11,7 +11,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import yaml
@@ -70,6 +70,8 @@ _WHAT = {
     "multiple_choice": "picks one of several continuations",
 }
 
+_OTHER = "has a head of its own kind, which is not loaded with its encoder"
+
 _LISTED = 50  # classes
 
 # A card that was edited by hand has another hash, and is no longer ours to replace.
@@ -102,6 +104,7 @@ class Card(NamedTuple):
     facts: Facts = NO_FACTS
     problem_type: str | None = None  # what a head of texts learned: a key of _WHAT
     labels: Sequence[str] = ()  # of the head, in order
+    roles: Mapping[str, str] = {}  # of networks whose names do not say it
 
 
 def write(folder: str, card: Card) -> bool:
@@ -156,17 +159,20 @@ def render(card: Card) -> str:
     return f"{front}{_MARK.format(_hash(front + body))}{body}"
 
 
-def count_parameters(name: str, model: config.ModelConfig) -> int:
-    """Returns how many weights a network of ours has, tied ones once."""
+def count_parameters(role: str, model: config.ModelConfig) -> int:
+    """Returns how many weights a network has, tied ones once.
+
+    Of a role that is not one of ours, those of its encoder.
+    """
     e, d, f = model.embedding_size, model.hidden_size, model.intermediate_size
     rows = model.vocab_size + model.max_positions + model.num_segments
     count = e * (rows + 2)
     if e != d:
         count += d * (e + 1)
     count += model.num_layers * (4 * d * (d + 1) + f * (d + 1) + d * (f + 1) + 4 * d)
-    if name == "generator":
+    if role == "generator":
         count += e * (d + 1) + 2 * e + model.vocab_size
-    if name == "discriminator":
+    if role == "discriminator":
         count += d * (d + 1) + d + 1
     return count
 
@@ -185,7 +191,9 @@ def _front_matter(card: Card) -> dict[str, Any]:
         "license": card.facts.license,
         "library_name": LIBRARIES[card.layout],
         "tags": ["electra", *(kind.replace("_", "-") for kind in kinds), *several],
-        "pipeline_tag": PIPELINES.get(kinds[0]) if len(kinds) == 1 else None,
+        "pipeline_tag": PIPELINES.get(_role(card, kinds[0]))
+        if len(kinds) == 1
+        else None,
         "base_model": card.facts.base_model,
     }
     # Of one line each: "---" on a line of its own would end the front matter.
@@ -200,6 +208,14 @@ def _kinds(card: Card) -> list[str]:
     return [card.head] if card.head else sorted(card.networks)
 
 
+def _role(card: Card, name: str) -> str:
+    return card.roles.get(name, name)
+
+
+def _roles(card: Card) -> set[str]:
+    return {_role(card, name) for name in card.networks}
+
+
 def _title(card: Card) -> str:
     if card.head:
         return f"ELECTRA for {card.head.replace('_', ' ')}"
@@ -208,7 +224,8 @@ def _title(card: Card) -> str:
 
 def _introduction(card: Card) -> str:
     if not card.head:
-        return " ".join(f"The {kind} {_WHAT[kind]}." for kind in _kinds(card))
+        what = {name: _WHAT.get(_role(card, name), _OTHER) for name in _kinds(card)}
+        return " ".join(f"The {_escape(name)} {told}." for name, told in what.items())
     text = f"The model {_WHAT[card.problem_type or card.head]}."
     if card.labels:
         more = " ..." if len(card.labels) > _LISTED else ""
@@ -222,8 +239,15 @@ def _architecture(card: Card) -> str:
         [field, *(getattr(card.networks[name], field) for name in names)]
         for field in config.ModelConfig.model_fields
     ]
-    counts = (f"{count_parameters(name, card.networks[name]):,}" for name in names)
-    without = " (without the task's head)" if card.head else ""
+    counts = (
+        f"{count_parameters(_role(card, name), card.networks[name]):,}"
+        for name in names
+    )
+    without = ""
+    if card.head or not _OURS.keys() >= _roles(card):
+        without = (
+            " (without the task's head)" if card.head else " (without other heads)"
+        )
     return _table(["", *names], [*rows, [f"parameters{without}", *counts]])
 
 
@@ -299,8 +323,9 @@ backbone = keras_hub.models.Backbone.from_preset("this_folder")"""
 
 def _ours(card: Card) -> str:
     lines = ["import electra_tf", ""]
-    for name in card.networks:
-        lines.append(f'{name} = electra_tf.{_OURS[name]}.from_preset("this_folder")')
+    kinds = {_OURS[role]: role for role in _OURS if role in _roles(card)}
+    for kind, role in (kinds or {_OURS["encoder"]: "encoder"}).items():
+        lines.append(f'{role} = electra_tf.{kind}.from_preset("this_folder")')
     return "\n".join(lines)
 
 

@@ -9,11 +9,13 @@ Out:  config.json, vocab.txt, <network>.weights.h5.
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import h5py
 import keras
+from pydantic import Field
 
 from electra_tf import config, errors
 from electra_tf.network import models
@@ -39,6 +41,8 @@ class _About(config.Settings):
 
     format: int
     networks: dict[str, config.ModelConfig]
+    # Of networks whose name is not their role.
+    roles: dict[str, str] = Field(default={})
     tokenizer: config.TokenizerConfig
     vocab_hash: str
     origin: dict[str, Any]
@@ -47,7 +51,8 @@ class _About(config.Settings):
 class Pretrained(Protocol):
     """Weights on disk, whoever wrote them, with what is known of them.
 
-    Opening one reads no weights; `load_weights` does, a network at a time.
+    Opening one reads no weights; `load_weights` does, a network at a time. A network's
+    name is its role, which says what head it has (`role_of`).
     """
 
     @property
@@ -82,11 +87,24 @@ class Preset(NamedTuple):
     tokenizer: config.TokenizerConfig
     vocab: list[str]
     origin: dict[str, Any]  # how it was trained
+    roles: Mapping[str, str] = MappingProxyType({})  # where they are not the names
 
     def load_weights(self, name: str, network: keras.Model) -> None:
         """Loads the weights of its network `name` into a network of that shape."""
         checksums.verify(self.folder, _weights(name))
         load_file(network.load_weights, os.path.join(self.folder, _weights(name)))
+
+
+def role_of(source: Pretrained, name: str) -> str:
+    """Returns the role of a network: a key of BUILDERS, or one of somebody's own."""
+    roles: Mapping[str, str] = getattr(source, "roles", {})
+    return roles.get(name, name)
+
+
+def find(source: Pretrained, role: str) -> str | None:
+    """Returns the name of the network that has a role; of several, its namesake."""
+    names = [name for name in source.networks if role_of(source, name) == role]
+    return role if role in names else next(iter(names), None)
 
 
 def save(
@@ -97,17 +115,19 @@ def save(
     tokenizer_config: config.TokenizerConfig,
     origin: dict[str, Any],
     facts: model_card.Facts = model_card.NO_FACTS,
+    roles: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Writes a preset beside the old one, if any, and then puts it in its place.
 
     Args:
         folder: of the preset; a preset that is there is replaced.
-        networks: "generator", "discriminator", or "encoder" where there is no head.
+        networks: by name; a name is the network's role, if `roles` say no other.
         configs: their architectures.
         vocab: tokens in the order of their ids.
         tokenizer_config: casing, accents, CJK.
         origin: how it was trained: settings, steps, metrics, versions; JSON values.
         facts: for the model card.
+        roles: of networks whose names do not say it.
     """
     with durable.replacing_folder(folder, is_preset, *REFUSALS) as building:
         model_card.keep_edited(folder, building)
@@ -118,13 +138,19 @@ def save(
         about = _About(
             format=FORMAT,
             networks={name: configs[name] for name in networks},
+            roles={n: role for n, role in roles.items() if n in networks and n != role},
             tokenizer=tokenizer_config,
             vocab_hash=tokenizer.vocab_hash(vocab),
             origin=origin,
         )
         durable.write_json(os.path.join(building, ABOUT), about.model_dump())
         card = model_card.Card(
-            "preset", about.networks, tokenizer_config, origin, facts=facts
+            "preset",
+            about.networks,
+            tokenizer_config,
+            origin,
+            facts=facts,
+            roles=about.roles,
         )
         model_card.write(building, card)
         checksums.write(building)
@@ -173,10 +199,15 @@ def load(folder: str) -> Preset:
             "put the right one back"
         )
     for name, model in about.networks.items():
-        weights = os.path.join(folder, _weights(name))
-        if os.path.exists(weights):
-            check_size([weights], model_card.count_parameters(name, model), path)
-    return Preset(folder, about.networks, about.tokenizer, vocab, about.origin)
+        weights, role = (
+            os.path.join(folder, _weights(name)),
+            about.roles.get(name, name),
+        )
+        if os.path.exists(weights) and role in BUILDERS:
+            check_size([weights], model_card.count_parameters(role, model), path)
+    return Preset(
+        folder, about.networks, about.tokenizer, vocab, about.origin, about.roles
+    )
 
 
 # Keras' files of weights.
@@ -282,11 +313,12 @@ def _weights(name: str) -> str:
 
 
 def build(source: Pretrained, name: str) -> keras.Model:
-    """Builds one of its networks, "generator" or "discriminator", with its weights."""
+    """Builds one of its networks with its weights; of an unknown role, the encoder."""
     if name not in source.networks:
         raise errors.UserError(
             f"{source.folder} has no {name}; it has {', '.join(source.networks)}"
         )
-    network = BUILDERS[name](source.networks[name])
+    make = BUILDERS.get(role_of(source, name), models.build_headless)
+    network = make(source.networks[name])
     source.load_weights(name, network)
     return network

@@ -74,3 +74,36 @@ def test_both_losses_stay_finite_at_extreme_logits():
     assert np.isfinite(losses.masked_token_loss(guesses, MASK_IDS, MASK_WEIGHTS))
     verdicts = np.float32(VERDICTS * 1e4)
     assert np.isfinite(losses.replaced_token_loss(verdicts, IS_REPLACED, IS_REAL))
+
+
+def test_a_token_is_flagged_from_one_half_on():
+    logits = tf.constant([[0.01, -0.01, 0.4, -0.4, 0.02, 9.0]])
+    is_replaced = tf.constant([[True, True, False, False, False, True]])
+    is_real = tf.constant([[True, True, True, True, True, False]])
+    found = losses.verdict_sums(logits, is_replaced, is_real)
+    want = {"flagged": 3, "replaced": 2, "caught": 1, "rtd_correct": 2}
+    assert {name: float(found[name]) for name in want} == want
+
+
+def test_the_area_under_the_curve_equals_the_rank_formula():
+    rng = np.random.default_rng(4)
+    probabilities = 1 / (1 + np.exp(-rng.normal([[-1.0], [0.2]], 1.0, [2, 300])))
+    originals, replaced = probabilities[0, :, None], probabilities[1, None, :]
+    exact = np.mean((replaced > originals) + 0.5 * (replaced == originals))
+    histogram = [np.histogram(p, bins=200, range=(0, 1))[0] for p in probabilities]
+    # Pairs within one bin count a half where they count 0 or 1.
+    error = 0.5 * np.sum(histogram[0] * histogram[1]) / 300**2
+    assert error < 0.005
+    found = losses.area_under_curve(
+        {"rtd_histogram": tf.constant(histogram, tf.float32)}
+    )
+    np.testing.assert_allclose(found, exact, atol=error)
+    assert 0.7 < exact < 0.9
+
+
+def test_the_area_is_a_half_where_one_kind_is_missing():
+    for histogram in ([[0.0, 3.0], [0.0, 0.0]], [[0.0, 0.0], [2.0, 1.0]]):
+        assert (
+            float(losses.area_under_curve({"rtd_histogram": tf.constant(histogram)}))
+            == 0.5
+        )

@@ -13,8 +13,19 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 from electra_tf import errors
+from electra_tf.objectives import objective
 from electra_tf.reports import progress
 
+SHOWN = {
+    "loss": objective.Shown("Total loss"),
+    "mlm_loss": objective.Shown("MLM loss", "mlm loss {:.4f}"),
+    "rtd_loss": objective.Shown("RTD loss", "rtd loss {:.4f}"),
+    "mlm_accuracy": objective.Shown("MLM accuracy", "mlm acc {:.3f}"),
+    "rtd_auc": objective.Shown("RTD AUC", "rtd auc {:.3f}"),
+    "tokens_per_second": objective.Shown("Tokens", "{:,.0f} tokens/s"),
+    "learning_rate": objective.Shown("Learning rate", "lr {:.2e}"),
+    "row_fill": objective.Shown("Row fill", "fill {:.3f}"),
+}
 VALUES = {
     "loss": 23.665,
     "mlm_loss": 5.7066,
@@ -32,8 +43,13 @@ ROW = progress.Row(
         progress.Hidden(position=3, original="##able", sampled="##fit"),
         progress.Hidden(position=6, original="fun", sampled="fun"),
     ],
-    replaced_probability=[0.0, 0.51, 0.1, 0.93, 0.5, 0.2, 0.04, 0.3, 0.1, 0.0],
+    probability=[0.0, 0.51, 0.1, 0.93, 0.5, 0.2, 0.04, 0.3, 0.1, 0.0],
 )
+
+
+def samples_of(*rows, step=7, **told):
+    words = {"filled_by": "the generator", "judged_by": "the judge", "judged": "odd"}
+    return progress.Samples(step=step, rows=list(rows), **{**words, **told})
 
 
 class Terminal(io.StringIO):
@@ -46,7 +62,7 @@ class Terminal(io.StringIO):
 def report(workdir, steps, resumed_step=0, stream=None, values=VALUES):
     stream = stream or io.StringIO()
     with progress.Reporter(
-        str(workdir), 20, resumed_step=resumed_step, stream=stream
+        str(workdir), 20, SHOWN, resumed_step=resumed_step, stream=stream
     ) as reporter:
         for step in steps:
             reporter.train(step, values)
@@ -67,7 +83,7 @@ def steps_on_disk(workdir):
 
 
 def test_each_record_is_a_line_with_step_split_seconds_and_values(tmp_path):
-    with progress.Reporter(str(tmp_path), 20, stream=io.StringIO()) as reporter:
+    with progress.Reporter(str(tmp_path), 20, SHOWN, stream=io.StringIO()) as reporter:
         reporter.train(3, {"mlm_loss": 5.5, "rtd_auc": 0.75})
         reporter.evaluation(4, {"mlm_loss": 6.5})
     first, second = records(tmp_path)
@@ -154,7 +170,7 @@ def test_tensorboard_shows_every_step_once_though_a_run_was_killed(tmp_path):
 
 
 def test_tensorboard_keeps_the_splits_apart(tmp_path):
-    with progress.Reporter(str(tmp_path), 20, stream=io.StringIO()) as reporter:
+    with progress.Reporter(str(tmp_path), 20, SHOWN, stream=io.StringIO()) as reporter:
         reporter.train(3, {"mlm_loss": 1.5})
         reporter.evaluation(4, {"mlm_loss": 2.5})
     folder = str(tmp_path / "tensorboard" / "validation")
@@ -186,7 +202,7 @@ def test_a_workdir_that_cannot_be_made_is_an_error_before_the_first_step(tmp_pat
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(errors.UserError, match=r"cannot write .*file/run"),
-        progress.Reporter(str(tmp_path / "file" / "run"), 20),
+        progress.Reporter(str(tmp_path / "file" / "run"), 20, SHOWN),
     ):
         pytest.fail("the run started")
 
@@ -195,7 +211,7 @@ def test_a_metrics_file_that_is_a_folder_is_an_error_before_the_first_step(tmp_p
     (tmp_path / "metrics.jsonl").mkdir()
     with (
         pytest.raises(errors.UserError, match=r"cannot write .*metrics\.jsonl"),
-        progress.Reporter(str(tmp_path), 20),
+        progress.Reporter(str(tmp_path), 20, SHOWN),
     ):
         pytest.fail("the run started")
 
@@ -206,7 +222,7 @@ def test_a_line_shows_progress_losses_quality_and_speed(tmp_path, monkeypatch):
     line = report(tmp_path, [5]).getvalue()
     assert line == (
         "step 5/20  mlm loss 5.7066  rtd loss 0.3591  mlm acc 0.178  rtd auc 0.819  "
-        "lr 5.60e-04  12,346 tokens/s  fill 0.987  ETA 0:01:30\n"
+        "12,346 tokens/s  lr 5.60e-04  fill 0.987  ETA 0:01:30\n"
     )
 
 
@@ -222,7 +238,7 @@ def test_the_time_left_follows_recent_speed_and_not_the_compilation(
     now = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     stream = io.StringIO()
-    with progress.Reporter(str(tmp_path), 1000, stream=stream) as reporter:
+    with progress.Reporter(str(tmp_path), 1000, SHOWN, stream=stream) as reporter:
         for step in range(10, 801, 10):
             now += 500.0 if step == 10 else 10.0 if step < 400 else 40.0
             reporter.train(step, {})
@@ -234,7 +250,7 @@ def test_the_time_left_follows_recent_speed_and_not_the_compilation(
 
 def test_an_evaluation_is_said_with_its_step(tmp_path):
     stream = io.StringIO()
-    with progress.Reporter(str(tmp_path), 20, stream=stream) as reporter:
+    with progress.Reporter(str(tmp_path), 20, SHOWN, stream=stream) as reporter:
         reporter.evaluation(1234, {"mlm_loss": 5.25, "rtd_auc": 0.75})
     said = stream.getvalue()
     assert said == "validation at step 1,234: mlm loss 5.2500  rtd auc 0.750\n"
@@ -259,7 +275,7 @@ def test_on_a_terminal_the_bar_fits_whatever_its_width(tmp_path, monkeypatch, co
 def test_on_a_terminal_the_bar_moves_between_records(tmp_path, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     for stream, moves in [(Terminal(), True), (io.StringIO(), False)]:
-        with progress.Reporter(str(tmp_path), 20, stream=stream) as reporter:
+        with progress.Reporter(str(tmp_path), 20, SHOWN, stream=stream) as reporter:
             reporter.train(5, VALUES)
             reporter.advance(7)
         assert ("step 7/20" in stream.getvalue()) == moves
@@ -269,7 +285,7 @@ def test_on_a_terminal_the_bar_moves_between_records(tmp_path, monkeypatch):
 def test_on_a_terminal_a_line_stands_above_the_bar(tmp_path, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
-    with progress.Reporter(str(tmp_path), 20, stream=stream) as reporter:
+    with progress.Reporter(str(tmp_path), 20, SHOWN, stream=stream) as reporter:
         reporter.train(5, {})
         reporter.say("saved ckpt-5")
     bar = re.escape("step 5/20")
@@ -288,16 +304,16 @@ def test_a_real_terminal_gets_a_bar(tmp_path, monkeypatch):
 def test_text_that_the_stream_cannot_hold_is_escaped(tmp_path):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    with progress.Reporter(str(tmp_path), 20, stream=stream) as reporter:
+    with progress.Reporter(str(tmp_path), 20, SHOWN, stream=stream) as reporter:
         reporter.say("caf\u00e9")
     assert raw.getvalue() == b"caf\\xe9\n"
 
 
 def test_samples_come_back_as_they_were_written(tmp_path):
     path = str(tmp_path / "samples.json")
-    other = progress.Row(tokens=CHINESE, hidden=[], replaced_probability=None)
-    progress.write_samples(path, 7, [ROW, other])
-    assert progress.read_samples(path) == progress.Samples(step=7, rows=[ROW, other])
+    other = progress.Row(tokens=CHINESE, hidden=[], probability=None)
+    progress.write_samples(path, samples_of(ROW, other))
+    assert progress.read_samples(path) == samples_of(ROW, other)
     plain = json.loads(Path(path).read_text(encoding="utf-8"))
     assert plain["rows"][0]["hidden"][0] == {
         "position": 3,
@@ -322,14 +338,14 @@ def test_a_file_without_samples_is_named(tmp_path, text):
 
 def test_verdicts_and_hidden_positions_must_fit_the_tokens():
     with pytest.raises(ValueError, match="2 verdicts for 3 tokens"):
-        progress.Row(tokens=["a", "b", "c"], hidden=[], replaced_probability=[0, 1])
+        progress.Row(tokens=["a", "b", "c"], hidden=[], probability=[0, 1])
     beyond = progress.Hidden(position=3, original="a", sampled="b")
     with pytest.raises(ValueError, match="exceeds the 3 tokens"):
-        progress.Row(tokens=["a", "b", "c"], hidden=[beyond], replaced_probability=None)
+        progress.Row(tokens=["a", "b", "c"], hidden=[beyond], probability=None)
 
 
 def running_text(tokens):
-    row = progress.Row(tokens=tokens, hidden=[], replaced_probability=None)
+    row = progress.Row(tokens=tokens, hidden=[], probability=None)
     return "".join(
         span.gap + (span.token[2:] if progress.is_piece(span.token) else span.token)
         for span in progress.spans(row)
@@ -350,7 +366,9 @@ def test_running_text_has_spaces_between_words_only_of_scripts_that_have_them():
 
 
 def test_a_row_as_text_shows_fills_lucky_guesses_and_flagged_tokens():
-    assert progress.sample_lines([ROW])[2:] == [
+    assert progress.sample_lines(samples_of(ROW)) == [
+        "{was->put p}: hidden, and what the generator put; {was= p}: a lucky guess;",
+        "p: how probably it is odd, says the judge; !: above 0.5.",
         "",
         "row 1:",
         "[CLS] an{0.51!} un{##able->##fit 0.93!} film ({fun= 0.04})! [SEP]",
@@ -358,15 +376,17 @@ def test_a_row_as_text_shows_fills_lucky_guesses_and_flagged_tokens():
 
 
 def test_a_row_without_verdicts_shows_the_fills_alone():
-    row = ROW.model_copy(update={"replaced_probability": None})
+    row = ROW.model_copy(update={"probability": None})
+    lines = progress.sample_lines(samples_of(row, judged_by=""))
+    assert not [line for line in lines if line.startswith("p:")]
     text = "[CLS] an un{##able->##fit} film ({fun=})! [SEP]"
-    assert progress.sample_lines([row])[-1] == text
+    assert progress.sample_lines(samples_of(row))[-1] == text
 
 
 def test_long_rows_are_wrapped_between_words_of_any_width():
     words = [*["word", "##s"] * 40, *CHINESE * 12]
-    row = progress.Row(tokens=words, hidden=[], replaced_probability=None)
-    lines = progress.sample_lines([row, row], width=30)
+    row = progress.Row(tokens=words, hidden=[], probability=None)
+    lines = progress.sample_lines(samples_of(row, row), width=30)
     body = lines[lines.index("row 2:") + 1 :]
     assert "".join(body).replace(" ", "") == "words" * 40 + "".join(CHINESE * 12)
     widths = [sum(1 if char.isascii() else 2 for char in line) for line in body]
@@ -385,6 +405,6 @@ def test_warnings_are_said_in_one_line_and_once():
 
 def test_what_it_says_is_on_the_disk(tmp_path, monkeypatch):
     watched = disk.Disk(monkeypatch)
-    with progress.Reporter(str(tmp_path / "run"), 20) as reporter:
+    with progress.Reporter(str(tmp_path / "run"), 20, SHOWN) as reporter:
         reporter.train(5, {"mlm_loss": 3.0})
         watched.assert_holds(tmp_path / "run")

@@ -2,6 +2,8 @@ import html.parser
 import json
 import math
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,6 +11,14 @@ import pytest
 from electra_tf import config, errors
 from electra_tf.reports import progress, report_page
 
+SHOWN = {
+    "loss": {"title": "Total loss", "is_compared": True},
+    "mlm_loss": {"title": "MLM loss (nats per hidden token)", "is_compared": True},
+    "rtd_loss": {"title": "RTD loss (nats per token)", "is_compared": True},
+    "mlm_accuracy": {"title": "MLM accuracy", "is_compared": True},
+    "rtd_auc": {"title": "RTD AUC", "is_compared": True},
+    "rtd_recall": {"title": "RTD recall", "is_compared": False},
+}
 ELECTRA = {"mlm_loss": 5.5, "rtd_loss": 0.375, "rtd_auc": 0.8125}
 ROW = progress.Row(
     tokens=["[CLS]", "<script>", "un", "##able", "film", "[SEP]"],
@@ -16,7 +26,7 @@ ROW = progress.Row(
         progress.Hidden(position=1, original="<script>", sampled="<b>"),
         progress.Hidden(position=4, original="film", sampled="film"),
     ],
-    replaced_probability=[0.0, 0.9375, 0.625, 0.25, 0.125, 0.0],
+    probability=[0.0, 0.9375, 0.625, 0.25, 0.125, 0.0],
 )
 
 
@@ -73,6 +83,11 @@ class Page(html.parser.HTMLParser):
         return {}
 
 
+def samples_of(step, *rows, **told):
+    words = {"filled_by": "the generator", "judged_by": "the judge", "judged": "odd"}
+    return progress.Samples(step=step, rows=list(rows), **{**words, **told})
+
+
 def write_run(folder, values=ELECTRA, steps=(100, 200), rows=(ROW,), **files):
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
@@ -82,9 +97,13 @@ def write_run(folder, values=ELECTRA, steps=(100, 200), rows=(ROW,), **files):
     ]
     (folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
     if rows:
-        progress.write_samples(str(folder / "samples.json"), steps[-1], rows)
+        progress.write_samples(
+            str(folder / "samples.json"), samples_of(steps[-1], *rows)
+        )
+    files = {"run_json": json.dumps({"values": SHOWN}), **files}
     for name, text in files.items():
-        (folder / name.replace("_", ".")).write_text(text)
+        if text is not None:
+            (folder / name.replace("_", ".")).write_text(text)
     return folder
 
 
@@ -148,7 +167,7 @@ def test_runs_of_one_name_are_told_apart_by_their_path(tmp_path):
 
 
 def test_an_mlm_run_has_no_curves_of_a_discriminator(tmp_path):
-    rows = [ROW.model_copy(update={"replaced_probability": None})]
+    rows = [ROW.model_copy(update={"probability": None})]
     run = write_run(tmp_path / "mlm", values={"mlm_loss": 5.5}, rows=rows)
     _, page = write_page(tmp_path, run)
     assert [title[:8] for title in page.texts("figcaption")] == ["MLM loss"]
@@ -252,24 +271,70 @@ def test_held_out_rows_show_fills_guesses_and_verdicts(tmp_path):
         if tag in ("span", "bdi") and "title" in attributes
     }
     assert told == {
-        ("--p:0.000", "[CLS]; p(replaced) 0.000"),
-        ("--p:0.938", "was <script>; generator put <b>; p(replaced) 0.938"),
-        ("--p:0.625", "un; p(replaced) 0.625"),
-        ("--p:0.250", "##able; p(replaced) 0.250"),
-        ("--p:0.125", "was film; guessed right by the generator; p(replaced) 0.125"),
-        ("--p:0.000", "[SEP]; p(replaced) 0.000"),
+        ("--p:0.000", "[CLS]; p(odd) 0.000"),
+        ("--p:0.938", "was <script>; the generator put <b>; p(odd) 0.938"),
+        ("--p:0.625", "un; p(odd) 0.625"),
+        ("--p:0.250", "##able; p(odd) 0.250"),
+        ("--p:0.125", "was film; guessed right by the generator; p(odd) 0.125"),
+        ("--p:0.000", "[SEP]; p(odd) 0.000"),
     }
     assert page.texts("p", **{"class": "count"}) == [
-        "Row 1: 2 hidden, 1 of them guessed right by the generator; the discriminator "
+        "Row 1: 2 hidden, 1 of them guessed right by the generator; the judge "
         "flags 1 of 1 replaced and 1 of 5 other tokens"
     ]
-    assert page.texts("pre") == ["\n".join(progress.sample_lines([ROW]))]
+    assert page.texts("pre") == ["\n".join(progress.sample_lines(samples_of(200, ROW)))]
+
+
+def test_a_run_says_itself_how_its_values_and_rows_are_told(tmp_path):
+    values = {"energy": 1.0, "energy_loss": 2.5, "unheard_of": 3.0}
+    shown = {
+        "energy_loss": {"title": "Energy loss (nats per token)", "is_compared": True},
+        "energy": {"title": "Mean <energy>", "is_compared": False},
+    }
+    info = json.dumps({"values": shown})
+    run = write_run(tmp_path / "run", values=values, run_json=info)
+    told = samples_of(7, ROW, filled_by="both towers", judged_by="", judged="")
+    progress.write_samples(str(run / "samples.json"), told)
+    other = write_run(tmp_path / "other", values={"mlm_loss": 1.0})
+    _, page = write_page(tmp_path, run, other)
+    assert [title for title in page.texts("figcaption") if title] == [
+        "Energy loss (nats per token)",
+        "Mean <energy>",
+        "unheard_of",
+        "MLM loss (nats per hidden token)",
+    ]
+    heads = page.texts("th")
+    assert "energy_loss, train" in heads
+    assert "energy, train" not in heads
+    assert "values" not in heads
+    (key, _) = page.texts("p", **{"class": "samples-key"})
+    assert "what both towers put" in key
+    assert "Background" not in key
+    assert any(
+        "was <script>; both towers put <b>" in a["title"] for a, _ in page.find("bdi")
+    )
+
+
+@pytest.mark.parametrize("values", [None, 3, [1], {"mlm_loss": 5}, {"mlm_loss": {}}])
+def test_values_that_a_run_does_not_explain_have_their_names(tmp_path, values):
+    info = json.dumps({"values": values})
+    _, page = write_page(tmp_path, write_run(tmp_path / "run", run_json=info))
+    assert page.texts("figcaption") == ["mlm_loss", "rtd_loss", "rtd_auc"]
+
+
+def test_a_report_needs_neither_tensorflow_nor_keras():
+    code = "import electra_tf.reports.report_page, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "electra_tf.reports.report_page" in loaded
+    assert not {"tensorflow", "keras"} & {*loaded}
 
 
 def test_what_is_no_text_does_not_decide_the_direction_of_a_row(tmp_path):
     arabic = ["[CLS]", "\u0643\u0627\u0646", "\u0641\u064a", "[SEP]"]
     hidden = [progress.Hidden(position=1, original=arabic[1], sampled="the")]
-    row = progress.Row(tokens=arabic, hidden=hidden, replaced_probability=None)
+    row = progress.Row(tokens=arabic, hidden=hidden, probability=None)
     _, page = write_page(tmp_path, write_run(tmp_path / "run", rows=[row]))
     assert page.find("p", **{"class": "text", "dir": "auto"})
     isolated = page.texts("bdi")
@@ -289,7 +354,7 @@ def test_a_workdir_without_metrics_is_refused_by_name(tmp_path):
 
 
 def test_what_is_missing_or_broken_is_noted_on_the_page(tmp_path):
-    bare = write_run(tmp_path / "bare", rows=())
+    bare = write_run(tmp_path / "bare", rows=(), run_json=None)
     broken = write_run(tmp_path / "torn", run_json="{", config_yaml="- a\n- b: [")
     (broken / "samples.json").write_text("{}")
     with (broken / "metrics.jsonl").open("a") as file:

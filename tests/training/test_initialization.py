@@ -5,6 +5,7 @@ import pytest
 
 from electra_tf import config, errors
 from electra_tf.network import models
+from electra_tf.objectives import registry
 from electra_tf.training import initialization
 from electra_tf.weights import preset, weight_map
 
@@ -55,7 +56,14 @@ ELECTRA = Source({"discriminator": MODEL, "generator": SMALL})
 
 
 def settings_of(**sections):
+    sections["train"] = {"init_from": "there", **sections.get("train", {})}
     return config.check(config.PretrainConfig, sections, "test")
+
+
+def with_architecture(settings, source):
+    return initialization.with_architecture(
+        settings, registry.declare(settings), {"there": source}
+    )
 
 
 def refused(message):
@@ -66,7 +74,7 @@ def refused(message):
 
 
 def test_the_architecture_is_the_sources():
-    found = initialization.with_architecture(settings_of(), ELECTRA)
+    found = with_architecture(settings_of(), ELECTRA)
     for name in ("hidden_size", "num_layers", "num_heads", "max_positions"):
         assert getattr(found.model, name) == getattr(MODEL, name)
     small = found.generator.resolve(found.model)
@@ -78,7 +86,7 @@ def test_the_architecture_is_the_sources():
 
 def test_what_is_stated_may_agree_and_dropout_may_differ():
     model = {"hidden_size": 6, "num_heads": 3, "hidden_dropout_rate": 0.0}
-    found = initialization.with_architecture(settings_of(model=model), ELECTRA)
+    found = with_architecture(settings_of(model=model), ELECTRA)
     assert found.model.hidden_dropout_rate == 0.0
     assert found.model.num_layers == 2
 
@@ -90,29 +98,25 @@ def test_what_is_stated_may_agree_and_dropout_may_differ():
 def test_what_is_stated_and_differs_is_refused_by_name(name, was, now):
     message = f"init_from=there: {name} of its discriminator is {was}, but model.{name}"
     with refused(message) as told:
-        initialization.with_architecture(settings_of(model={name: now}), ELECTRA)
+        with_architecture(settings_of(model={name: now}), ELECTRA)
     assert "\n" not in str(told.value)
 
 
 def test_scales_that_are_stated_must_give_the_sources_generator():
-    with refused("of its generator is .*, by the scales of this run it is"):
-        initialization.with_architecture(
-            settings_of(generator={"width_scale": 0.5}), ELECTRA
-        )
+    with refused("of its generator is .*, by the settings of this run it is"):
+        with_architecture(settings_of(generator={"width_scale": 0.5}), ELECTRA)
     fitting = ELECTRA._replace(
         networks={
             "discriminator": MODEL,
             "generator": config.GeneratorConfig(width_scale=0.5).resolve(MODEL),
         }
     )
-    found = initialization.with_architecture(
-        settings_of(generator={"width_scale": 0.5}), fitting
-    )
+    found = with_architecture(settings_of(generator={"width_scale": 0.5}), fitting)
     assert found.generator.resolve(found.model).hidden_size == 3
 
 
 def test_the_vocabulary_is_the_datas_in_both_networks():
-    found = initialization.with_architecture(settings_of(), ELECTRA)
+    found = with_architecture(settings_of(), ELECTRA)
     model = found.model.model_copy(update={"vocab_size": 70})
     assert found.generator.resolve(model).vocab_size == 70
 
@@ -125,15 +129,15 @@ def test_rows_must_fit_the_sources_position_table():
         }
     )
     with refused("position table, model.max_positions .9."):
-        initialization.with_architecture(settings_of(), short)
+        with_architecture(settings_of(), short)
 
 
 def test_what_has_not_the_runs_network_is_refused():
     only = Source({"generator": SMALL})
     with refused("init_from=there has no discriminator; it has generator"):
-        initialization.with_architecture(settings_of(), only)
+        with_architecture(settings_of(), only)
     mlm = settings_of(objective={"name": "mlm"})
-    found = initialization.with_architecture(mlm, only)
+    found = with_architecture(mlm, only)
     assert found.model.hidden_size == 4
 
 
@@ -141,7 +145,8 @@ def test_what_has_not_the_runs_network_is_refused():
 
 
 def check(source, vocab=VOCAB, words=WORDS, **train):
-    initialization.check_vocab(source, config.TrainConfig(**train), vocab, words)
+    chosen = config.TrainConfig(init_from="there", **train)
+    initialization.check_vocab({"there": source}, chosen, vocab, words)
 
 
 def test_the_vocabulary_must_be_the_datas():
@@ -177,8 +182,10 @@ def test_weights_without_a_vocabulary_need_one_row_a_token():
 
 def read(source, vocab=VOCAB, **sections):
     said = []
-    settings = initialization.with_architecture(settings_of(**sections), source)
-    weights = initialization.read_weights(settings, source, vocab, said.append)
+    settings = with_architecture(settings_of(**sections), source)
+    weights = initialization.read_weights(
+        settings, registry.declare(settings), {"there": source}, vocab, said.append
+    )
     return settings, weights, said
 
 
@@ -197,9 +204,7 @@ def started(settings, weights, vocab, name="discriminator"):
 @pytest.mark.parametrize("name", ["discriminator", "generator"])
 def test_networks_start_from_their_namesakes(name):
     settings, weights, said = read(ELECTRA)
-    found, _ = started(
-        settings, weights._replace(networks={name: weights.networks[name]}), VOCAB, name
-    )
+    found, _ = started(settings, {name: weights[name]}, VOCAB, name)
     assert said == []
     for path, variable in found.items():
         np.testing.assert_array_equal(variable, array_of(ELECTRA, name, variable), path)
@@ -208,7 +213,7 @@ def test_networks_start_from_their_namesakes(name):
 def test_without_a_generator_it_starts_at_random_which_is_said():
     alone = Source({"discriminator": MODEL})
     settings, weights, said = read(alone)
-    assert weights.networks.keys() == {"discriminator"}
+    assert weights.keys() == {"discriminator"}
     assert said == [
         "warning: train.init_from=there has no generator: it starts at random"
     ]
@@ -235,7 +240,7 @@ def test_tokens_that_both_have_keep_their_rows(name):
         "train.init_from=there: 8 of 10 tokens were in its vocabulary; the others "
         "start at random"
     ]
-    weights = weights._replace(networks={name: weights.networks[name]})
+    weights = {name: weights[name]}
     found, before = started(settings, weights, OTHER_VOCAB, name)
     tables = {"embeddings/word_embeddings": True}
     tables["masked_token_head/output_bias"] = name == "generator"
@@ -243,19 +248,19 @@ def test_tokens_that_both_have_keep_their_rows(name):
         assert (path in found) == there
         if not there:
             continue
-        origin = weights.networks[name][path]
+        origin = weights[name].arrays[path]
         for row, token in enumerate(OTHER_VOCAB):
             want = origin[VOCAB.index(token)] if token in VOCAB else before[path][row]
             np.testing.assert_array_equal(found[path][row], want)
     for path in found.keys() - tables.keys():
-        np.testing.assert_array_equal(found[path], weights.networks[name][path])
+        np.testing.assert_array_equal(found[path], weights[name].arrays[path])
 
 
 def test_without_a_vocabulary_rows_stay_where_they_are():
     settings, weights, said = read(ELECTRA._replace(vocab=None))
     found, _ = started(
         settings,
-        weights._replace(networks={"discriminator": weights.networks["discriminator"]}),
+        {"discriminator": weights["discriminator"]},
         VOCAB,
     )
     path = "embeddings/word_embeddings"
@@ -270,7 +275,7 @@ def test_two_tables_of_embeddings_cannot_become_one():
     with refused("embeddings of their own; set generator.shares=nothing"):
         read(apart)
     _, weights, _ = read(apart, generator={"shares": "nothing"})
-    assert weights.networks.keys() == {"generator", "discriminator"}
+    assert weights.keys() == {"generator", "discriminator"}
 
 
 def test_what_may_differ_are_settings_of_the_architecture():

@@ -33,6 +33,10 @@ def vocab(tiny_vocab):
     return tokenizer.read_vocab(tiny_vocab)
 
 
+def configs_of(learned):
+    return {name: one.config for name, one in learned.declared.networks.items()}
+
+
 def records(folder, split):
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [r for r in map(json.loads, lines) if r["split"] == split]
@@ -161,7 +165,7 @@ def save_run(folder, trained, vocab):
     preset.save(
         str(folder / "preset"),
         trained.networks,
-        trained.configs,
+        configs_of(trained),
         vocab,
         config.TokenizerConfig(),
         {},
@@ -172,7 +176,7 @@ def save_for_transformers(folder, trained, vocab):
     hugging_face_writer.save_networks(
         str(folder),
         trained.networks,
-        trained.configs,
+        configs_of(trained),
         vocab,
         config.TokenizerConfig(),
         {},
@@ -187,7 +191,7 @@ def save_as_google(folder, trained, vocab):
             encoder="generator" if name == "generator" else "electra"
         )
         found = weight_map.variables(network)
-        for row in weight_map.rows(name, trained.configs[name]):
+        for row in weight_map.rows(name, configs_of(trained)[name]):
             path = row.tf1.format(**scopes._asdict())
             arrays[path] = found[row.ours].numpy()
     folder.mkdir()
@@ -198,7 +202,7 @@ def save_as_google(folder, trained, vocab):
         tensors=list(arrays.values()),
     )
     tokenizer.write_vocab(folder / "vocab.txt", vocab)
-    heads = trained.configs["discriminator"].num_heads
+    heads = configs_of(trained)["discriminator"].num_heads
     (folder / "config.json").write_text(json.dumps({"num_attention_heads": heads}))
 
 
@@ -270,7 +274,7 @@ def test_what_the_weights_lack_is_said(settings, trained, vocab, tmp_path, capsy
     preset.save(
         str(tmp_path / "first"),
         only,
-        trained.configs,
+        configs_of(trained),
         vocab,
         config.TokenizerConfig(),
         {},

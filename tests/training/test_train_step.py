@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import kernels
+from electra_tf.objectives import objective, registry
 from electra_tf.training import train_step
 
 # With so large an epsilon AdamW is SGD, at a tenth of the rate over epsilon: it
@@ -110,7 +111,7 @@ def test_an_update_follows_the_clipped_gradient_of_both_mean_losses(trainee):
     before = weights_of(model)
     variables = [v.value for v in model.trainable_variables]
     with tf.GradientTape() as tape:
-        sums, _ = model.objective.sums(batch, training=False)
+        sums, _ = model.objective.sums(batch, False, 0.0)
         hidden, real = 3 + 2 + 1 + 3, 7 + 6 + 5 + 4
         loss = sums["mlm"] / hidden + 50.0 * sums["rtd"] / real
     slopes = tape.gradient(loss, variables)
@@ -331,7 +332,7 @@ def test_fit_learns_and_evaluate_measures():
     before = model.evaluate(data, return_dict=True, verbose=0)
     sums = [model.measure(batch) for batch in BATCHES[:2]]
     total = {name: sums[0][name] + sums[1][name] for name in sums[0]}
-    want = train_step.summarize(total, model.objective.weights)
+    want = train_step.summarize(total, model.objective.declared)
     assert_same(before, want, rtol=1e-5, atol=1e-6)
 
     history = model.fit(
@@ -345,7 +346,13 @@ def test_fit_learns_and_evaluate_measures():
     np.testing.assert_allclose(after["loss"], history["val_loss"][2], rtol=1e-6)
 
 
-class Probe:
+def build_line():
+    inputs = keras.Input((5,))
+    outputs = keras.layers.Dense(1, use_bias=False, name="line")(inputs)
+    return keras.Model(inputs, outputs)
+
+
+class Probe(objective.Objective):
     """An objective that shows the dropout mask of each part of a batch.
 
     Its loss is the sum of a linear layer's outputs, so that its gradient is the sum
@@ -353,22 +360,40 @@ class Probe:
     """
 
     def __init__(self):
-        inputs = keras.Input((5,))
-        outputs = keras.layers.Dense(1, use_bias=False, name="line")(inputs)
-        self.networks = {"probe": keras.Model(inputs, outputs)}
-        self.configs = {}
-        self.weights = {"line": 1.0}
-        self.metrics = {"masks": (4, 2000)}
+        super().__init__(config.PretrainConfig())
         self._dropout = kernels.Dropout(0.5)
+
+    @classmethod
+    def declare(cls, settings):
+        def network(is_trainable):
+            return objective.Network(
+                settings.model, build_line, "line", is_trainable=is_trainable
+            )
+
+        return objective.Declaration(
+            networks={"probe": network(True), "frozen": network(False)},
+            losses={"line": objective.Loss(1.0, "Line", "units per row")},
+            metrics={
+                "kept": objective.Metric("Kept", lambda s: tf.reduce_sum(s["masks"])),
+                "progress": objective.Metric("Progress", ("progress", "rows")),
+            },
+            sums={"masks": (4, 2000), "progress": ()},
+            rows=objective.Rows(),
+        )
 
     def counts(self, batch):
         return {"line": tf.cast(tf.size(batch["number"]), tf.float32)}
 
-    def sums(self, batch, training):
-        line = tf.reduce_sum(self.networks["probe"](batch["x"]))
+    def sums(self, batch, training, progress):
+        fixed = tf.reduce_sum(self.networks["frozen"](batch["x"]))
+        line = tf.reduce_sum(self.networks["probe"](batch["x"])) + 0.0 * fixed
         mask = self._dropout(tf.ones([2000]), training=training)
         row = tf.one_hot(batch["number"][0], 4)
-        return {"line": line}, {"masks": row[:, None] * mask}
+        rows = tf.cast(tf.size(batch["number"]), tf.float32)
+        return {"line": line}, {
+            "masks": row[:, None] * mask,
+            "progress": progress * rows,
+        }
 
     def verdicts(self, batch):
         return {}
@@ -435,6 +460,34 @@ def test_any_objective_is_trained(compile_step, accumulation_steps):
     assert sums["line_count"] == 4.0
 
 
+def test_a_network_that_is_not_trained_keeps_its_weights_and_has_no_moments():
+    model = train_step.Pretrainer(Probe(), config.TrainConfig(warmup_steps=0))
+    probe, frozen = (network.weights[0] for network in (model.probe, model.frozen))
+    before = probe.numpy(), frozen.numpy()
+    model.update(PARTS)
+    assert np.all(probe.numpy() != before[0])
+    np.testing.assert_array_equal(frozen.numpy(), before[1])
+    shapes = [tuple(variable.shape) for variable in model.learner.variables]
+    assert shapes.count((5, 1)) == 2  # Two moments of the probe's.
+
+
+def test_an_objective_is_told_how_far_the_run_is():
+    model = train_step.Pretrainer(
+        Probe(), config.TrainConfig(steps=4, warmup_steps=0, accumulation_steps=2)
+    )
+    told = [model.update(PARTS)["progress"] / 4.0 for _ in range(3)]
+    np.testing.assert_allclose(told, [0.0, 0.25, 0.5])
+    np.testing.assert_allclose(model.measure(PARTS)["progress"] / 4.0, 0.75)
+
+
+def test_losses_and_metrics_of_any_name_become_values():
+    model = train_step.Pretrainer(Probe(), config.TrainConfig())
+    found = train_step.summarize(model.measure(PARTS), model.objective.declared)
+    assert found.keys() == {"loss", "line_loss", "kept", "progress", "row_fill"}
+    np.testing.assert_allclose(found["loss"], found["line_loss"])
+    assert float(found["kept"]) == 2000.0
+
+
 def test_measuring_changes_nothing_and_drops_nothing():
     model = train_step.Pretrainer(Probe(), config.TrainConfig())
     (before,) = weights_of(model).values()
@@ -442,6 +495,11 @@ def test_measuring_changes_nothing_and_drops_nothing():
     np.testing.assert_array_equal(masks, np.eye(4)[0][:, None] * np.ones(2000))
     np.testing.assert_array_equal(*weights_of(model).values(), before)
     assert int(model.learner.iterations) == 0
+
+
+def declared(name, **own):
+    changed = config.PretrainConfig(objective={"name": name, **own})
+    return registry.declare(changed)
 
 
 def test_sums_become_metrics():
@@ -465,7 +523,7 @@ def test_sums_become_metrics():
     }
     sums = {name: tf.constant(value) for name, value in sums.items()}
     sums["rtd_histogram"] = tf.constant([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
-    found = train_step.summarize(sums, {"mlm": 2.0, "rtd": 50.0})
+    found = train_step.summarize(sums, declared("electra", mlm_weight=2.0))
     want = {
         "loss": 2.0 * 1.5 + 50.0 * 0.25,
         "mlm_loss": 1.5,
@@ -488,27 +546,8 @@ def test_sums_become_metrics():
 
 def test_sums_of_one_objective_give_no_metrics_of_another():
     sums = {"mlm_loss": tf.constant(6.0), "mlm_count": tf.constant(4.0)}
-    found = train_step.summarize(sums, {"mlm": 1.0})
+    found = train_step.summarize(sums, declared("mlm"))
     assert {name: float(v) for name, v in found.items()} == {
         "loss": 1.5,
         "mlm_loss": 1.5,
     }
-
-
-def test_the_area_under_the_curve_equals_the_rank_formula():
-    rng = np.random.default_rng(4)
-    probabilities = 1 / (1 + np.exp(-rng.normal([[-1.0], [0.2]], 1.0, [2, 300])))
-    originals, replaced = probabilities[0, :, None], probabilities[1, None, :]
-    exact = np.mean((replaced > originals) + 0.5 * (replaced == originals))
-    histogram = [np.histogram(p, bins=200, range=(0, 1))[0] for p in probabilities]
-    # Pairs within one bin count a half where they count 0 or 1.
-    error = 0.5 * np.sum(histogram[0] * histogram[1]) / 300**2
-    assert error < 0.005
-    found = train_step.area_under_curve(tf.constant(histogram, tf.float32))
-    np.testing.assert_allclose(found, exact, atol=error)
-    assert 0.7 < exact < 0.9
-
-
-def test_the_area_is_a_half_where_one_kind_is_missing():
-    for histogram in ([[0.0, 3.0], [0.0, 0.0]], [[0.0, 0.0], [2.0, 1.0]]):
-        assert float(train_step.area_under_curve(tf.constant(histogram))) == 0.5
