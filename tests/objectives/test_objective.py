@@ -38,7 +38,7 @@ def test_values_are_shown_from_the_total_loss_to_what_every_run_has():
 
 
 def test_what_an_objective_has_to_say_and_to_do_is_asked_for():
-    with pytest.raises(TypeError, match="counts.*declare.*sums.*verdicts"):
+    with pytest.raises(TypeError, match=r"counts.*declare.*sums.*verdicts"):
         objective.Objective(config.PretrainConfig())
 
 
