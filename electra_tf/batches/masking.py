@@ -63,6 +63,7 @@ def hide_tokens(
         wanted = tf.reduce_sum(tf.cast(hidden, tf.int32), axis=-1)
         noise = tf.where(hidden, 0.0, 2.0)
     noise = tf.where(candidates, noise, 2.0)
+    # top_k finds the P smallest without sorting whole rows.
     _, positions = tf.math.top_k(-noise, k=max_predictions)  # [B, P], 0 is drawn first
     is_used = tf.range(max_predictions) < wanted[:, None]  # [B, P]
     positions = tf.sort(tf.where(is_used, positions, token_ids.shape[1]))
@@ -76,6 +77,7 @@ def hide_tokens(
         tf.range(tf.shape(positions)[0])[:, None], tf.shape(positions)
     )
     where = tf.stack([row, positions], axis=-1)  # [B, P, 2]
+    # Adds the difference: unused slots all point at place 0, and there they add 0.
     return MaskedTokens(
         token_ids=tf.tensor_scatter_nd_add(token_ids, where, change),
         mask_positions=positions,

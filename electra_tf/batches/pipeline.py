@@ -154,7 +154,7 @@ def train_batches(
             deterministic=True,
         )
         .rebatch(batch_rows, drop_remainder=True)
-        .prefetch(2)
+        .prefetch(2)  # These wait, so that the device does not.
         .with_options(_options())
     )
 
@@ -470,6 +470,7 @@ def _options() -> tf.data.Options:
     options.deterministic = True
     # Nothing to tune; and freeing an iterator waits for its tuner, up to a minute.
     options.autotune.enabled = False
+    # The shards are dealt to the workers already; tf.data would deal them once more.
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
     )

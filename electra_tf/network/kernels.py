@@ -61,7 +61,7 @@ class Dropout(keras.layers.Layer):
 def dropout_mask(
     shape: list[Any], rate: float, seed: tf.Tensor | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns what drops the same units each time; a byte a unit is kept for that."""
+    """Returns what drops the same units each time; it keeps one byte per unit."""
     if seed is None:
         return lambda x: x
     keep, scale = _kept(shape, rate, seed)
@@ -71,8 +71,8 @@ def dropout_mask(
 def _kept(shape: list[Any], rate: float, seed: tf.Tensor) -> tuple[tf.Tensor, float]:
     """Draws which units stay, bool of a shape, and what to scale them by.
 
-    Of a unit's byte, those below `rate` * 256 drop it: no whole number, so a coin for
-    each place of the last axis rounds it up or down (D30).
+    A unit is dropped if its random byte is below `rate` * 256. That is no whole number,
+    so each place of the last axis draws whether to round it up or down (D30).
     """
     rate = min(rate, 255 / 256)
     part, whole = math.modf(rate * 256)

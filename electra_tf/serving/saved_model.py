@@ -98,6 +98,7 @@ def export(
         functions = {name: traced[one.function] for name, one in signatures.items()}
         module = tf.Module()
         module.weights = list(tracked)
+        # A server only predicts, so the gradients of our functions stay out.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, building, functions, options)
         extra = os.path.join(building, "assets.extra")
@@ -325,7 +326,7 @@ def _models(name: str) -> str:
 def _command(base: str) -> str:
     """Returns the line that serves the folder, by gRPC at 8500 and REST at 8501.
 
-    One thread an operation: the graph has work for several at a time (D25).
+    Each operation gets one thread: the graph has several to run at a time (D25).
     """
     inside = f"{_IN_CONTAINER}/{os.path.basename(base)}"
     mount = shlex.quote(f"{os.path.abspath(base)}:{inside}")

@@ -77,7 +77,10 @@ def _pack(values: npt.NDArray[np.float32], kind: str) -> tuple[Any, Any]:
 
 
 class _Unpacked(tf.saved_model.experimental.TrackableResource):
-    """A float32 matrix that is made of a stored one on loading."""
+    """A float32 matrix that is made of a stored one on loading.
+
+    TensorFlow saves the graphs of the last two methods, and runs them when it loads.
+    """
 
     def __init__(self, values: Any, scales: Any, number: int) -> None:
         super().__init__()

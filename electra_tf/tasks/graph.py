@@ -277,6 +277,7 @@ def _laid_out(
     chosen = tf.where(place == at - 1, sep, chosen)
     chosen = tf.where(place < at - 1, head[:, None] + place - 1, chosen)
     chosen = tf.where(place == 0, cls, chosen)
+    # Tokens, [CLS], [SEP] and padding lie in one table: one look-up makes the rows.
     special = tf.constant([frame.cls_id, frame.sep_id, 0], tf.int32)
     return tf.gather(tf.concat([values, special], 0), chosen), widths
 

@@ -93,6 +93,7 @@ class GraphTokenizer:
         places = tf.stack([found.first, found.last], axis=1)
         letters, places = runs(found.codes, found.text, kept, places)
         added = tf.gather(letters.values, letters.row_starts()) - _ADDED  # [words]
+        # Codes beyond Unicode cannot be written: an "x" stands for an added token.
         shown = tf.where(letters.values >= _ADDED, ord("x"), letters.values)
         letters = letters.with_values(shown)
         words = tf.strings.unicode_encode(letters, "UTF-8")
@@ -108,6 +109,7 @@ class GraphTokenizer:
         first = tf.gather(tf.cumsum(size, exclusive=True), word)
         is_long, size = tf.gather(is_long, word), tf.gather(size, word)
         last = tf.where(is_long, size, tf.cast(ends.values, tf.int32)) - 1
+        # The operation counts bytes of a word; places are characters of the text.
         width = sum(tf.cast(letters.values >= c, tf.int64) for c in _WIDER) + 1
         letter_of = row_ids(tf.pad(tf.cumsum(width), [[1, 0]]))  # [bytes of all words]
         text_of_word = tf.gather(text_of, tf.gather(places, letters.row_starts())[:, 0])

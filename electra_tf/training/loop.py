@@ -163,10 +163,12 @@ class Loop:
     ) -> tuple[objective.Sums, tf.Tensor]:
         """Makes an update, and tells all replicas where each reads and who stops."""
         context = tf.distribute.get_replica_context()
+        # As float32, which holds whole numbers up to 2 ** 24: one sum takes all along.
         place = tf.cast(batch["data_position"][-1], tf.float32)
         own = tf.one_hot(
             context.replica_id_in_sync_group, self._strategy.num_replicas_in_sync
         )
+        # Each replica fills its own line with what it says; the sum has all lines.
         said = own[:, None] * tf.concat([place, stopping[None]], axis=0)
         report = context.all_reduce(tf.distribute.ReduceOp.SUM, said)
         fields = {
