@@ -10,7 +10,6 @@ build_data and pretrain; those of tasks are in finetuning/task_config.
 import contextlib
 import importlib
 import math
-import os
 import re
 import typing
 from collections.abc import Sequence
@@ -56,10 +55,23 @@ class RunSettings(Settings):
 
     named_in: ClassVar[str]  # the folder of those, in configs/
 
+    if typing.TYPE_CHECKING:
+        train: Any  # Every run has that section; pydantic would put it before others.
+
     @property
     def seed(self) -> int:
         """What all chance of the run is made from."""
-        raise NotImplementedError
+        return int(self.train.seed)
+
+    @property
+    def streams(self) -> Literal["auto"] | int:
+        """Parts of a batch that are computed side by side."""
+        return typing.cast(Literal["auto"] | int, self.train.streams)
+
+    def with_streams(self, streams: int) -> Self:
+        """Returns these settings with `train.streams` decided."""
+        train = self.train.model_copy(update={"streams": streams})
+        return self.model_copy(update={"train": train})
 
 
 # No machine holds more: a configuration that asks for it is damaged.
@@ -418,9 +430,9 @@ class TrainConfig(Settings):
     )
     streams: Literal["auto"] | PositiveInt = Field(
         "auto",
-        description="Parts of a micro-batch that a CPU computes side by side; they add "
-        "up in another order. auto: 2 on a CPU that is left to us, else 1, and as it "
-        "was begun where a run is resumed (D25).",
+        description="Parts of a micro-batch that are computed side by side: they add "
+        "up in another order, and dropout is drawn for each. auto: as the run was "
+        "begun; else 2 for a command on a CPU of one or two cores, else 1 (D48).",
     )
     steps_per_loop: PositiveInt = Field(
         20, description="Steps until Python looks again; logging may look sooner."
@@ -482,11 +494,6 @@ class PretrainConfig(RunSettings):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     run: RunConfig = RunConfig()
-
-    @property
-    def seed(self) -> int:
-        """What all chance of the run is made from."""
-        return self.train.seed
 
     @pydantic.field_validator("objective", mode="before")
     @classmethod
@@ -673,12 +680,6 @@ def describe(settings: Settings, indent: int = 0) -> str:
         text = text.removesuffix("...\n").strip()
         lines.append(f"{pad}{name}: {text}  # {field.description}")
     return "\n".join(lines)
-
-
-def num_cores() -> int:
-    """Returns how many cores this process may use: the default wherever one can say."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it.
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def differences(

@@ -33,9 +33,9 @@ def main() -> None:
     # Not above: --help and --print_config need no TensorFlow.
     with cli.loading():
         from electra_tf.finetuning import evaluator
-        from electra_tf.training import distribution
+        from electra_tf.system import cores
 
-    distribution.share_cores()
+    cores.share_out()
 
     def deliver(line: str) -> None:
         console.deliver(f"{line}\n")

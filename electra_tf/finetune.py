@@ -37,9 +37,11 @@ def main() -> None:
     # Not above: --help and --print_config need no TensorFlow.
     with cli.loading():
         from electra_tf.finetuning import finetuner
-        from electra_tf.training import distribution
+        from electra_tf.system import cores
+        from electra_tf.training import workdir as workdirs
 
-    distribution.share_cores()
+    settings = workdirs.with_streams(settings, workdir, cores.usual_streams())
+    cores.share_out(int(settings.train.streams))
     finetuner.run(settings, preset, TASK.value, DATA.value, workdir)
 
 

@@ -59,9 +59,9 @@ def main() -> None:
         from electra_tf.finetuning import predictor
 
         if preset:  # A server is asked without TensorFlow.
-            from electra_tf.training import distribution
+            from electra_tf.system import cores
 
-            distribution.share_cores()
+            cores.share_out()
     with console.doing("opening the model and answering"):
         predictor.predict(
             preset,

@@ -20,10 +20,15 @@ def main() -> None:
 
     # Not above: --help and --print_config need no TensorFlow.
     with cli.loading():
-        from electra_tf.training import distribution, run
+        from electra_tf.system import cores
+        from electra_tf.training import run
+        from electra_tf.training import workdir as workdirs
 
-    if not TPU.value and settings.train.streams != 1:
-        distribution.share_cores()
+    # XLA compiles the parts of a batch into one: nothing is gained by them.
+    alone = TPU.value or settings.train.xla == "on"
+    usual = 1 if alone else cores.usual_streams()
+    settings = workdirs.with_streams(settings, workdir, usual)
+    cores.share_out(int(settings.train.streams))
     run.run(settings, workdir, TPU.value)
 
 

@@ -225,9 +225,9 @@ def ours(setting: dict[str, Any], asker: sides.Asker) -> None:
     import numpy as np
 
     import electra_tf.tasks.text_classifier as classifiers
-    from electra_tf.training import distribution
+    from electra_tf.system import cores
 
-    distribution.share_cores()
+    streams = cores.share_out()
 
     class Turns(keras.callbacks.Callback):
         """Lets an epoch begin when it is asked for, after it said what came before."""
@@ -257,6 +257,7 @@ def ours(setting: dict[str, Any], asker: sides.Asker) -> None:
             sequence_length=setting["length"],
             dtype="mixed_bfloat16" if setting["bfloat16"] else "float32",
         )
+        model.streams = streams
         if setting["recipe"] == "theirs":
             model.compile(optimizer=plain_optimizer(setting))
         else:

@@ -107,12 +107,10 @@ def train(shape: dict[str, Any], asker: sides.Asker) -> None:
     import tensorflow as tf
 
     from electra_tf import config
+    from electra_tf.system import cores
     from electra_tf.training import distribution, train_step
 
-    streams = 1
-    if kind == "streams":
-        distribution.share_cores()
-        streams = distribution.streams()
+    streams = cores.share_out() if kind == "streams" else 1
     if kind == "mirrored":
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.set_logical_device_configuration(
@@ -123,8 +121,9 @@ def train(shape: dict[str, Any], asker: sides.Asker) -> None:
     else:
         strategy = distribution.strategy()
     settings = config.PretrainConfig.model_validate(shape["settings"])
+    settings = settings.with_streams(streams)
     with strategy.scope():
-        model = train_step.build(settings, streams=streams)
+        model = train_step.build(settings)
     rows = shape["rows"] if kind == "streams" else shape["of_replica"]
     made = bench_step.random_rows(shape | {"rows": rows})
     batch = strategy.experimental_distribute_values_from_function(

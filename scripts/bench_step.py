@@ -163,9 +163,13 @@ def build(shape: dict[str, Any]) -> tuple[Any, Any, Any]:
 
     settings = config.PretrainConfig.model_validate(shape["settings"])
     more: dict[str, Any] = {}
-    if hasattr(distribution, "share_cores"):  # Older checkouts do not.
+    if hasattr(distribution, "share_cores"):  # An older checkout.
         distribution.share_cores()
         more["streams"] = distribution.streams()
+    elif hasattr(settings, "with_streams"):
+        from electra_tf.system import cores
+
+        settings = settings.with_streams(cores.share_out())
     strategy = distribution.strategy()
     distribution.set_precision(settings.train.precision)
     with strategy.scope():

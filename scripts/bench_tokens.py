@@ -127,13 +127,14 @@ def ours(shape: dict[str, Any], asker: sides.Asker) -> None:
 
     from electra_tf import config
     from electra_tf.batches import pipeline
+    from electra_tf.system import cores
     from electra_tf.training import distribution, train_step
 
     settings = config.PretrainConfig.model_validate(shape["settings"])
-    distribution.share_cores()
+    settings = settings.with_streams(cores.share_out())
     strategy = distribution.strategy()
     with strategy.scope():
-        model = train_step.build(settings, streams=distribution.streams())
+        model = train_step.build(settings)
     source = pipeline.open_source(settings.data)
     batches = pipeline.train_batches(
         source, settings.data, seed=1, batch_rows=settings.train.batch_size

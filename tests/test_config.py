@@ -1,4 +1,3 @@
-import os
 import re
 from pathlib import Path
 
@@ -271,15 +270,6 @@ def test_a_description_stands_alone(kind):
 @pytest.mark.parametrize("kind", [config.PretrainConfig, config.BuildDataConfig])
 def test_the_defaults_of_every_command_are_valid(kind):
     assert kind.model_validate(yaml.safe_load(config.dump(kind()))) == kind()
-
-
-def test_the_cores_are_those_that_this_process_may_use(monkeypatch):
-    given = {3, 5, 9}
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: given, raising=False)
-    assert config.num_cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    assert config.num_cores() == 5
 
 
 def test_differences_name_the_setting_the_old_and_the_new():

@@ -207,10 +207,9 @@ def test_the_commands_that_the_readme_names_exist():
 
 def test_the_decisions_that_are_cited_are_written_down():
     pages = sorted((ROOT / "docs/decisions").glob("D*.md"))
-    written = [f"D{i + 1}" for i in range(len(pages))]
+    written = [f"D{int(page.stem[1:])}" for page in pages]
     index = (ROOT / "docs/decisions/index.md").read_text(encoding="utf-8")
     for name, page in zip(written, pages, strict=True):
-        assert page.stem == f"D{int(name[1:]):02}", "numbers follow on each other"
         title = re.match(rf"# {name}\. (.+)\n\n20\d\d-", page.read_text("utf-8"))
         assert title, f"{page.name}: want '# {name}. The decision' and a date"
         assert f"[{name}]({page.name}) | {title[1]} |" in index, f"list {page.name}"

@@ -85,14 +85,12 @@ def run(
     if settings.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = distribution.strategy()
-    if workdir.is_started(folder):  # What other trials are to be compared with.
-        before = workdir.read_run(folder).get("facts", {})
-        distribution.keep_streams(before.get("streams"))
+    # As in the trials that these are to be compared with.
+    settings = workdir.with_streams(settings, folder, usual=1)
     facts = {
         "preset": origin,
         "tasks": ",".join(jobs),
         "data": task_data.fingerprint(jobs),
-        "streams": distribution.streams(),
         "replicas": strategy.num_replicas_in_sync,
     }
     devices = list(strategy.extended.worker_devices)

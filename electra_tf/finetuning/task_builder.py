@@ -67,6 +67,8 @@ def build(
         else:
             models[name] = _open(job, origin, settings.train.precision, options)
         _set_rows(models[name], settings.model)
+        streams = settings.train.streams
+        models[name].streams = 1 if streams == "auto" else streams
     return models
 
 

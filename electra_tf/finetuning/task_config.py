@@ -107,6 +107,12 @@ class FinetuneTrainConfig(config.Settings):
     precision: Literal["float32", "mixed_bfloat16"] = Field(
         "float32", description="Type of the arithmetic; weights are float32 always."
     )
+    streams: Literal["auto"] | PositiveInt = Field(
+        "auto",
+        description="Parts of a batch that are computed side by side: they add "
+        "up in another order, and dropout is drawn for each. auto: as the run was "
+        "begun; else 2 for a command on a CPU of one or two cores, else 1 (D48).",
+    )
     deterministic: bool = Field(
         False, description="Repeat to the last bit on a GPU, too. Slower."
     )
@@ -141,11 +147,6 @@ class FinetuneConfig(config.RunSettings):
     model: FinetuneModelConfig = FinetuneModelConfig()
     train: FinetuneTrainConfig = FinetuneTrainConfig()
     run: FinetuneRunConfig = FinetuneRunConfig()
-
-    @property
-    def seed(self) -> int:
-        """Of the first trial."""
-        return self.train.seed
 
 
 class ExportOutputConfig(config.Settings):

@@ -9,5 +9,6 @@ console      what a command says, whoever reads it
 interrupts   signals, at any moment
 durable      whole files and folders, and locks: kills, power cuts, full disks
 reading      files that others may have written
+cores        a CPU's cores, shared out among parts of a batch
 checksums    a model's files and their SHA-256: damage is noticed
 """

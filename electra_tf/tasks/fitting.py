@@ -16,7 +16,7 @@ import tensorflow as tf
 from electra_tf import errors
 from electra_tf.tasks import predicting, streams
 from electra_tf.tasks import recipe as recipes
-from electra_tf.training import distribution, optimizer
+from electra_tf.training import optimizer
 
 # Callbacks that set the optimizer's rate.
 _SETTERS = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
@@ -29,6 +29,9 @@ else:
 
 class Fitting(_OtherHalf):
     """The part of a task that trains."""
+
+    # Parts of a batch that training computes side by side: see `system.cores`.
+    streams: int = 1
 
     @errors.named_arguments
     def compile(
@@ -253,11 +256,8 @@ class Fitting(_OtherHalf):
                 )
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        """Computes the outputs of a batch; where it trains, of its parts side by side.
-
-        See `distribution.share_cores`.
-        """
-        parts = distribution.streams()
+        """Computes the outputs of a batch; in training, of its parts side by side."""
+        parts = self.streams
         if not training or parts == 1 or not all(map(tf.is_tensor, inputs.values())):
             return super().call(inputs, training=training, mask=mask)
         rows = tf.shape(next(iter(inputs.values())))[0]

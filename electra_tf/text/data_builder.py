@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from electra_tf import config as configs
 from electra_tf import errors
-from electra_tf.system import checksums, console, durable, interrupts
+from electra_tf.system import checksums, console, cores, durable, interrupts
 from electra_tf.text import (
     corpus,
     corpus_files,
@@ -294,7 +294,7 @@ def _encode(
     This process begins, and alone does a small corpus: others take as long to start as
     a few megabytes.
     """
-    others = (config.processes or configs.num_cores()) - 1
+    others = (config.processes or cores.num_cores()) - 1
     look_rate = min(1.0, _LOOKED_AT_BYTES / max(1, text.num_bytes))
     encoder = _Encoder(tokens, config.tokenizer, look_rate)
     batches = _batches(text.documents())

@@ -5,7 +5,6 @@ Out:  a strategy; one loop runs under all of them (training_loop).
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import socket
@@ -16,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from electra_tf import config, errors
+from electra_tf import errors
 from electra_tf.system import console
 
 # What collectives raise when a worker is gone.
@@ -25,8 +24,6 @@ LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
 ROLES = ("chief", "worker")
 # How long the workers of a cluster may take to find each other.
 CLUSTER_TIMEOUT_SECONDS = 300
-
-_streams = 1
 
 
 def strategy(tpu: str | None = None) -> tf.distribute.Strategy:
@@ -47,43 +44,6 @@ def strategy(tpu: str | None = None) -> tf.distribute.Strategy:
     if len(gpus) > 1:
         return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
     return tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0")
-
-
-def share_cores() -> None:
-    """Has a CPU work at two halves of a batch, not at halves of each operation (D25).
-
-    Most operations are too short to be shared out; two halves of the batch have no
-    need to wait for each other. To be called before TensorFlow starts: commands do. It
-    changes nothing after that, nor where there is a GPU, nor where the environment
-    says how many threads to use (TF_NUM_INTRAOP_THREADS).
-    """
-    global _streams
-    devices = tf.config.list_physical_devices()
-    stated = os.environ.keys() & {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"}
-    if stated or {device.device_type for device in devices} - {"CPU"}:
-        return
-    cores = config.num_cores()
-    try:
-        # A stream computes in its own thread; what cores are left help both.
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores - 2))
-        tf.config.threading.set_inter_op_parallelism_threads(max(2, cores))
-    except RuntimeError:  # It has started.
-        return
-    _streams = 2
-    # More heaps than streams hold more memory, and less of it in the cache (D31).
-    with contextlib.suppress(AttributeError):  # Not glibc.
-        ctypes.CDLL(None).mallopt(-8, _streams)  # M_ARENA_MAX
-
-
-def streams() -> int:
-    """Returns how many parts of a batch should be computed side by side."""
-    return _streams
-
-
-def keep_streams(number: int | None) -> None:
-    """Has a run that is resumed compute with as many as before; None = as it is."""
-    global _streams
-    _streams = number or _streams
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -134,20 +94,27 @@ def rows_per_replica(
     return int(batch_size // strategy.num_replicas_in_sync)
 
 
-def refuse_different_steps(strategy: tf.distribute.Strategy, step: int) -> None:
-    """Checks that all workers go on from the same step.
+def refuse_different(strategy: tf.distribute.Strategy, step: int, streams: int) -> None:
+    """Checks that all workers go on from the same step, in as many parts of a batch.
 
     Raises:
-        UserError: if not: they do not read the same workdir.
+        UserError: they do not read the same workdir, or are machines of two kinds.
     """
 
     @tf.function
     def add_up() -> tf.Tensor:
         context = tf.distribute.get_replica_context()
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(float(step)))
+        return context.all_reduce(
+            tf.distribute.ReduceOp.SUM, tf.constant([step, streams])
+        )
 
     total = strategy.experimental_local_results(strategy.run(add_up))[0]
-    mean = float(total) / strategy.num_replicas_in_sync
+    mean, parts = total.numpy() / strategy.num_replicas_in_sync
+    if parts != streams:
+        raise errors.UserError(
+            f"train.streams=auto is {streams} on this worker and {parts} on average: "
+            "state train.streams=1, or another number, for all of them"
+        )
     if mean != step:
         raise errors.UserError(
             f"this worker goes on from step {step}, the workers on average from "

@@ -41,7 +41,8 @@ def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) ->
     with console.doing("opening the data"):
         source = pipeline.open_source(settings.data)
     _check_row_length(source, settings)
-    settings = _with_streams(_with_vocab_size(settings, source.vocab.size), folder)
+    settings = _with_vocab_size(settings, source.vocab.size)
+    settings = workdir.with_streams(settings, folder, usual=1)
     settings, origins = _origins(settings, folder, source)
     strategy = distribution.strategy(tpu)
     is_chief = distribution.is_chief(strategy)
@@ -90,7 +91,7 @@ def _train(
             initialization.assign(model.objective.networks, weights, vocab)
     step, positions = found or (0, None)
     with distribution.explained_loss("before the first step"):
-        distribution.refuse_different_steps(strategy, step)
+        distribution.refuse_different(strategy, step, int(settings.train.streams))
     running.start(positions)
     with _listener(is_chief, folder, settings, step) as listener:
         for warning in warnings:
@@ -122,7 +123,6 @@ def _build(
         return train_step.build(
             settings,
             compile_step=distribution.compile_step(strategy, settings.train.xla),
-            streams=int(settings.train.streams),
         )
 
 
@@ -225,19 +225,6 @@ def _with_stored_architecture(
             ),
         }
     )
-
-
-def _with_streams(
-    settings: config.PretrainConfig, folder: str
-) -> config.PretrainConfig:
-    """Takes the streams of the run that is resumed, or else of this machine."""
-    streams = settings.train.streams
-    if streams == "auto" and workdir.is_started(folder):
-        streams = workdir.read_settings(folder).train.streams
-    if streams == "auto":
-        streams = distribution.streams()
-    train = settings.train.model_copy(update={"streams": streams})
-    return settings.model_copy(update={"train": train})
 
 
 def _listener(

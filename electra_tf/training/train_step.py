@@ -44,7 +44,6 @@ class Pretrainer(keras.Model):
         train: config.TrainConfig,
         *,
         compile_step: bool = False,
-        streams: int = 1,
     ) -> None:
         """Makes the optimizer and its slots.
 
@@ -52,13 +51,13 @@ class Pretrainer(keras.Model):
             learned: owns the networks (`registry.build`).
             train: the settings of section `train`.
             compile_step: compile forward and backward pass with XLA.
-            streams: parts of each micro-batch that are computed side by side, where
-                they divide its rows (`distribution.share_cores`).
         """
         super().__init__(name="pretrainer")
         self.objective = learned
         self.train_config = train
-        self._streams = 1 if compile_step else streams
+        # Parts of each micro-batch side by side, where they divide its rows. Dropout is
+        # drawn for each part: nothing but the setting decides how many there are.
+        self._streams = 1 if train.streams == "auto" else train.streams
         for name, network in learned.networks.items():
             setattr(self, name, network)
             if not learned.declared.networks[name].is_trainable:
@@ -262,19 +261,14 @@ class Pretrainer(keras.Model):
         }
 
 
-def build(
-    settings: config.PretrainConfig, *, compile_step: bool = False, streams: int = 1
-) -> Pretrainer:
+def build(settings: config.PretrainConfig, *, compile_step: bool = False) -> Pretrainer:
     """Builds the networks and the optimizer that the settings describe.
 
     Weights are drawn from train.seed. Call it under the strategy's scope.
     """
     keras.utils.set_random_seed(settings.train.seed)
     return Pretrainer(
-        registry.build(settings),
-        settings.train,
-        compile_step=compile_step,
-        streams=streams,
+        registry.build(settings), settings.train, compile_step=compile_step
     )
 
 

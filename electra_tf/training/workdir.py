@@ -128,6 +128,17 @@ def read_settings(folder: str) -> config.PretrainConfig:
     return _read_settings(config.PretrainConfig, Path(folder) / SETTINGS)
 
 
+def with_streams(settings: AnyRun, folder: str, usual: int) -> AnyRun:
+    """Returns settings in which `train.streams` is a number.
+
+    The one that is stated; else as a run in this folder was begun; else the usual one.
+    """
+    streams = settings.streams
+    if streams == "auto" and is_started(folder):
+        streams = _read_settings(type(settings), Path(folder) / SETTINGS).streams
+    return settings.with_streams(usual if streams == "auto" else streams)
+
+
 def _has_progress(path: Path) -> bool:
     return any(any(path.glob(pattern)) for pattern in PROGRESS)
 
@@ -162,7 +173,7 @@ def _refuse_changes(written: Path, settings: config.RunSettings) -> None:
     changed = [
         f"{name} was {old!r}, now {new!r}"
         for name, (old, new) in config.differences(before, settings).items()
-        if not name.startswith(MAY_CHANGE) and old != "auto"  # Of earlier versions.
+        if not name.startswith(MAY_CHANGE)
     ]
     if changed:
         raise errors.UserError(

@@ -13,7 +13,7 @@ from electra_tf.tasks import (
     inputs,
     text_classifier,
 )
-from electra_tf.training import distribution, optimizer
+from electra_tf.training import optimizer
 
 Classifier = text_classifier.ElectraTextClassifier
 
@@ -38,7 +38,7 @@ def test_a_batch_in_two_streams_gives_the_outputs_and_gradients_of_one(
     )
     whole, slope = run()
     once = len(calls)
-    monkeypatch.setattr(distribution, "_streams", 2)
+    model.streams = 2
     parts, slopes = run()
     assert len(calls) == 3 * once
     np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-6)

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from electra_tf import config, errors
-from electra_tf.system import durable
+from electra_tf.system import cores, durable
 from electra_tf.text import corpus, data_builder, record_reader, records, tokenizer
 
 VOCAB = [
@@ -151,7 +151,7 @@ def test_no_process_of_a_build_needs_tensorflow(texts):
 
 
 def test_a_process_a_core_that_this_one_may_use_tokenizes(texts, monkeypatch):
-    monkeypatch.setattr(config, "num_cores", lambda: 3)
+    monkeypatch.setattr(cores, "num_cores", lambda: 3)
     asked = []
 
     class Pool(data_builder.futures.ProcessPoolExecutor):

@@ -1,11 +1,8 @@
 """One device, several, several machines: the same numbers; and what may be amiss."""
 
-import ctypes
 import json
 import os
 import socket
-import subprocess
-import sys
 
 import commands
 import numpy as np
@@ -103,7 +100,14 @@ def train(strategy):
 
 
 def train_as_worker(file):
-    found = train(distribution.strategy())
+    strategy = distribution.strategy()
+    found = train(strategy)
+    distribution.refuse_different(strategy, 7, 2)
+    index = strategy.cluster_resolver.task_id
+    with pytest.raises(errors.UserError, match="this worker goes on from step"):
+        distribution.refuse_different(strategy, index, 1)
+    with pytest.raises(errors.UserError, match=r"train.streams=auto is \d on this wo"):
+        distribution.refuse_different(strategy, 7, 1 + index)
     np.savez(file, **{name.replace("/", "|"): value for name, value in found.items()})
 
 
@@ -153,86 +157,6 @@ def test_without_anything_said_a_machine_without_gpus_uses_its_cpu(monkeypatch):
     strategy = distribution.strategy()
     assert isinstance(strategy, tf.distribute.OneDeviceStrategy)
     assert distribution.is_chief(strategy)
-
-
-@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 6)])
-def test_a_cpu_works_at_two_halves_of_a_batch_unless_threads_are_stated(cores, threads):
-    code = """if True:
-        import os
-        import sys
-        import tensorflow as tf
-        from electra_tf.training import distribution
-
-        os.environ["TF_NUM_INTRAOP_THREADS"] = "3"
-        distribution.share_cores()
-        assert distribution.streams() == 1
-        del os.environ["TF_NUM_INTRAOP_THREADS"]
-        os.sched_getaffinity = lambda process: range(int(sys.argv[1]))
-        distribution.share_cores()
-        assert distribution.streams() == 2
-        a_stream = tf.config.threading.get_intra_op_parallelism_threads()
-        assert a_stream == int(sys.argv[2]), a_stream
-    """
-    numbers = [str(cores), str(threads)]
-    command = [sys.executable, "-c", code, *numbers]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="not glibc")
-@pytest.mark.parametrize("shared", [False, True])
-def test_two_streams_have_two_heaps(shared, tmp_path):
-    code = """if True:
-        import ctypes
-        import sys
-        import threading
-        from electra_tf.training import distribution
-
-        if sys.argv[1] == "True":
-            distribution.share_cores()
-        together = threading.Barrier(6)
-
-        def allocate():
-            together.wait()
-            kept = [bytearray(5000) for _ in range(100)]
-            together.wait()
-
-        threads = [threading.Thread(target=allocate) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        libc = ctypes.CDLL(None)
-        libc.fopen.restype = ctypes.c_void_p
-        stream = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
-        assert libc.malloc_info(0, stream) == 0
-        libc.fclose(stream)
-    """
-    report = tmp_path / "heaps.xml"
-    command = [sys.executable, "-c", code, str(shared), str(report)]
-    subprocess.run(command, check=True)
-    heaps = report.read_text().count("<heap nr=")
-    assert heaps == 2 if shared else heaps > 2
-
-
-def test_threads_stay_as_they_are_once_tensorflow_has_started():
-    tf.constant(0) + 1
-    before = tf.config.threading.get_intra_op_parallelism_threads()
-    distribution.share_cores()
-    assert distribution.streams() == 1
-    assert tf.config.threading.get_intra_op_parallelism_threads() == before
-
-
-def test_with_a_gpu_threads_stay_as_they_are(monkeypatch):
-    devices = [tf.config.PhysicalDevice(f"/{kind}:0", kind) for kind in ("CPU", "GPU")]
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda: devices)
-    monkeypatch.setattr(
-        tf.config.threading,
-        "set_intra_op_parallelism_threads",
-        lambda n: pytest.fail("threads were changed"),
-    )
-    distribution.share_cores()
-    assert distribution.streams() == 1
 
 
 @pytest.mark.parametrize(

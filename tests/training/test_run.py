@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.text import tokenizer
-from electra_tf.training import distribution, run, train_step, workdir
+from electra_tf.training import run, train_step
 from electra_tf.weights import hugging_face_writer, preset, weight_map
 
 # Keras 3.15 saves a variable of TensorFlow 2.21 in a way that numpy 2 will drop.
@@ -59,23 +59,6 @@ def test_the_first_losses_are_the_golden_ones(settings, tmp_path):
     found = np.array([line.split() for line in lines], float)
     assert found.shape == (20, 3)
     np.testing.assert_allclose(found, np.loadtxt(GOLDEN), rtol=1e-4)
-
-
-def test_a_run_keeps_the_streams_that_it_was_begun_with(
-    settings, tmp_path, monkeypatch
-):
-    folder = str(tmp_path)
-    monkeypatch.setattr(distribution, "_streams", 2)
-    begun = run._with_streams(settings(), folder)
-    assert begun.train.streams == 2
-    workdir.open_workdir(folder, begun, {}, is_chief=True, devices=[])
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints/ckpt-5.index").touch()
-    monkeypatch.setattr(distribution, "_streams", 1)  # On another machine.
-    assert run._with_streams(settings(), folder) == begun
-    other = run._with_streams(settings("train.streams=1"), folder)
-    with pytest.raises(errors.UserError, match=r"train\.streams was 2, now 1; put "):
-        workdir.open_workdir(folder, other, {}, is_chief=True, devices=[])
 
 
 # Runs to its first step; prints the files that it opened and the modules it loaded.

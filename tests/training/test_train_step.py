@@ -143,12 +143,16 @@ def test_micro_batches_give_what_the_whole_batch_gives(one_replica):
     assert_same(weights_of(model), one_replica[0], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("accumulation_steps", [1, 2])
+@pytest.mark.parametrize(("accumulation_steps", "streams"), [(1, 2), (2, 1)])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_a_compiled_update_is_compiled_once_and_gives_the_same(
-    accumulation_steps, recompute, one_replica
+    accumulation_steps, streams, recompute, one_replica
 ):
-    changed = {"accumulation_steps": accumulation_steps, "recompute": recompute}
+    changed = {
+        "accumulation_steps": accumulation_steps,
+        "streams": streams,
+        "recompute": recompute,
+    }
     model = train_step.build(settings(**SGD, **changed), compile_step=True)
     update = tf.function(model.update)
     seconds = []
@@ -170,7 +174,7 @@ def nodes_of(function):
 @pytest.mark.parametrize("accumulation_steps", [1, 2])
 def test_streams_give_what_the_whole_batch_gives(accumulation_steps, one_replica):
     model = train_step.build(
-        settings(**SGD, accumulation_steps=accumulation_steps), streams=2
+        settings(**SGD, accumulation_steps=accumulation_steps, streams=2)
     )
     update = tf.function(model.update)
     whole = train_step.build(settings(**SGD, accumulation_steps=accumulation_steps))
@@ -183,14 +187,25 @@ def test_streams_give_what_the_whole_batch_gives(accumulation_steps, one_replica
 
 
 def test_measuring_in_streams_changes_no_number():
-    model = train_step.build(settings(**SGD), streams=2)
+    model = train_step.build(settings(**SGD, streams=2))
     found = model.measure(BATCHES[0])
     model._streams = 1
     assert_same(found, model.measure(BATCHES[0]), rtol=1e-5, atol=1e-5)
 
 
+def test_the_setting_alone_decides_how_many_parts_draw_their_dropout():
+    batch = BATCHES[:1]
+    model = train_step.build(settings(dropout=0.5, streams=2))
+    (parts,) = run(tf.function(model.update), batch)
+    model = train_step.build(settings(dropout=0.5))  # auto, in no command: one part.
+    (whole,) = run(tf.function(model.update), batch)
+    assert abs(parts["rtd_loss"] - whole["rtd_loss"]) > 1e-3
+    compiled = train_step.build(settings(streams=2), compile_step=True)
+    assert compiled._streams_of(BATCHES[0]) == 2
+
+
 def test_a_batch_that_streams_do_not_divide_stays_whole():
-    model = train_step.build(settings(**SGD, accumulation_steps=4), streams=2)
+    model = train_step.build(settings(**SGD, accumulation_steps=4, streams=2))
     assert model._streams_of(BATCHES[0], 4) == 1  # 4 rows
     assert model._streams_of(BATCHES[0], 2) == 2
 

@@ -50,6 +50,22 @@ def test_a_new_folder_gets_all_settings_and_how_it_started(tmp_path):
     assert len(run["sessions"]) == 1
 
 
+def test_streams_are_those_stated_or_of_the_begun_run_or_the_usual_ones(tmp_path):
+    folder = str(tmp_path)
+    decided = workdir.with_streams(SETTINGS, folder, usual=2)
+    assert (SETTINGS.streams, decided.train.streams) == ("auto", 2)
+    open_it(folder, decided)
+    # Until there is something to resume, another machine may choose.
+    assert workdir.with_streams(SETTINGS, folder, usual=1).train.streams == 1
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/ckpt-5.index").touch()
+    assert workdir.with_streams(SETTINGS, folder, usual=1) == decided
+    stated = SETTINGS.with_streams(1)
+    assert workdir.with_streams(stated, folder, usual=2) == stated
+    with pytest.raises(errors.UserError, match=r"train\.streams was 2, now 1; put "):
+        open_it(folder, stated)
+
+
 def test_every_session_is_recorded_beside_the_first(begun):
     first = workdir.read_run(str(begun))
     open_it(begun, change(run={"log_every_steps": 3}))
