@@ -154,14 +154,38 @@ def test_pretraining_loads_neither_tensorflow_text_nor_keras_hub():
     assert not loaded & {"tensorflow_text", "keras_hub", "keras_nlp", "transformers"}
 
 
+# What a reader of pre-training need not read, though the run may load it, and why.
+# All else that `pretrain` imports, at any depth and wherever, is counted.
+UNREAD = {
+    "weights to start from, where train.init_from names some": [
+        "training/initialization",
+        "weights/google_checkpoint",
+        "weights/hugging_face.*",
+        "weights/opening",
+        "weights/weight_map",
+    ],
+    "pages for people, which it writes when it has ended": [
+        "reports/report_page",
+        "weights/model_card",
+    ],
+    "objectives other than the one that is trained": [
+        "objectives/mlm",
+        "objectives/uniform",
+    ],
+}
+
+
 def test_a_reader_of_pretraining_needs_few_files_and_lines():
-    # Of other people's weights a run loads no reader unless it starts from them:
-    # tests/training/test_run.py holds it to that.
-    others = ("weights/google_", "weights/hugging_face")
-    road = {name for name in closure("pretrain") if not name.startswith(others)}
+    road = closure("pretrain")
+    for patterns in UNREAD.values():
+        for pattern in patterns:
+            unread = {name for name in road if re.fullmatch(pattern, name)}
+            assert unread, f"{pattern}: take it out of UNREAD"
+            road -= unread
     lines = sum(len(MODULES[name].read_text().splitlines()) for name in road)
-    assert len(road) <= 44, sorted(road)
-    assert lines <= 10_750, lines
+    # Wanted: under 30 and 6,500. A change that needs more is to find them elsewhere.
+    assert len(road) <= 39, sorted(road)
+    assert lines <= 8_900, lines
 
 
 # What is written elsewhere.
