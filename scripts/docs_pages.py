@@ -38,6 +38,8 @@ USED = (
     "export_for_serving",
     "save_to_preset",
 )
+# Sections of which there are several kinds, chosen by their setting `name`.
+CHOICES = {"objective": config.OBJECTIVES}
 # Methods that Keras asks for and nobody else.
 OF_KERAS = (
     "call",
@@ -128,43 +130,29 @@ def _default(flag: Flag) -> str:
 
 def _sections(kind: type[config.Settings]) -> Iterator[str]:
     """Yields a table of settings for each section of a command's."""
-    schema = kind.model_json_schema()
-    plain = []
-    for name, field in schema["properties"].items():
-        parts = list(_models(field, schema.get("$defs", {})))
-        if not parts:
-            plain.append((name, field))
-        for part in parts:
-            title = name if len(parts) == 1 else f"{name}, {_variant(part)}"
-            yield from ["", f"### {title}", "", _cell(part.get("description", "")), ""]
-            yield from _table(part["properties"].items(), f"{name}.")
+    fields = kind.model_json_schema()["properties"]
+    sections = {
+        name: field.annotation
+        for name, field in kind.model_fields.items()
+        if isinstance(field.annotation, type)
+        and issubclass(field.annotation, config.Settings)
+    }
+    for name, section in sections.items():
+        choices = CHOICES.get(name, {"": section})
+        for choice, one in choices.items():
+            title = f"{name}, name: {choice}" if choice else name
+            about = _cell(one.__doc__ or "")
+            yield from ["", f"### {title}", "", about, ""]
+            yield from _table(one.model_json_schema()["properties"], f"{name}.")
+    plain = {name: field for name, field in fields.items() if name not in sections}
     if plain:
         yield ""
         yield from _table(plain, "")
 
 
-def _models(field: dict[str, Any], known: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields the sections that a field may hold: none, one, or those of a union."""
-    if field.get("default") is None and "default" in field:
-        return  # A value that may be a section, as generator.architecture.
-    for one in [
-        field,
-        *field.get("allOf", []),
-        *field.get("anyOf", field.get("oneOf", [])),
-    ]:
-        if "$ref" in one:
-            yield known[one["$ref"].rpartition("/")[2]]
-
-
-def _variant(part: dict[str, Any]) -> str:
-    """Returns what tells a section of a union from the others: its name."""
-    name = part["properties"].get("name", {})
-    return f"name: {name.get('const', name.get('default', part.get('title')))}"
-
-
-def _table(fields: Any, prefix: str) -> Iterator[str]:
+def _table(fields: dict[str, Any], prefix: str) -> Iterator[str]:
     yield from ["| setting | type | default | what |", "|---|---|---|---|"]
-    for name, field in fields:
+    for name, field in fields.items():
         default = json.dumps(field["default"]) if "default" in field else ""
         yield (
             f"| `{prefix}{name}` | {_cell(_type(field))} | `{_cell(default)}` "
