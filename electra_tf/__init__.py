@@ -17,6 +17,7 @@ training      losses -> updates -> a run
 datasets      files of tasks -> examples; metrics
 serving       a model -> a SavedModel
 tasks         the fine-tuning API, one file per task
+kinds         kinds of tasks: all that the commands ask of one
 finetuning    a whole run of fine-tuning, its evaluation, predictions
 release       one kind of folder -> another
 cli           the flags all commands share
@@ -39,7 +40,8 @@ import sys
 
 __version__ = "0.1.0"
 
-_CLASSES = {
+# Public classes, and the modules of `tasks` that have them.
+CLASSES = {
     "ElectraBackbone": "backbone",
     "ElectraTokenizer": "tokenizer",
     "ElectraTextPreprocessor": "preprocessor",
@@ -71,13 +73,13 @@ registration.start()
 
 
 def __getattr__(name: str) -> object:
-    if name not in _CLASSES:
+    if name not in CLASSES:
         raise AttributeError(f"module 'electra_tf' has no attribute {name!r}")
     import importlib
 
-    module = importlib.import_module(f"electra_tf.tasks.{_CLASSES[name]}")
+    module = importlib.import_module(f"electra_tf.tasks.{CLASSES[name]}")
     return getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_CLASSES]
+    return [*globals(), *CLASSES]

@@ -18,16 +18,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import electra_tf
 from electra_tf import errors
 
 PREFIX = "electra_tf>"  # of our classes in what Keras saves
 
-# Who registers them: the last one all of the rest, for which it needs KerasHub.
-_MODULES = (
-    "electra_tf.network.models",
-    "electra_tf.training.optimizer",
-    "electra_tf.tasks.catalog",
-)
+# Who registers them, but for the tasks, which need KerasHub.
+_MODULES = ("electra_tf.network.models", "electra_tf.training.optimizer")
 
 _REGISTER = "keras.src.saving.object_registration"
 
@@ -41,7 +38,15 @@ class _Classes(dict[str, Any]):
                 if super().__contains__(name):
                     break
                 importlib.import_module(module)
+            if not super().__contains__(name):
+                _load_tasks()
         return super().__contains__(name)
+
+
+def _load_tasks() -> None:
+    """Loads all of them: KerasHub looks for a task among the classes that there are."""
+    for module in electra_tf.CLASSES.values():
+        importlib.import_module(f"electra_tf.tasks.{module}")
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -104,7 +104,7 @@ def outputs_of(model, x):
     return [np.asarray(one) for one in keras.tree.flatten(model(x))]
 
 
-@pytest.mark.parametrize("kind", catalog.REGISTERED.values(), ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", catalog.classes(), ids=lambda k: k.__name__)
 def test_a_clone_computes_the_same_with_the_same_weights(kind, build):
     model = build(kind)
     x = ids_for(model)
@@ -118,7 +118,7 @@ def test_a_clone_computes_the_same_with_the_same_weights(kind, build):
 
 def test_every_layer_is_made_anew_from_its_config(build):
     kinds = set()
-    for kind in catalog.REGISTERED.values():
+    for kind in catalog.classes():
         for layer in build(kind)._flatten_layers(include_self=False):
             again = type(layer).from_config(layer.get_config())
             assert again.get_config() == layer.get_config()
@@ -170,7 +170,7 @@ def test_the_arguments_of_training_stand_in_keras_order():
     for name in ("fit", "evaluate", "predict", "compile"):
         theirs = inspect.signature(getattr(keras.Model, name)).parameters.keys()
         theirs = [one for one in theirs if one != "kwargs"]
-        for kind in catalog.REGISTERED.values():
+        for kind in catalog.classes():
             ours = inspect.signature(getattr(kind, name)).parameters
             positional = [n for n, p in ours.items() if p.kind is not p.KEYWORD_ONLY]
             if "args" in ours:  # Handed on as they are.
@@ -264,7 +264,7 @@ def test_an_option_of_from_preset_that_is_not_known_is_refused(
     assert f"from_preset has no {next(iter(options))!r}" in str(error.value)
 
 
-@pytest.mark.parametrize("kind", catalog.REGISTERED.values(), ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", catalog.classes(), ids=lambda k: k.__name__)
 def test_a_misspelt_argument_is_refused_with_the_right_one(kind, build):
     with pytest.raises(errors.UserError, match=f"{kind.__name__} has no 'nam'; .*name"):
         build(kind, nam="x")

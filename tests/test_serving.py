@@ -19,6 +19,7 @@ import tensorflow_text
 
 from electra_tf.datasets import dataset
 from electra_tf.finetuning import answers, client
+from electra_tf.kinds import registry
 from electra_tf.serving import saved_model
 from electra_tf.tasks import (
     backbone,
@@ -337,14 +338,14 @@ def test_answers_and_their_rivals_are_those_of_python(name, made):
 
 # What each model is asked by `predict`, here and by a server.
 ASKED = {
-    "text": ["the [MASK] sat on [MASK] .", "", LONG, "na\u00efve \u4e2d\u6587 the"],
-    "text_or_pair": TEXTS,
-    "words": [["the", "cat"], [], LONG.split(), ["a"]],
-    "question": [
+    ("text",): ["the [MASK] sat on [MASK] .", "", LONG, "na\u00efve \u4e2d\u6587 the"],
+    ("text", "text_pair"): TEXTS,
+    ("words",): [["the", "cat"], [], LONG.split(), ["a"]],
+    ("question", "context"): [
         dataset.Question("who ?", "the cat sat on the mat"),
         dataset.Question("what ?", ""),
     ],
-    "choice": [
+    ("prompt", "choices"): [
         dataset.Choice("the cat", ("sat", "ran under the tree", "flew")),
         dataset.Choice("a dog", ("the", "sat")),
     ],
@@ -355,14 +356,15 @@ ASKED = {
 @pytest.mark.filterwarnings("ignore:.*lost their end")
 def test_a_client_has_the_answers_of_python_by_grpc_and_by_rest(name, made):
     model, served, _ = made(name)
-    examples = ASKED[answers.columns(model)]
+    kind = registry.of_model(model)
+    examples = ASKED[kind.fields]
     want = answers.find(model, examples, 4)
     with servers.serve({"model": served}) as addresses:
         for where in addresses:
             asked = client.Model(f"{where}/model")
-            assert asked.columns == answers.columns(model)
+            assert asked.kind is kind
             assert_alike(asked.find(examples), want)
-            if asked.columns == "text_or_pair":
+            if kind.fields == ("text", "text_pair"):
                 assert_alike(asked.find(PAIRS), answers.find(model, PAIRS, 4))
 
 
@@ -738,10 +740,10 @@ def test_a_stock_server_answers_by_grpc(server):
 
 def test_a_stock_server_answers_our_client(server):
     model, _, grpc_port, rest_port, _ = server
-    want = answers.find(model, ASKED["text_or_pair"], 4)
+    want = answers.find(model, ASKED["text", "text_pair"], 4)
     for where in (f"localhost:{grpc_port}", f"http://localhost:{rest_port}"):
         asked = client.Model(f"{where}/sentiment")
-        assert_alike(asked.find(ASKED["text_or_pair"]), want)
+        assert_alike(asked.find(ASKED["text", "text_pair"]), want)
 
 
 def test_a_stock_server_takes_up_the_next_version(server):

@@ -12,5 +12,4 @@ glue      GLUE's tasks, files and submissions
 squad     SQuAD 1.1 and 2.0, MRQA
 conll     words and tags in columns
 tabular   your own tables, by their columns' names
-registry  every data set by its name
 """

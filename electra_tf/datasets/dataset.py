@@ -1,9 +1,7 @@
 """What a task's data is once it is read, whatever file it came from.
 
-Predictions, as `score` and `write_submission` take them, in the order of a split:
-classification a class each, multi-label a list of classes, regression a number, tagging
-a list of tags, multiple choice an index. Question answering: {id:
-metrics.QaPrediction}.
+What an input, a label, and a prediction is, as `score` and `write_submission` take
+them, the module of each kind says (`kinds`).
 """
 
 import dataclasses
@@ -13,15 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from electra_tf import errors
-
-KINDS = (
-    "classification",
-    "multi_label",
-    "regression",
-    "tagging",
-    "question_answering",
-    "multiple_choice",
-)
 
 
 class Question(NamedTuple):
@@ -51,12 +40,7 @@ class Split:
 
     # Unique in question answering. Else as the file has them, or its row numbers.
     ids: list[str]
-    # Classification, multi-label, regression: str or (str, str). Tagging: list of
-    # words. Question answering: Question. Multiple choice: Choice.
     inputs: list[Any]
-    # Classification: str. Multi-label: list of str. Regression: float. Tagging: list
-    # of tags. Question answering: list of Answer, empty = unanswerable; train on the
-    # first. Multiple choice: int.
     labels: list[Any] | None  # None where there are none: a test set
     source: str  # the file
     skipped: int = 0  # rows that could not be used
@@ -70,7 +54,7 @@ class Dataset:
     """The splits of a task and how to score it."""
 
     name: str
-    kind: str  # one of KINDS
+    kind: str  # a name of `kinds.registry`
     # Classification, multi-label: the classes in order. Tagging: the tags of all
     # splits, sorted, O first. Else none.
     labels: tuple[str, ...]
@@ -122,14 +106,3 @@ def remark_on(split: Split, note: str) -> Split:
 def _whole(label: str) -> str:
     found = re.fullmatch(r"([+-]?\d+)\.0+", label)
     return found[1] if found else label
-
-
-def show_input(value: Any) -> dict[str, Any]:
-    """Returns an example's input as JSON values, by the names of its columns."""
-    if isinstance(value, Question | Choice):
-        return {**value._asdict()}
-    if isinstance(value, list):
-        return {"words": value}
-    if isinstance(value, tuple):
-        return {"text": value[0], "text_pair": value[1]}
-    return {"text": value}

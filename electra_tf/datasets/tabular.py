@@ -325,16 +325,6 @@ def read_question_answering(
     return squad.build("question_answering", splits, null_threshold)
 
 
-READERS: dict[str, Callable[..., dataset.Dataset]] = {
-    "text_classification": read_classification,
-    "multi_label_classification": read_multi_label,
-    "text_regression": read_regression,
-    "tagging": read_tagging,
-    "multiple_choice": read_multiple_choice,
-    "question_answering": read_question_answering,
-}
-
-
 # Tables.
 
 

@@ -12,12 +12,12 @@ import json
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from electra_tf import errors
-from electra_tf.datasets import dataset
+from electra_tf.kinds import kind, registry
 
 DEFAULT, PAIRS = "serving_default", "pairs"
 
@@ -25,9 +25,6 @@ DEFAULT, PAIRS = "serving_default", "pairs"
 UNNAMED = "default"
 
 TIMEOUT = 120  # seconds
-
-Answer = dict[str, Any]  # of JSON values
-
 
 # What docs/serving.md shows, to the letter.
 
@@ -122,7 +119,7 @@ def _signatures_by_rest(server: str, model: str) -> dict[str, _Signature]:
 
 
 class Model:
-    """A model that a server has."""
+    """A model that a server has; `kind` says what of."""
 
     def __init__(self, where: str) -> None:
         """Asks the server what the model is.
@@ -152,9 +149,12 @@ class Model:
         with self._said_errors():
             self._signatures = describe(self._server, self._model)
         default = self._signatures.get(DEFAULT, _Signature(set(), set()))
-        for kind in _KINDS:
-            if kind.inputs == default.inputs and kind.outputs <= default.outputs:
-                self._kind = kind
+        for one in registry.KINDS.values():
+            wanted = one.signature
+            if wanted is None or wanted.inputs != default.inputs:
+                continue
+            if wanted.outputs <= default.outputs:
+                self.kind = one
                 return
         raise errors.UserError(
             f"model {self._model!r} at {self._server}: its {DEFAULT} takes "
@@ -162,19 +162,14 @@ class Model:
             "none that electra_tf.export writes; serve one of those (docs/serving.md)"
         )
 
-    @property
-    def columns(self) -> str:
-        """What an example is, as `predictor.Columns` names it."""
-        return self._kind.columns
-
-    def find(self, examples: Sequence[Any]) -> list[Answer]:
+    def find(self, examples: Sequence[Any]) -> list[kind.Answer]:
         """Answers examples, one object each, in their order.
 
         Raises:
             UserError: the server is gone or refuses, or an example is one that cannot
                 be asked of it.
         """
-        forms = [self._kind.form(one) for one in examples]
+        forms = [self.kind.request(one) for one in examples]
         if len({tuple(form) for form in forms}) > 1:
             raise errors.UserError(
                 "texts and pairs of texts, both at once; put them into two files"
@@ -192,7 +187,7 @@ class Model:
                 "takes and lost their end",
                 stacklevel=2,
             )
-        return [self._kind.read(*pair) for pair in zip(rows, examples, strict=True)]
+        return [self.kind.response(*pair) for pair in zip(rows, examples, strict=True)]
 
     def _ask_for(self, inputs: dict[str, Any]) -> dict[str, Any]:
         name = PAIRS if "text_pair" in inputs else DEFAULT
@@ -272,140 +267,3 @@ def _decoded(values: Any) -> Any:
     if isinstance(values, list):
         return [_decoded(value) for value in values]
     return values.decode(errors="replace") if isinstance(values, bytes) else values
-
-
-# Examples to what a signature takes; by its inputs' names.
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"text": _sendable(text)}
-
-
-def _text_or_pair(example: Any) -> dict[str, Any]:
-    if isinstance(example, str):
-        return _text(example)
-    return {"text": _sendable(example[0]), "text_pair": _sendable(example[1])}
-
-
-def _words(words: Sequence[str]) -> dict[str, Any]:
-    for word in words:
-        if word.split() != [word]:
-            raise errors.UserError(
-                f"word {word!r:.60}: a server splits texts at whitespace and cannot be "
-                "asked of a word that is empty or has some; predict with --preset"
-            )
-    return _text(" ".join(words))
-
-
-def _question(example: dataset.Question) -> dict[str, Any]:
-    return {name: _sendable(text) for name, text in example._asdict().items()}
-
-
-def _choice(example: dataset.Choice) -> dict[str, Any]:
-    if "" in example.choices:
-        raise errors.UserError(
-            f"prompt {example.prompt!r:.60}: a server takes an empty choice for none; "
-            "predict with --preset"
-        )
-    choices = [_sendable(choice) for choice in example.choices]
-    return {"prompt": _sendable(example.prompt), "choices": choices}
-
-
-def _sendable(text: str) -> str:
-    """Replaces halves of characters, which UTF-8 has not."""
-    return text.encode(errors="replace").decode()
-
-
-# What a signature returns of an example, to its answer: see `answers`.
-
-
-def _classify(row: Answer, _: Any) -> Answer:
-    scores = dict(zip(row["classes"], row["scores"], strict=True))
-    return {"label": row["label"], "score": row["score"], "scores": scores}
-
-
-def _classify_several(row: Answer, _: Any) -> Answer:
-    scores = dict(zip(row["classes"], row["scores"], strict=True))
-    return {"labels": row["labels"][: row["num_labels"]], "scores": scores}
-
-
-def _take(*names: str) -> Callable[[Answer, Any], Answer]:
-    return lambda row, _: {name: row[name] for name in names}
-
-
-def _tag(row: Answer, _: Any) -> Answer:
-    return {name: row[name][: row["num_words"]] for name in ("tags", "scores")}
-
-
-def _suspect(row: Answer, _: Any) -> Answer:
-    return {"tokens": _objects(row, row["num_tokens"], _TOKEN)}
-
-
-def _fill_in(row: Answer, _: Any) -> Answer:
-    blanks = zip(row["tokens"], row["probabilities"], strict=True)
-    found = [
-        [
-            {"token": token, "probability": share}
-            for token, share in zip(*blank, strict=True)
-        ]
-        for blank in blanks
-    ]
-    return {"blanks": found[: row["num_blanks"]]}
-
-
-def _answer(row: Answer, _: Any) -> Answer:
-    names = ("answer", "start", "end", "score", "null_score")
-    return {
-        **{name: row[name] for name in names},
-        "n_best": _objects(row, row["num_best"], _SPAN),
-    }
-
-
-def _choose(row: Answer, example: dataset.Choice) -> Answer:
-    found = {name: row[name] for name in ("index", "choice", "score")}
-    return {**found, "scores": row["scores"][: len(example.choices)]}
-
-
-_TOKEN = {
-    "token": "tokens",
-    "start": "starts",
-    "end": "ends",
-    "probability": "probabilities",
-}
-_SPAN = {name: f"n_best_{name}s" for name in ("text", "start", "end", "score")}
-
-
-def _objects(row: Answer, count: int, names: Mapping[str, str]) -> list[Answer]:
-    """Turns lists into a list of objects: the keys of `names` from the lists named."""
-    return [
-        {key: row[name][place] for key, name in names.items()} for place in range(count)
-    ]
-
-
-class _Kind(NamedTuple):
-    """A task, told by what its `serving_default` takes and returns."""
-
-    columns: str
-    inputs: set[str]
-    outputs: set[str]
-    form: Callable[[Any], dict[str, Any]]
-    read: Callable[[Answer, Any], Answer]
-
-
-_KINDS = (
-    _Kind("text_or_pair", {"text"}, {"label", "classes"}, _text_or_pair, _classify),
-    _Kind(
-        "text_or_pair",
-        {"text"},
-        {"labels", "num_labels"},
-        _text_or_pair,
-        _classify_several,
-    ),
-    _Kind("text_or_pair", {"text"}, {"value"}, _text_or_pair, _take("value")),
-    _Kind("text_or_pair", {"text"}, {"embedding"}, _text_or_pair, _take("embedding")),
-    _Kind("words", {"text"}, {"words", "tags"}, _words, _tag),
-    _Kind("text", {"text"}, {"tokens", "num_tokens"}, _text, _suspect),
-    _Kind("text", {"text"}, {"tokens", "num_blanks"}, _text, _fill_in),
-    _Kind("question", {"question", "context"}, {"n_best_texts"}, _question, _answer),
-    _Kind("choice", {"prompt", "choices"}, {"index", "choice"}, _choice, _choose),
-)

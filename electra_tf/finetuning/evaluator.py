@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from electra_tf import errors
-from electra_tf.datasets import dataset, metrics, registry
+from electra_tf.datasets import dataset
 from electra_tf.finetuning import answers, task_builder, task_config, task_data
+from electra_tf.kinds import registry
 from electra_tf.reports import progress
 from electra_tf.system import durable
 from electra_tf.tasks import catalog
@@ -35,7 +36,7 @@ def evaluate(
 
     Args:
         origin: a fine-tuned preset, its workdir, or a Hugging Face directory.
-        task: a name of `datasets.registry`; None = what the preset learned.
+        task: a name of `kinds.registry.readers`; None = what the preset learned.
         folder: of its data; or a file, which is the split.
         split_name: a labelled split.
         settings: data.options, over those that the preset learned with,
@@ -65,11 +66,9 @@ def evaluate(
     scores = data.score(found.values, split)
     for name, value in scores.items():
         say(f"{name:20} {value:.4f}")
-    by_class = {}
-    if data.kind == "multi_label":
-        by_class = metrics.multi_label_f1(split.labels or (), found.values)
-        for name, one in by_class.items():
-            say(f"f1 of {name:14} {one['f1']:.4f}  ({one['count']:,.0f} examples)")
+    by_class = registry.KINDS[data.kind].by_class(split.labels or (), found.values)
+    for name, one in by_class.items():
+        say(f"f1 of {name:14} {one['f1']:.4f}  ({one['count']:,.0f} examples)")
     if output:
         values = {
             "preset": origin,
@@ -97,12 +96,12 @@ def _task_and_options(
         )
     if task in (None, learned):
         # Files of the same names, if they are there; a file is all there is.
-        # From which null_score on there is no answer, the preset knows better.
+        # What its model has learned, it knows better.
         gone = {
             name
             for name in _FILES
             if not os.path.isfile(os.path.join(folder, str(options.get(name))))
-        } | {"null_threshold"}
+        } | registry.learned_options(learned)
         given = {k: v for k, v in options.items() if k not in gone} | given
     return str(task or learned), given
 
@@ -110,12 +109,13 @@ def _task_and_options(
 def _read(
     model: Any, task: str, folder: str, split_name: str, options: dict[str, Any]
 ) -> dataset.Dataset:
-    """Reads the data; whether there is no answer is as the preset learned to tell."""
-    threshold = getattr(model, "null_threshold", None)
-    reader = registry.READERS.get(task)
+    """Reads the data; with the options that the model learned, where it takes them."""
+    reader = registry.readers().get(task)
     known = inspect.signature(reader).parameters if reader else ()
-    if threshold is not None and "null_threshold" in known:
-        options = {"null_threshold": threshold, **options}
+    for name in registry.of_model(model).learned:
+        value = getattr(model, name)
+        if value is not None and name in known:
+            options = {name: value, **options}
     # Of a file that is no split of train, dev, test, GLUE's names say so.
     file_is = split_name if split_name in _FILES else "dev"
     return registry.read(task, folder, file_is, **options)

@@ -7,10 +7,9 @@ Out:  report.html: what the trials came to, their curves, confusion matrices, th
 Everything from a file is escaped: a text may well be `<script>`.
 """
 
-import collections
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -18,6 +17,8 @@ import yaml
 from electra_tf import errors
 from electra_tf.datasets import metrics
 from electra_tf.finetuning import task_config, trials
+from electra_tf.kinds import registry
+from electra_tf.kinds.kind import Row
 from electra_tf.reports import report_page
 from electra_tf.reports.report_page import escape, section
 from electra_tf.system import durable
@@ -31,8 +32,6 @@ MAX_CHARACTERS = 1200
 
 # The side of a matrix' cell, and the width of a label's letter, in pixels.
 CELL, LETTER = 46, 7
-
-Row = dict[str, Any]  # a line of predictions/<split>.jsonl
 
 
 def write_report(folder: str, output: str, num_mistakes: int) -> None:
@@ -58,7 +57,7 @@ def write_report(folder: str, output: str, num_mistakes: int) -> None:
             if rows and "gold" in rows[0]:
                 title = " ".join([*where, split])
                 sections.append(_confusion(title, about, rows))
-                sections.append(_by_class(title, about, rows))
+                sections.append(_tables(title, about, rows))
                 sections.append(_mistakes(title, about, rows, num_mistakes))
     usual = task_config.FinetuneConfig()
     sections.append(report_page.settings([_settings_run(folder, name)], usual))
@@ -177,13 +176,10 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") 
 
 def _confusion(title: str, about: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """Draws how often each class was taken for which; empty where that says nothing."""
-    if about["kind"] == "classification":
-        gold, found = [row["gold"] for row in rows], [row["label"] for row in rows]
-    elif about["kind"] == "tagging":
-        gold = [tag for row in rows for tag in row["gold"]]
-        found = [tag for row in rows for tag in row["tags"]]
-    else:
+    confused = registry.KINDS[about["kind"]].confused(rows)
+    if confused is None:
         return ""
+    gold, found = confused
     labels = [label for label in about["labels"] if label in {*gold, *found}]
     if not 2 <= len(labels) <= MAX_CLASSES:
         return ""
@@ -195,21 +191,15 @@ def _confusion(title: str, about: Mapping[str, Any], rows: Sequence[Row]) -> str
     return section(f"Confusion on {escape(title)}", note + draw_matrix(labels, counts))
 
 
-def _by_class(title: str, about: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """Shows how well each class is found, where an example may have several."""
-    if about["kind"] != "multi_label":
-        return ""
-    found = metrics.multi_label_f1(
-        [row["gold"] for row in rows], [row["labels"] for row in rows]
+def _tables(title: str, about: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """Shows what else the kind of task has to show."""
+    return "".join(
+        section(
+            f"{escape(table.title)} on {escape(title)}",
+            _table(table.heads, table.rows, "numeric"),
+        )
+        for table in registry.KINDS[about["kind"]].page_tables(rows)
     )
-    ranked = sorted(found.items(), key=lambda item: -item[1]["count"])
-    heads = ["precision", "recall", "f1"]
-    cells = [
-        [name, *(f"{one[head]:.4f}" for head in heads), f"{one['count']:,.0f}"]
-        for name, one in ranked
-    ]
-    table = _table(["", *heads, "examples"], cells, "numeric")
-    return section(f"Classes on {escape(title)}", table)
 
 
 def draw_matrix(labels: Sequence[str], counts: Any) -> str:
@@ -260,16 +250,18 @@ def _mistakes(
     title: str, about: Mapping[str, Any], rows: Sequence[Row], limit: int
 ) -> str:
     """Shows the wrong answers that the model was surest of."""
-    judge = _JUDGES[about["kind"]]
+    this = registry.KINDS[about["kind"]]
     found = []
     for row in rows:
-        wrong = judge(row)
+        wrong = this.judge(row)
         if wrong:
             found.append((*wrong, row))
     found.sort(key=lambda one: -one[0])
     if not found or not limit:
         return ""
-    items = "\n".join(_mistake(said, row) for _, said, row in found[:limit])
+    items = "\n".join(
+        _mistake(said, row, this.page_texts(row)) for _, said, row in found[:limit]
+    )
     return section(
         f"Hardest mistakes on {escape(title)}",
         f'<p class="note">{len(found):,} of {len(rows):,} are wrong; the '
@@ -277,100 +269,19 @@ def _mistakes(
     )
 
 
-def _mistake(said: str, row: Row) -> str:
-    texts = "".join(
-        f'<p class="text" dir="auto">{escape(_cut(text))}</p>' for text in _texts(row)
+def _mistake(said: str, row: Row, texts: Iterable[str]) -> str:
+    shown = "".join(
+        f'<p class="text" dir="auto">{escape(_cut(text))}</p>' for text in texts
     )
     return (
         f'<div class="row"><p class="count">{escape(str(row["id"]))}: '
-        f"{escape(_cut(said))}</p>{texts}</div>"
+        f"{escape(_cut(said))}</p>{shown}</div>"
     )
-
-
-def _texts(row: Row) -> Iterator[str]:
-    for name in ("question", "prompt", "text", "text_pair", "context"):
-        if name in row:
-            yield row[name]
-    if "words" in row:
-        pairs = zip(row["words"], row["gold"], row["tags"], strict=True)
-        yield " ".join(
-            word if gold == tag else f"{word} [{gold}, not {tag}]"
-            for word, gold, tag in pairs
-        )
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} ..."
 
-
-# Each tells how sure a wrong answer was, and what to say of it; None of a right one.
-
-
-def _judge_class(row: Row) -> tuple[float, str] | None:
-    if row["gold"] == row["label"]:
-        return None
-    return row["score"], f"{row['label']} ({row['score']:.3f}), right: {row['gold']}"
-
-
-def _judge_classes(row: Row) -> tuple[float, str] | None:
-    said, right = set(row["labels"]), set(row["gold"])
-    if said == right:
-        return None
-    scores = row["scores"]
-    wrong = {name: scores[name] for name in said - right}
-    missed = {name: scores.get(name, 0.0) for name in right - said}
-    parts = [f"not {name} ({share:.3f})" for name, share in wrong.items()]
-    parts += [f"also {name} ({share:.3f})" for name, share in missed.items()]
-    # The surest of its errors.
-    sure = max([*wrong.values(), *(1.0 - share for share in missed.values())])
-    return sure, ", ".join(parts)
-
-
-def _judge_number(row: Row) -> tuple[float, str] | None:
-    apart = abs(row["value"] - row["gold"])
-    return (apart, f"{row['value']:.3f}, right: {row['gold']:g}") if apart else None
-
-
-def _judge_tags(row: Row) -> tuple[float, str] | None:
-    wrong = [
-        score
-        for gold, tag, score in zip(
-            row["gold"], row["tags"], row["scores"], strict=True
-        )
-        if gold != tag
-    ]
-    if not wrong:
-        return None
-    return max(wrong), f"{len(wrong)} of {len(row['tags'])} tags are wrong"
-
-
-def _judge_answer(row: Row) -> tuple[float, str] | None:
-    right = row["gold"] or [""]
-    rules = row.get("rules", metrics.SQUAD)
-    wanted = {metrics.normalize_answer(text, rules) for text in right}
-    if metrics.normalize_answer(row["answer"], rules) in wanted:
-        return None
-    counts = collections.Counter(right).most_common()
-    shown = " / ".join(text or "no answer" for text, _ in counts)
-    said = row["answer"] or "no answer"
-    return row["score"], f"{said} ({row['score']:.3f}), right: {shown}"
-
-
-def _judge_choice(row: Row) -> tuple[float, str] | None:
-    if row["gold"] == row["index"]:
-        return None
-    right = row["choices"][row["gold"]]
-    return row["score"], f"{row['choice']} ({row['score']:.3f}), right: {right}"
-
-
-_JUDGES: dict[str, Callable[[Row], tuple[float, str] | None]] = {
-    "classification": _judge_class,
-    "multi_label": _judge_classes,
-    "regression": _judge_number,
-    "tagging": _judge_tags,
-    "question_answering": _judge_answer,
-    "multiple_choice": _judge_choice,
-}
 
 _STYLE = """
 .matrix { font-size: 12px }

@@ -68,7 +68,7 @@ def run(
     Args:
         settings: resolved.
         origin: what `from_preset` takes, or a workdir of fine-tuning.
-        tasks: names of `datasets.registry`.
+        tasks: names of `kinds.registry.readers`.
         folders: of their data; or a file of it, of which a part is held out.
         folder: the workdir.
         say: is told what happens, a line each.
@@ -165,7 +165,9 @@ def _run_trial(
     scores: trials.Scores = {}
     predicted: dict[str, dict[str, answers.Predicted]] = {}
     for name, job in this.jobs.items():
-        predicted[name] = {"dev": _set_threshold(models[name], job, dev[name])}
+        before = job.data.score(dev[name].values, job.splits["dev"])
+        settled = job.kind.settle(models[name], before, dev[name].answers)
+        predicted[name] = {"dev": dev[name]._replace(answers=settled)}
         for split, examples in job.splits.items():
             if split != "dev" and examples.labels is not None:
                 predicted[name][split] = _predict(this, models[name], job, split)
@@ -273,19 +275,6 @@ class _Keeper:
         return dict(dev)
 
 
-def _set_threshold(
-    model: Any, job: task_data.Job, dev: answers.Predicted
-) -> answers.Predicted:
-    """Sets from which null_score on there is no answer; the best one on dev."""
-    scores = job.data.score(dev.values, job.splits["dev"])
-    if "best_f1_thresh" not in scores:
-        return dev
-    model.null_threshold = scores["best_f1_thresh"]
-    return dev._replace(
-        answers=answers.apply_threshold(dev.answers, model.null_threshold)
-    )
-
-
 # What is written.
 
 
@@ -302,7 +291,7 @@ def _write_best(
             found = predicted[name].get(split)
             found = found or _predict(this, models[name], job, split)
             path = os.path.join(this.folder, "predictions", *where, f"{split}.jsonl")
-            answers.write(path, examples, found.answers)
+            answers.write(path, job.kind, examples, found.answers)
             _write_submission(this, job, split, where, found)
         _write_preset(this, trial, job, models[name])
 
@@ -315,12 +304,11 @@ def _write_submission(
     found: answers.Predicted,
 ) -> None:
     """Writes what is handed in; those of GLUE side by side, as their names differ."""
-    of_questions = job.data.kind == "question_answering"
-    if of_questions or this.settings.data.max_eval_examples is None:
+    if job.kind.hands_in_all or this.settings.data.max_eval_examples is None:
         folder = os.path.join(
-            this.folder, "submissions", *(where if of_questions else [])
+            this.folder, "submissions", *(where if job.kind.hands_in_all else [])
         )
-        answers.write_submission(folder, job.data, split, job.splits[split], found)
+        job.kind.hand_in(folder, job.data, split, job.splits[split], found.answers)
 
 
 def preset_folder(folder: str, name: str, num_tasks: int) -> str:

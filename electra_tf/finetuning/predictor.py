@@ -11,41 +11,28 @@ choices; and id, which is handed through.
 """
 
 import contextlib
+import functools
 import gzip
 import io
 import itertools
 import json
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from electra_tf import errors
-from electra_tf.datasets import dataset, files, tables
+from electra_tf.datasets import files, tables
 from electra_tf.finetuning import client, task_config
+from electra_tf.kinds import columns, kind, registry
 from electra_tf.reports import progress
 from electra_tf.system import console, durable
-from electra_tf.text import tokenizer
 
 OUTPUTS = (".jsonl", ".tsv")
 
 # Batches that are read at once: rows of like length share a batch.
 _BATCHES = 8
-
-
-# Columns as they are called if data.options do not say otherwise.
-_NAMES = (
-    "id",
-    "text",
-    "text_pair",
-    "words",
-    "question",
-    "context",
-    "prompt",
-    "choices",
-)
 
 
 class _Row(NamedTuple):
@@ -58,8 +45,8 @@ class _Row(NamedTuple):
 class _Model(NamedTuple):
     """Who answers, here or elsewhere."""
 
-    columns: str  # the method of _Columns that reads its examples
-    find: Callable[[list[Any]], list[client.Answer]]
+    kind: kind.Kind
+    find: Callable[[list[Any]], list[kind.Answer]]
     at_once: int  # examples
 
 
@@ -110,14 +97,14 @@ def predict(
     model = (
         _load(origin, settings, network) if origin else _connect(str(server), settings)
     )
-    read = getattr(_Columns(options), model.columns)
+    read = functools.partial(model.kind.example, columns.Columns(options))
     size = 1 if is_typed else model.at_once
     with progress.said_warnings(_warn), _writer(output) as write:
         for chunk in _chunks(rows, size):
             inputs = [_parse(read, row) for row in chunk]
             for row, value, one in zip(chunk, inputs, model.find(inputs), strict=True):
                 key = {"id": row.cells["id"]} if "id" in row.cells else {}
-                write({**key, **dataset.show_input(value), **one})
+                write({**key, **model.kind.show(value), **one})
 
 
 def _learned(origin: str) -> dict[str, Any]:
@@ -137,18 +124,13 @@ def _load(
     model = catalog.load(origin, network)
     task_builder.set_stated_rows(model, settings.model)
     size = settings.train.batch_size
-    judges = isinstance(model, catalog.OF_NETWORK["discriminator"])
+    this = registry.of_model(model)
 
-    def find(inputs: list[Any]) -> list[client.Answer]:
-        if judges and any(tokenizer.MASK in text for text in inputs):
-            warnings.warn(
-                f"{tokenizer.MASK} in a text is judged as any other; to have blanks "
-                "filled in, take --network=generator, of a preset that has one",
-                stacklevel=1,
-            )
+    def find(inputs: list[Any]) -> list[kind.Answer]:
+        this.remark(inputs)
         return answers.find(model, inputs, size)
 
-    return _Model(answers.columns(model), find, size * _BATCHES)
+    return _Model(this, find, size * _BATCHES)
 
 
 def _connect(server: str, settings: task_config.FinetuneConfig) -> _Model:
@@ -158,7 +140,7 @@ def _connect(server: str, settings: task_config.FinetuneConfig) -> _Model:
             "model anew with this setting, or leave it out"
         )
     model = client.Model(server)
-    return _Model(model.columns, model.find, settings.train.batch_size)
+    return _Model(model.kind, model.find, settings.train.batch_size)
 
 
 def _warn(message: str) -> None:
@@ -184,62 +166,6 @@ def _chunks(rows: Iterable[_Row], size: int) -> Iterator[list[_Row]]:
 
 
 # Rows to inputs.
-
-
-class _Columns:
-    """Turns rows into examples, by the names of their columns."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = options
-
-    def text(self, row: tables.Row) -> str:
-        return self._text(row, "text")
-
-    def text_or_pair(self, row: tables.Row) -> Any:
-        is_text = row.keys() == {"text"}  # of .txt or --text
-        has_pair = "text_pair_column" in self._options and not is_text
-        if has_pair or self._name("text_pair", row) in row:
-            return self._text(row, "text"), self._text(row, "text_pair")
-        return self._text(row, "text")
-
-    def words(self, row: tables.Row) -> list[str]:
-        names = self._name("words", row), self._name("text", row)
-        name = names[1] if names[1] in row and names[0] not in row else names[0]
-        _check_column(row, name)
-        return tables.get_list(row, name, or_empty=True)
-
-    def question(self, row: tables.Row) -> dataset.Question:
-        return dataset.Question(self._text(row, "question"), self._text(row, "context"))
-
-    def choice(self, row: tables.Row) -> dataset.Choice:
-        choices = self._name("choices", row, several=True)
-        names = [name.strip() for name in choices.split(",")]
-        for name in names:
-            _check_column(row, name)
-        if len(names) > 1:
-            found = [tables.get_text(row, name, or_blank=True) for name in names]
-        else:
-            found = tables.get_list(row, names[0])
-        return dataset.Choice(self._text(row, "prompt"), tuple(found))
-
-    def _name(self, name: str, row: tables.Row, several: bool = False) -> str:
-        """Returns what a column is called: as the options say, else by its own name."""
-        given = str(self._options.get(f"{name}_column") or name)
-        there = given in row or (several and "," in given and name not in row)
-        return name if name in row and not there else given
-
-    def _text(self, row: tables.Row, name: str) -> str:
-        column = self._name(name, row)
-        _check_column(row, column)
-        return tables.get_text(row, column, or_blank=True)
-
-
-def _check_column(row: tables.Row, name: str) -> None:
-    if name not in row:
-        raise tables.BadCellError(
-            f"no column {name!r}; it has {files.name_some(row)}: rename one, or say "
-            "which, as in --set data.options.text_column=<name>"
-        )
 
 
 def _parse(read: Callable[[tables.Row], Any], row: _Row) -> Any:
@@ -269,7 +195,9 @@ def _read(source: str, options: Mapping[str, Any]) -> Iterator[_Row]:
         name = source
         given = (value for key, value in options.items() if key.endswith("_column"))
         names = [part.strip() for value in given for part in str(value).split(",")]
-        table = tables.read(Path(source), [*_NAMES, *names], options.get("quoted"))
+        table = tables.read(
+            Path(source), ["id", *registry.columns(), *names], options.get("quoted")
+        )
     if table.note:
         _warn(f"note: {table.note}")
     for number, row in table.rows:
@@ -293,7 +221,9 @@ def _stdin() -> tables.Table:
     except (ValueError, RecursionError):
         is_object = False
     if is_object:
-        return tables.Table("line", tables.parse_json_lines(lines, "stdin", _NAMES))
+        return tables.Table(
+            "line", tables.parse_json_lines(lines, "stdin", ["id", *registry.columns()])
+        )
     return tables.Table("line", tables.parse_text(lines))
 
 
@@ -301,7 +231,7 @@ def _stdin() -> tables.Table:
 
 
 @contextlib.contextmanager
-def _writer(output: str | None) -> Iterator[Callable[[client.Answer], None]]:
+def _writer(output: str | None) -> Iterator[Callable[[kind.Answer], None]]:
     """Yields what writes an answer, so that it can be read at once."""
     if output is None:
         yield lambda answer: console.deliver(f"{files.to_json(answer)}\n")
@@ -309,7 +239,7 @@ def _writer(output: str | None) -> Iterator[Callable[[client.Answer], None]]:
     as_table = tables.ending_of(output) == ".tsv"
     header: list[str] = []
 
-    def write(answer: client.Answer) -> None:
+    def write(answer: kind.Answer) -> None:
         if as_table and not header:
             header.extend(answer)
             stream.write("\t".join(header) + "\n")
@@ -335,7 +265,7 @@ def _writer(output: str | None) -> Iterator[Callable[[client.Answer], None]]:
                 durable.sync(output)
 
 
-def _cells(answer: client.Answer, header: Sequence[str], output: str) -> Iterator[str]:
+def _cells(answer: kind.Answer, header: Sequence[str], output: str) -> Iterator[str]:
     """Yields an answer as cells of a table that has no quotes, by its header.
 
     Raises:

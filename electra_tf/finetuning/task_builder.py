@@ -5,20 +5,16 @@ Out:  a model a job, all on one encoder.
 """
 
 import inspect
-import statistics
 from collections.abc import Mapping
 from typing import Any
 
 from electra_tf import errors
 from electra_tf.finetuning import task_config, task_data
+from electra_tf.kinds import kind as kinds
 from electra_tf.tasks import catalog, preprocessor
 
-# Kinds of data that have classes.
-_OF_CLASSES = ("classification", "multi_label", "tagging")
-
 # Arguments of a task that are not for the user to give.
-_CLASSES = {"num_classes", "class_names", "multi_label"}
-_OURS = {"self", "backbone", "preprocessor", "kwargs"} | _CLASSES
+_OURS = {"self", "backbone", "preprocessor", "kwargs"} | kinds.OF_DATA
 
 
 def check(
@@ -30,7 +26,7 @@ def check(
         UserError: there is one.
     """
     for name, job in jobs.items():
-        kind = catalog.OF_KIND[job.data.kind]
+        kind = job.kind.model_class()
         known = [
             argument
             for argument in inspect.signature(kind.__init__).parameters
@@ -55,11 +51,11 @@ def build(
     """
     models: dict[str, Any] = {}
     for name, job in jobs.items():
-        kind: Any = catalog.OF_KIND[job.data.kind]
+        kind = job.kind.model_class()
         options = task_data.options_of(
             settings.model.options, "model.options", name, list(jobs)
         )
-        options = _classes(job) | options
+        options = job.kind.head(job.data.labels) | options
         if models:
             first = next(iter(models.values()))
             rows = kind.preprocessor_cls(first.preprocessor.tokenizer)
@@ -88,41 +84,15 @@ def _open(
     job: task_data.Job, origin: str, precision: str, options: dict[str, Any]
 ) -> Any:
     """Builds the model of a job from a preset."""
-    kind: Any = catalog.OF_KIND[job.data.kind]
+    kind = job.kind.model_class()
     folder, found = catalog.locate(origin), catalog.class_of(origin)
     if found is None or found is not kind:
         return kind.from_preset(folder, dtype=precision, **options)
-    others = {name: options[name] for name in options.keys() - _CLASSES}
+    others = {name: options[name] for name in options.keys() - kinds.OF_DATA}
     model: Any = kind.from_preset(folder, dtype=precision, **others)
-    if _agrees(model, job):
+    if job.kind.keeps_head(model, job.data.labels, job.train.labels):
         return model
     return kind(model.backbone, preprocessor=model.preprocessor, **options)
-
-
-def _classes(job: task_data.Job) -> dict[str, Any]:
-    """Returns what the data say of the head."""
-    if job.data.kind == "question_answering":
-        return {"null_threshold": None}  # That of a preset is of other data.
-    if job.data.kind not in _OF_CLASSES:
-        return {}
-    names = list(job.data.labels)
-    found: dict[str, Any] = {"num_classes": len(names), "class_names": names}
-    return found | ({"multi_label": True} if job.data.kind == "multi_label" else {})
-
-
-def _agrees(model: Any, job: task_data.Job) -> bool:
-    """Tells whether the head that a model has is for such labels."""
-    if job.data.kind in _OF_CLASSES:
-        several = getattr(model, "multi_label", False)
-        same = set(model.class_names or []) == set(job.data.labels)
-        return same and several == (job.data.kind == "multi_label")
-    if job.data.kind == "regression":
-        if model.offset is None or model.scale is None:
-            return False
-        apart = abs(statistics.fmean(job.train.labels) - model.offset)
-        spread = statistics.pstdev(job.train.labels)
-        return bool(apart <= model.scale and 0.5 <= spread / model.scale <= 2.0)
-    return True
 
 
 def _set_rows(model: Any, settings: task_config.FinetuneModelConfig) -> None:

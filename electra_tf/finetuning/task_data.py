@@ -10,19 +10,19 @@ import dataclasses
 import hashlib
 import json
 import os
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from electra_tf import errors
-from electra_tf.datasets import dataset, metrics, registry
+from electra_tf.datasets import dataset
 from electra_tf.finetuning import task_config
+from electra_tf.kinds import kind as kinds
+from electra_tf.kinds import registry
 
-# Passes over the data: of these tasks; of questions; of all others (paper).
+# Passes over the data where that is not the kind's (paper).
 _TASK_EPOCHS = {"rte": 10, "sts-b": 10}
-_QUESTION_EPOCHS, _EPOCHS = 2, 3
 
 
 class Examples(NamedTuple):
@@ -42,6 +42,11 @@ class Job:
     train: Examples
     splits: dict[str, dataset.Split]  # all but train; there is a "dev"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of reading
+
+    @property
+    def kind(self) -> kinds.Kind:
+        """Says what there is to say of such tasks."""
+        return registry.KINDS[self.data.kind]
 
 
 def read(
@@ -115,13 +120,10 @@ def options_of(
 
 def epochs(jobs: Mapping[str, Job]) -> int:
     """Returns how many passes over the data the paper makes."""
-    kinds = {job.data.kind for job in jobs.values()}
-    if kinds == {"question_answering"}:
-        return _QUESTION_EPOCHS
-    if len(jobs) > 1:
-        return _EPOCHS
-    (job,) = jobs.values()
-    return _TASK_EPOCHS.get(job.task, _EPOCHS)
+    if len(jobs) == 1:
+        (job,) = jobs.values()
+        return _TASK_EPOCHS.get(job.task, job.kind.epochs)
+    return max(job.kind.epochs for job in jobs.values())
 
 
 def fingerprint(jobs: Mapping[str, Job]) -> str:
@@ -143,18 +145,16 @@ def failures(job: Job, values: Any, scores: Mapping[str, float]) -> list[str]:
         scores: what they scored.
     """
     found = []
-    said = _classes(job.data.kind, values)
-    if len(said) == 1 and len(_classes(job.data.kind, job.splits["dev"].labels)) > 1:
+    said = job.kind.classes(values)
+    if len(said) == 1 and len(job.kind.classes(job.splits["dev"].labels)) > 1:
         found.append(f"{job.name}: all predictions are {said.pop()!r:.60}")
     metric = job.data.metric
     baseline = guess_score(job)
     if scores[metric] <= baseline + 1e-9:
-        several = job.data.kind == "multi_label"
         found.append(
             f"{job.name}: dev {metric} {scores[metric]:.4f} is no better than "
             f"guessing ({baseline:.4f}); another seed, a lower train.learning_rate or "
-            "more train.epochs may learn"
-            + (", lower thresholds in model.options say more classes" * several)
+            f"more train.epochs may learn{job.kind.hint}"
         )
     return found
 
@@ -162,45 +162,8 @@ def failures(job: Job, values: Any, scores: Mapping[str, float]) -> list[str]:
 def guess_score(job: Job) -> float:
     """Returns the main metric on dev of always the same answer, the best for train."""
     dev = job.splits["dev"]
-    labels, count = job.train.labels, len(dev.ids)
-    kind = job.data.kind
-    guess: Any
-    if kind == "question_answering":
-        guess = dict.fromkeys(dev.ids, metrics.QaPrediction("", 0.0))
-    elif kind == "tagging":
-        common = _most_common(tag for sentence in labels for tag in sentence)
-        guess = [[common] * len(words) for words in dev.inputs]
-    elif kind == "regression":
-        guess = [statistics.fmean(labels)] * count
-    elif kind == "multi_label":
-        guess = [_best_labels(labels)] * count
-    else:
-        guess = [_most_common(labels)] * count
+    guess = job.kind.guess(job.train.labels, dev)
     return job.data.score(guess, dev)[job.data.metric]
-
-
-def _best_labels(labels: Sequence[Sequence[str]]) -> list[str]:
-    """Returns the classes that, said of every example, have the best micro F1."""
-    counts = collections.Counter(label for some in labels for label in some)
-    best, score, hits = 0, 0.0, 0
-    ranked = counts.most_common()
-    for number, (_, count) in enumerate(ranked, 1):
-        hits += count
-        if (found := 2 * hits / (number * len(labels) + counts.total())) > score:
-            best, score = number, found
-    return [label for label, _ in ranked[:best]]
-
-
-def _classes(kind: str, values: Any) -> set[str]:
-    if kind == "multi_label":
-        return {", ".join(some) or "no class" for some in values}
-    if kind == "tagging":
-        return {tag for sentence in values for tag in sentence}
-    return set(values) if kind == "classification" else set()
-
-
-def _most_common(values: Any) -> Any:
-    return collections.Counter(values).most_common(1)[0][0]
 
 
 def _numbered(tasks: Sequence[str]) -> list[str]:
@@ -214,12 +177,15 @@ def _numbered(tasks: Sequence[str]) -> list[str]:
 
 
 def _hold_out(
-    name: str, train: dataset.Split, rate: float, order: Sequence[int]
+    name: str,
+    train: dataset.Split,
+    rate: float,
+    order: Sequence[int],
+    group: Callable[[Any], Any],
 ) -> set[int]:
     """Returns which examples of train become the dev split.
 
-    They are the first of a random order; of questions, with all others about the same
-    context, so that no text is both learned and asked about.
+    They are the first of a random order, with all others of their groups.
 
     Raises:
         UserError: that is none of them, or all.
@@ -227,9 +193,8 @@ def _hold_out(
     count = round(rate * len(order))
     together: dict[Any, list[int]] = collections.defaultdict(list)
     for place in order:
-        value = train.inputs[place]
-        one = value.context if isinstance(value, dataset.Question) else place
-        together[one].append(place)
+        shared = group(train.inputs[place])
+        together[place if shared is None else shared].append(place)
     held: set[int] = set()
     for places in together.values():
         if len(held) < count:
@@ -256,7 +221,8 @@ def _make_job(
     splits = {key: split for key, split in data.splits.items() if key != "train"}
     dev = splits.get("dev")
     if dev is None or dev.labels is None:
-        held = _hold_out(name, train, wanted.dev_rate, order)
+        group = registry.KINDS[data.kind].group
+        held = _hold_out(name, train, wanted.dev_rate, order, group)
         splits = {"dev": pick(train, sorted(held)), **splits}
         order = [place for place in order if place not in held]
         say(

@@ -143,9 +143,6 @@ def write_hugging_face(
     from electra_tf.weights import hugging_face_writer  # Loaded where it writes.
 
     words = model.preprocessor.tokenizer
-    # transformers has no place for them.
-    found = getattr(model, "thresholds", None)
-    thresholds = {"thresholds": found} if getattr(model, "multi_label", False) else {}
     hugging_face_writer.write_directory(
         folder,
         model.hugging_face_kind,
@@ -153,7 +150,8 @@ def write_hugging_face(
         _tensors(model),
         words.get_vocabulary(),
         words.tokenizer_config,
-        {"origin": origin, **thresholds},
+        # transformers has no place for thresholds.
+        {"origin": origin, **model.settled()},
         label_names=model.label_names(),
         problem_type=model.problem_type(),
         dropout=getattr(model, "dropout", None),
@@ -222,7 +220,7 @@ def _write_keras_hub(
 ) -> None:
     for name, place in _places(source, folder):
         if name in catalog.OF_NETWORK:
-            model = catalog.OF_NETWORK[name].from_pretrained(source)
+            model = catalog.of_network(name).from_pretrained(source)
             keras_hub_presets.save_task(place, model, source, facts)
         else:
             keras_hub_presets.save_backbone(place, source, name, facts)

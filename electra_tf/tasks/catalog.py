@@ -1,6 +1,6 @@
-"""Which task model is for what: a kind of data set, a head on disk.
+"""Which task holds what is on disk: a head, a network of pre-training.
 
-In:   a kind of `datasets.dataset`; a folder.
+In:   a folder.
 Out:  a class of this package; a model.
 """
 
@@ -8,61 +8,30 @@ from typing import Any, NamedTuple
 
 import keras
 
+import electra_tf
 from electra_tf import errors
-from electra_tf.tasks import (
-    keras_hub_presets,
-    masked_lm,
-    multiple_choice,
-    question_answerer,
-    replaced_token_detector,
-    task,
-    text_classifier,
-    text_embedder,
-    text_regressor,
-    token_classifier,
-)
+from electra_tf.tasks import keras_hub_presets, task
 from electra_tf.weights import opening, preset
 
-# The task that learns a kind of data set.
-OF_KIND: dict[str, type[task.ElectraTask]] = {
-    "classification": text_classifier.ElectraTextClassifier,
-    "multi_label": text_classifier.ElectraTextClassifier,
-    "regression": text_regressor.ElectraTextRegressor,
-    "tagging": token_classifier.ElectraTokenClassifier,
-    "question_answering": question_answerer.ElectraQuestionAnswerer,
-    "multiple_choice": multiple_choice.ElectraMultipleChoice,
-}
-
 # The task that holds a network of pre-training, with its head.
-OF_NETWORK: dict[str, type[task.ElectraTask]] = {
-    "discriminator": replaced_token_detector.ElectraReplacedTokenDetector,
-    "generator": masked_lm.ElectraMaskedLM,
+OF_NETWORK = {
+    "discriminator": "ElectraReplacedTokenDetector",
+    "generator": "ElectraMaskedLM",
 }
 
 # What a network becomes; the encoder alone gives vectors.
-NETWORKS: dict[str, type[task.ElectraTask]] = {
-    "encoder": text_embedder.ElectraTextEmbedder,
-    **OF_NETWORK,
-}
+NETWORKS = {"encoder": "ElectraTextEmbedder", **OF_NETWORK}
 
-# The tasks that take a head of Hugging Face's.
-OF_HUGGING_FACE: tuple[type[task.ElectraTask], ...] = (
-    text_classifier.ElectraTextClassifier,
-    text_regressor.ElectraTextRegressor,
-    token_classifier.ElectraTokenClassifier,
-    question_answerer.ElectraQuestionAnswerer,
-    multiple_choice.ElectraMultipleChoice,
-)
 
-# All tasks, by the name that Keras keeps.
-REGISTERED: dict[str, type[task.ElectraTask]] = {
-    keras.saving.get_registered_name(kind): kind
-    for kind in (
-        *OF_KIND.values(),
-        *OF_NETWORK.values(),
-        text_embedder.ElectraTextEmbedder,
-    )
-}
+def classes() -> list[Any]:
+    """Returns all tasks; loads them."""
+    found = [getattr(electra_tf, name) for name in electra_tf.CLASSES]
+    return [one for one in found if issubclass(one, task.ElectraTask)]
+
+
+def of_network(name: str) -> Any:
+    """Returns the task of a key of NETWORKS."""
+    return getattr(electra_tf, NETWORKS[name])
 
 
 locate = keras_hub_presets.locate
@@ -99,21 +68,26 @@ def class_of(path: str) -> type[task.ElectraTask] | None:
     if "://" in path:
         return None
     if keras_hub_presets.is_preset(path):
-        return REGISTERED.get(keras_hub_presets.task_name(path) or "")
+        return _registered(keras_hub_presets.task_name(path))
     return class_of_source(opening.open_pretrained(path))
 
 
 def class_of_source(source: preset.Pretrained) -> type[task.ElectraTask] | None:
     """Does the same to what was opened already."""
     if isinstance(source, keras_hub_presets.KerasHubPreset):
-        return REGISTERED.get(source.origin["task"] or "")
-    for kind in OF_HUGGING_FACE:
-        if kind.fits_head(source):
-            return kind
+        return _registered(source.origin["task"])
     if getattr(source, "head", None):
-        return None
-    networks = (kind for name, kind in OF_NETWORK.items() if name in source.networks)
+        found = (one for one in classes() if one.fits_head(source))
+        return next(found, None)
+    networks = (of_network(name) for name in OF_NETWORK if name in source.networks)
     return next(networks, None)
+
+
+def _registered(name: Any) -> type[task.ElectraTask] | None:
+    """Returns the task that Keras keeps under a name; None where that is another."""
+    found = keras.saving.get_registered_object(str(name))
+    is_task = isinstance(found, type) and issubclass(found, task.ElectraTask)
+    return found if is_task else None
 
 
 def load(path: str, network: str | None = None, **kwargs: Any) -> task.ElectraTask:
@@ -135,7 +109,9 @@ def load(path: str, network: str | None = None, **kwargs: Any) -> task.ElectraTa
                 f"network={network!r}: want one of {', '.join(NETWORKS)}, or none for "
                 "the model as it was saved"
             )
-        return NETWORKS[network].from_preset(locate(path), **kwargs)
+        model: task.ElectraTask
+        model = of_network(network).from_preset(locate(path), **kwargs)
+        return model
     kind = class_of(path)
     if kind is None:
         raise errors.UserError(

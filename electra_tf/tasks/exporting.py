@@ -89,12 +89,11 @@ class Exporting(_OtherHalf):
             )
         self.check_length()
         inputs.frame_texts([], [], before.frame)  # Refuses what has no room for pairs.
-        several: Any = self if getattr(self, "multi_label", False) else None
         return {
             "task": type(self).__name__,
             "origin": origin,
             "labels": self.class_labels(),
-            **({"thresholds": several.thresholds} if several else {}),
+            **self.settled(),
             "rows": {name: getattr(before, name) for name in preprocessor.SETTINGS},
             "tokenizer": before.tokenizer.tokenizer_config.model_dump(),
             "encoder": self.backbone.model_config.model_dump(),

@@ -61,6 +61,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
             to be seen (2020 code).
     """
 
+    kind = "masked_words"
     networks: ClassVar = ("generator",)  # An encoder alone would guess at random.
     hugging_face_class = "ElectraForMaskedLM"
     has_labels = False

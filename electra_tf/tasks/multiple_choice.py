@@ -38,6 +38,7 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
         dropout: before each dense layer of the head.
     """
 
+    kind = "multiple_choice"
     way_out = "see sequence_length and truncate"
     of_lists = (
         "multiple choice takes Python values, or batches of token ids; make "

@@ -105,6 +105,7 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
             answer is than the best one; the least of all windows.
     """
 
+    kind = "question_answering"
     of_lists = (
         "question answering takes Python values, or batches of token ids; make "
         "them with .dataset(x, y)"

@@ -47,6 +47,7 @@ class ElectraReplacedTokenDetector(token_classifier.TokenTask, keras_hub.models.
         preprocessor: strings to token ids; None where the inputs are token ids.
     """
 
+    kind = "replaced_tokens"
     networks: ClassVar = ("discriminator",)  # An encoder alone would guess at random.
     hugging_face_class = "ElectraForPreTraining"
 

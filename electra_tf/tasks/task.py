@@ -47,6 +47,7 @@ class ElectraTask(
     gradients clipped to norm 1 after they are summed over the replicas.
     """
 
+    kind: str = ""  # Its name in `kinds`, for the commands.
     backbone_cls = backbones.ElectraBackbone
     preprocessor_cls = preprocessor.ElectraTextPreprocessor
     # Whose encoder it starts from: the first that is there.
@@ -155,6 +156,10 @@ class ElectraTask(
             return None
         names = getattr(self, "class_names", None)
         return [*map(str, names or [f"LABEL_{i}" for i in range(self.num_classes)])]
+
+    def settled(self) -> dict[str, Any]:
+        """Returns what else its answers depend on, JSON values; an export tells it."""
+        return {}
 
     def problem_type(self) -> str | None:
         """Returns transformers' word for what a head of texts learned."""

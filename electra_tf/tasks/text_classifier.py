@@ -93,6 +93,11 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         return super().from_preset(preset, load_weights, **kwargs)
 
     @property
+    def kind(self) -> str:  # type: ignore[override]
+        """Its name in `kinds`."""
+        return "multi_label" if self.multi_label else "classification"
+
+    @property
     def classes(self) -> labels.Classes:
         """What labels may be."""
         return labels.Classes(self.num_classes, self.class_names)
@@ -256,6 +261,10 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         return (
             super().fits_head(source) and source.problem_type != "regression"  # type: ignore[attr-defined]
         )
+
+    def settled(self) -> dict[str, Any]:
+        """Returns the thresholds of multi_label."""
+        return {"thresholds": self.thresholds} if self.multi_label else {}
 
     def problem_type(self) -> str:
         """Returns what transformers calls this."""

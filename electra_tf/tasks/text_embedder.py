@@ -34,6 +34,7 @@ class ElectraTextEmbedder(task.ElectraTask, keras_hub.models.TextEmbedder):
         normalize: whether vectors have length 1.
     """
 
+    kind = "embedding"
     pool_batches = 1
 
     def __init__(

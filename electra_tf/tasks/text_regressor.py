@@ -36,6 +36,7 @@ class ElectraTextRegressor(task.ElectraTask, keras_hub.models.Task):
         scale: of the labels; None = learnt, their standard deviation.
     """
 
+    kind = "regression"
     hugging_face_head = heads.HUGGING_FACE_CLASSIFIER
     hugging_face_class = "ElectraForSequenceClassification"
     hugging_face_kind = "sequence_classification"

@@ -65,6 +65,7 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
             `fit` was given, sorted, if they are strings.
     """
 
+    kind = "tagging"
     hugging_face_head: ClassVar = {
         "token_classification_head/logits/kernel": ("classifier.weight", True),
         "token_classification_head/logits/bias": ("classifier.bias", False),

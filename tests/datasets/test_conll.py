@@ -3,7 +3,7 @@
 import pytest
 
 from electra_tf import errors
-from electra_tf.datasets import registry
+from electra_tf.kinds import registry
 
 SENTENCES = [["EU", "rejects", "Bonn"], ["Go", "!"]]
 TAGS = [["B-ORG", "O", "B-LOC"], ["O", "O"]]

@@ -6,13 +6,14 @@ import os
 import pytest
 
 from electra_tf import errors
-from electra_tf.datasets import files, registry
+from electra_tf.datasets import files
+from electra_tf.kinds import registry
 
 ROWS = "text\tlabel\nfine\t1\nbad\t0\n"
 
 
 def test_every_task_is_known_by_its_name():
-    assert {*registry.READERS} == set(
+    assert {*registry.readers()} == set(
         "cola sst-2 mrpc sts-b qqp mnli qnli rte wnli ax squad mrqa conll conll2000 "
         "conll2003 text_classification multi_label_classification "
         "text_regression tagging multiple_choice "

@@ -3,7 +3,8 @@
 import pytest
 
 from electra_tf import errors
-from electra_tf.datasets import glue, metrics, registry
+from electra_tf.datasets import glue, metrics
+from electra_tf.kinds import registry
 
 # A file of each task, its columns as in the download: (header, row).
 HEADERS = {

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from electra_tf import errors
-from electra_tf.datasets import metrics, registry, squad
+from electra_tf.datasets import metrics, squad
+from electra_tf.kinds import registry
 
 CONTEXT = "Ann has a red car. Bob has a blue car in S\u00e3o Paulo."
 

@@ -5,8 +5,8 @@ import pytest
 from electra_tf import errors
 from electra_tf.datasets import dataset, metrics
 from electra_tf.finetuning import answers
+from electra_tf.kinds import registry
 from electra_tf.tasks import (
-    catalog,
     masked_lm,
     multiple_choice,
     question_answerer,
@@ -100,10 +100,6 @@ def test_every_task_answers_in_json(kind, arguments, inputs, fields, build):
     ]
 
 
-def test_every_registered_task_has_answers():
-    assert set(answers._ANSWERS) == set(catalog.REGISTERED.values())
-
-
 def make_data(kind, labels=()):
     return dataset.Dataset("mine", kind, labels, {}, "accuracy", lambda *_: {})
 
@@ -129,16 +125,6 @@ def test_answers_to_a_split_are_as_score_takes_them(build):
     assert found.values["k0"] == metrics.QaPrediction(
         best, found.answers[0]["null_score"]
     )
-
-
-def test_a_threshold_takes_answers_back():
-    found = [
-        {"answer": "cat", "start": 4, "end": 7, "score": 0.9, "null_score": score}
-        for score in (0.5, 2.0, 2.5)
-    ]
-    kept = answers.apply_threshold(found, 2.0)
-    assert [one["answer"] for one in kept] == ["cat", "cat", ""]
-    assert (kept[2]["start"], kept[2]["end"]) == (0, 0)
 
 
 def test_data_that_do_not_fit_are_refused_in_one_line(build):
@@ -199,70 +185,35 @@ def test_lines_hold_input_right_answer_and_found_one(tmp_path):
     path = tmp_path / "deep" / "dev.jsonl"
     answer = [dataset.Answer("a b", 2), dataset.Answer("b", 4)]
     rows = [
-        ("caf\u00e9\n", "yes", {"text": "caf\u00e9\n", "gold": "yes"}),
-        (("a", "b"), 0.5, {"text": "a", "text_pair": "b", "gold": 0.5}),
-        (["a", "b"], ["O", "B"], {"words": ["a", "b"], "gold": ["O", "B"]}),
+        ("classification", "caf\u00e9\n", "yes", {"text": "caf\u00e9\n"}),
+        ("multi_label", "a", ["x", "y"], {"text": "a"}),
+        ("regression", ("a", "b"), 0.5, {"text": "a", "text_pair": "b"}),
+        ("tagging", ["a", "b"], ["O", "B"], {"words": ["a", "b"]}),
         (
-            dataset.Question("q", "c"),
-            answer,
-            {"question": "q", "context": "c", "gold": ["a b", "b"]},
-        ),
-        (
+            "multiple_choice",
             dataset.Choice("p", ("a", "b")),
             1,
-            {"prompt": "p", "choices": ["a", "b"], "gold": 1},
+            {"prompt": "p", "choices": ["a", "b"]},
+        ),
+        (
+            "question_answering",
+            dataset.Question("q", "c"),
+            answer,
+            {"question": "q", "context": "c"},
         ),
     ]
-    split = make_split([value for value, _, _ in rows], [gold for _, gold, _ in rows])
-    answers.write(str(path), split, [{"score": n} for n in range(5)])
-    read = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert read == [
-        {"id": f"k{n}", **wanted, "score": n} for n, (_, _, wanted) in enumerate(rows)
+    for name, value, gold, wanted in rows:
+        split = make_split([value], [gold])
+        answers.write(str(path), registry.KINDS[name], split, [{"score": 2}])
+        text = path.read_text(encoding="utf-8")
+        right = ["a b", "b"] if gold is answer else gold
+        assert json.loads(text) == {"id": "k0", **wanted, "gold": right, "score": 2}
+        if name == "classification":
+            assert "caf\u00e9" in text
+    kind = registry.KINDS["classification"]
+    answers.write(str(path), kind, make_split(["x", "y"], None), [{"score": 1}] * 2)
+    lines = path.read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"id": "k0", "text": "x", "score": 1},
+        {"id": "k1", "text": "y", "score": 1},
     ]
-    assert "caf\u00e9" in path.read_text(encoding="utf-8")
-    answers.write(str(path), make_split(["x"], None), [{"score": 1}])
-    assert json.loads(path.read_text()) == {"id": "k0", "text": "x", "score": 1}
-
-
-def test_answers_to_questions_are_written_in_the_official_forms(tmp_path):
-    span = {"text": "cat", "start": 1, "end": 4, "score": 0.75}
-    found = [
-        {"answer": "", "null_score": 3.0, "n_best": [span]},
-        {"answer": "", "null_score": 9.0, "n_best": []},
-    ]
-    data = make_data("question_answering")
-    for labels, wanted in (
-        (None, {"k0": "", "k1": ""}),
-        ([[], []], {"k0": "cat", "k1": ""}),
-    ):
-        split = make_split(QUESTIONS, labels)
-        answers.write_submission(
-            str(tmp_path), data, "dev", split, answers.Predicted(found, {})
-        )
-        assert json.loads((tmp_path / "dev_predictions.json").read_text()) == wanted
-    n_best = json.loads((tmp_path / "dev_nbest.json").read_text())
-    assert n_best == {"k0": [{"text": "cat", "probability": 0.75}], "k1": []}
-    odds = json.loads((tmp_path / "dev_null_odds.json").read_text())
-    assert odds == {"k0": 3.0, "k1": 9.0}
-
-
-def test_submissions_are_of_splits_without_labels(tmp_path):
-    written = []
-
-    def write(folder, name, split, values):
-        written.append((folder, name, values))
-        return folder
-
-    data = dataset.Dataset(
-        "cola",
-        "classification",
-        (),
-        {},
-        "accuracy",
-        lambda *_: {},
-        write_submission=write,
-    )
-    found = answers.Predicted([{}], ["1"])
-    for labels in (["0"], None):
-        answers.write_submission("here", data, "test", make_split(["x"], labels), found)
-    assert written == [("here", "test", ["1"])]

@@ -56,18 +56,9 @@ def served(tiny_tuned, tmp_path_factory):
 TEXTS = ["the cat sat", "", "a dog", "caf\u00e9 \u2028 cat", "the dog " * 9]
 
 
-def test_several_classes_are_read_as_predict_says_them(served):
-    model = client.Model(f"{served.rest}/several")
-    row = {
-        "labels": ["b", "", ""],
-        "num_labels": 1,
-        "classes": ["a", "b", "c"],
-        "scores": [0.25, 0.75, 0.5],
-    }
-    assert model._kind.read(row, "text") == {
-        "labels": ["b"],
-        "scores": {"a": 0.25, "b": 0.75, "c": 0.5},
-    }
+def test_the_kind_of_a_model_is_told_by_what_it_takes_and_returns(served):
+    for name, kind in (("several", "multi_label"), ("single", "classification")):
+        assert client.Model(f"{served.rest}/{name}").kind.name == kind
 
 
 @pytest.mark.parametrize("way", ["grpc", "rest"])

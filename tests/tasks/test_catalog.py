@@ -7,7 +7,6 @@ import pytest
 import safetensors.numpy
 
 from electra_tf import errors
-from electra_tf.datasets import dataset
 from electra_tf.tasks import (
     catalog,
     masked_lm,
@@ -22,17 +21,17 @@ from electra_tf.weights import hugging_face
 GOLDEN = Path(__file__).parents[1] / "golden" / "hugging_face"
 
 
-def test_every_kind_of_data_set_and_every_head_has_a_task():
-    assert catalog.OF_KIND.keys() == set(dataset.KINDS)
-    kinds = {kind.hugging_face_kind for kind in catalog.REGISTERED.values()}
-    theirs = {kind.hugging_face_kind for kind in catalog.OF_HUGGING_FACE}
-    assert theirs == hugging_face.HEADS.keys() == kinds - {None}
+def test_every_head_of_hugging_face_has_a_task():
+    found = {one.hugging_face_kind for one in catalog.classes()}
+    assert hugging_face.HEADS.keys() == found - {None}
 
 
 def test_tasks_are_known_by_the_names_that_keras_keeps():
-    kind = catalog.REGISTERED["electra_tf>ElectraTextRegressor"]
-    assert kind is text_regressor.ElectraTextRegressor
-    assert len(catalog.REGISTERED) == 8
+    found = catalog._registered("electra_tf>ElectraTextRegressor")
+    assert found is text_regressor.ElectraTextRegressor
+    assert len(catalog.classes()) == 8
+    for other in (None, "", "electra_tf>ElectraBackbone", "keras_hub>BertBackbone"):
+        assert catalog._registered(other) is None
 
 
 def test_a_workdir_of_fine_tuning_stands_for_its_preset(tiny_tuned, tiny_preset):

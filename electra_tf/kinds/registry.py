@@ -1,25 +1,69 @@
-"""A task's name and a folder, or a single file, become a data set.
+"""Every kind of task by its name, and what reads the data of each task.
 
-A new task is a row of a format's table, or a module with READERS of its own, named
-here.
+In:   names; a folder, or a single file, and options.
+Out:  kinds; a data set.
 """
 
 import inspect
 import os
 import typing
-from collections.abc import Callable
 from typing import Any
 
 from electra_tf import errors
-from electra_tf.datasets import conll, dataset, glue, squad, tabular
+from electra_tf.datasets import dataset
+from electra_tf.kinds import (
+    classification,
+    embedding,
+    kind,
+    masked_words,
+    multi_label,
+    multiple_choice,
+    question_answering,
+    regression,
+    replaced_tokens,
+    tagging,
+)
 
-# Task -> a function of a folder and options, which are its keyword arguments.
-READERS: dict[str, Callable[..., dataset.Dataset]] = {
-    **glue.READERS,
-    **squad.READERS,
-    **conll.READERS,
-    **tabular.READERS,
+KINDS: dict[str, kind.Kind] = {
+    one.name: one
+    for one in (
+        classification.KIND,
+        multi_label.KIND,
+        regression.KIND,
+        tagging.KIND,
+        question_answering.KIND,
+        multiple_choice.KIND,
+        embedding.KIND,
+        replaced_tokens.KIND,
+        masked_words.KIND,
+    )
 }
+
+
+def of_model(model: Any) -> kind.Kind:
+    """Returns the kind of a task's model."""
+    assert model.kind in KINDS, f"{type(model).__name__}.kind={model.kind!r}"
+    return KINDS[model.kind]
+
+
+def readers() -> dict[str, kind.Reader]:
+    """Returns what reads the data of each task."""
+    return {task: read for one in KINDS.values() for task, read in one.readers.items()}
+
+
+def learned_options(task: str | None) -> set[str]:
+    """Returns the options of a task's reader that its models learn."""
+    return {
+        option
+        for one in KINDS.values()
+        for option in one.learned
+        if task in one.readers
+    }
+
+
+def columns() -> list[str]:
+    """Returns the columns of files that some kind reads."""
+    return [*dict.fromkeys(name for one in KINDS.values() for name in one.fields)]
 
 
 _SPLITS = ("train", "dev", "test")
@@ -31,7 +75,7 @@ def read(
     """Reads the data set of a task.
 
     Args:
-        task: a name in READERS.
+        task: a name in `readers`.
         folder: of its files; or a file, which is all there is.
         file_is: the split that a file is. GLUE's files say so by their names.
         options: such as train="my_train.tsv" or text_column="review"; the reader of
@@ -40,9 +84,9 @@ def read(
     Raises:
         UserError: no such task or option, or files that are not what they should be.
     """
-    if task not in READERS:
-        raise errors.UserError(f"no task {task!r}; {_nearest(task, list(READERS))}")
-    reader = READERS[task]
+    if task not in (known_tasks := readers()):
+        raise errors.UserError(f"no task {task!r}; {_nearest(task, list(known_tasks))}")
+    reader = known_tasks[task]
     known = {
         name: parameter
         for name, parameter in inspect.signature(reader).parameters.items()
