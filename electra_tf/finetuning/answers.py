@@ -27,7 +27,7 @@ class Predicted(NamedTuple):
 def find(
     model: task.ElectraTask, inputs: Sequence[Any], batch_size: int
 ) -> list[kind.Answer]:
-    """Answers examples, one object each, in their order."""
+    """Answers examples in their order: one object per example."""
     if not inputs:
         return []
     return registry.of_model(model).answer(model, list(inputs), batch_size)

@@ -11,7 +11,7 @@ imported.
 columns             cells of a row, by the names that options give them
 kind                what a kind says of itself
 texts               examples that are texts, or pairs of them
-classification      texts -> a class each
+classification      texts -> one class per text
 multi_label         texts -> several classes, one or none each
 regression          texts -> numbers
 tagging             words -> tags

@@ -1,4 +1,4 @@
-"""Texts, or pairs of texts, have one class each.
+"""Texts, or pairs of texts, have one class per text.
 
 In:   inputs str or (str, str); labels str.
 Out:  {"label", "score", "scores"}.
@@ -64,7 +64,7 @@ class Classification(texts.OfTextsOrPairs):
         return split
 
     def values(self, split: dataset.Split, answers: Sequence[kind.Answer]) -> Any:
-        """Returns a class each."""
+        """Returns one class per example."""
         return [one["label"] for one in answers]
 
     def classes(self, values: Any) -> set[str]:
@@ -84,7 +84,7 @@ class Classification(texts.OfTextsOrPairs):
         ], f"{row['label']} ({row['score']:.3f}), right: {row['gold']}"
 
     def confused(self, rows: Sequence[kind.Row]) -> tuple[list[str], list[str]]:
-        """Returns a class an example."""
+        """Returns one class per example."""
         return [row["gold"] for row in rows], [row["label"] for row in rows]
 
 

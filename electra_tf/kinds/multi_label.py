@@ -1,4 +1,4 @@
-"""Texts, or pairs of texts, have several classes each, one or none.
+"""Texts, or pairs of texts, have several classes, one or none.
 
 In:   inputs str or (str, str); labels lists of str.
 Out:  {"labels", "scores"}.
@@ -61,7 +61,7 @@ class MultiLabel(texts.OfTextsOrPairs):
         return split
 
     def values(self, split: dataset.Split, answers: Sequence[kind.Answer]) -> Any:
-        """Returns a list of classes each."""
+        """Returns one list of classes per example."""
         return [one["labels"] for one in answers]
 
     def classes(self, values: Any) -> set[str]:

@@ -61,7 +61,7 @@ class MultipleChoice(kind.Kind):
         return {**found, "scores": said["scores"][: len(example.choices)]}
 
     def values(self, split: dataset.Split, answers: Sequence[kind.Answer]) -> Any:
-        """Returns a number each."""
+        """Returns one number per example."""
         return [one["index"] for one in answers]
 
     def guess(self, train: Sequence[Any], dev: dataset.Split) -> Any:

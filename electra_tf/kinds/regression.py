@@ -1,4 +1,4 @@
-"""Texts, or pairs of texts, have a number each.
+"""Texts, or pairs of texts, have one number per text.
 
 In:   inputs str or (str, str); labels float.
 Out:  {"value"}, in the units of the labels.
@@ -49,7 +49,7 @@ class Regression(texts.OfTextsOrPairs):
         return bool(apart <= model.scale and 0.5 <= spread / model.scale <= 2.0)
 
     def values(self, split: dataset.Split, answers: Sequence[kind.Answer]) -> Any:
-        """Returns a number each."""
+        """Returns one number per example."""
         return [one["value"] for one in answers]
 
     def guess(self, train: Sequence[Any], dev: dataset.Split) -> Any:

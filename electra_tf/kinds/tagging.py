@@ -1,7 +1,7 @@
-"""Words have a tag each.
+"""Words have one tag per word.
 
 In:   inputs lists of words; labels lists of as many tags.
-Out:  {"tags", "scores"}, a word each.
+Out:  {"tags", "scores"}, one of each per word.
 """
 
 from collections.abc import Iterator, Sequence
@@ -81,7 +81,7 @@ class Tagging(kind.Kind):
         return split
 
     def values(self, split: dataset.Split, answers: Sequence[kind.Answer]) -> Any:
-        """Returns a list of tags each."""
+        """Returns one list of tags per example."""
         return [one["tags"] for one in answers]
 
     def classes(self, values: Any) -> set[str]:
@@ -102,7 +102,7 @@ class Tagging(kind.Kind):
         return max(wrong), f"{len(wrong)} of {len(row['tags'])} tags are wrong"
 
     def confused(self, rows: Sequence[kind.Row]) -> tuple[list[str], list[str]]:
-        """Returns a tag a word."""
+        """Returns one tag per word."""
         return (
             [tag for row in rows for tag in row["gold"]],
             [tag for row in rows for tag in row["tags"]],

@@ -134,12 +134,12 @@ class Predicting(_OtherHalf):
         Args:
             rows: what to run it over.
             batch_size: rows at once.
-            fields: more inputs of the model by name, an array a row, padded with 0.
+            fields: more inputs of the model by name, one array per row, padded with 0.
             reduce: makes less of a batch's outputs, where they are large.
             watchers: are told of each batch when it is there.
 
         Returns:
-            A list, a row each: what the model returns, without the batch axis, numpy.
+            One item per row: what the model returns, without the batch axis, numpy.
             Outputs a token keep the padding of their batch.
         """
         order = inputs.by_length(rows)

@@ -171,7 +171,7 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
     def answers(
         self, x: Any, rows: inputs.Rows, outputs: list[Any]
     ) -> list[list[str]] | list[list[int]]:
-        """Returns a tag a word: names where the classes have them."""
+        """Returns one tag per word: names where the classes have them."""
         return [[tag for tag, _ in text] for text in self._tagged(rows, outputs)]
 
     def predict_words(
