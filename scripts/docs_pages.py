@@ -261,7 +261,7 @@ def _parse(file: Path) -> ast.Module:
 
 def _classes() -> dict[str, str]:
     """Returns the module, in tasks/, of each public class and of what they share."""
-    return electra_tf._CLASSES | {BASE: _documented()[BASE][0]}
+    return electra_tf.CLASSES | {BASE: _documented()[BASE][0]}
 
 
 def _summary(name: str) -> str:
