@@ -196,24 +196,47 @@ def _cell(text: str) -> str:
 
 def class_page(name: str, module: str) -> str:
     """Returns the page of a class, which mkdocstrings fills in."""
-    public = name if name == BASE else f"electra_tf.{name}"
-    own = _methods(name)
-    inherited = [one for base in _bases(name)[1:] for one in _methods(base)]
-    shared = ""
     if name == BASE:
-        inherited = [one for one in inherited if one in USED]
-    else:
-        own = [one for one in own if one not in inherited or one in USED]
-        inherited = []
-        if BASE in _bases(name):
-            shared = f"What all tasks do alike: [{BASE}]({BASE}.md).\n\n"
-    return f"""# {public}
+        return _base_page()
+    of_bases = [one for base in _bases(name)[1:] for one in _methods(base)]
+    own = [one for one in _methods(name) if one not in of_bases or one in USED]
+    shared = f"What all tasks do alike: [{BASE}]({BASE}.md).\n\n"
+    return f"""# electra_tf.{name}
 
-{shared}::: electra_tf.tasks.{module}.{name}
-    options:
-      members: {own + inherited}
-      inherited_members: {inherited}
-"""
+{shared if BASE in _bases(name) else ""}{_directive(name, members=own)}"""
+
+
+def _base_page() -> str:
+    """Returns the page of what all tasks do alike: first what users call."""
+    owner = {
+        method: base for base in reversed(_bases(BASE)) for method in _methods(base)
+    }
+    used = [_directive(owner[one], one, heading_level=3) for one in USED]
+    said = [
+        _directive(BASE, one, heading_level=3)
+        for one in _methods(BASE)
+        if one not in USED
+    ]
+    return "\n".join(
+        [
+            f"# {BASE}\n",
+            _directive(BASE, members=[]),
+            "## What users call\n",
+            *used,
+            "## What a task says of itself\n",
+            "For who writes a task: these are what it overrides.\n",
+            *said,
+        ]
+    )
+
+
+def _directive(name: str, *path: str, **options: Any) -> str:
+    """Returns the line that mkdocstrings replaces, of a class or one of its methods."""
+    place = ".".join(["electra_tf.tasks", _documented()[name][0], name, *path])
+    if path:
+        options |= {"show_root_heading": True, "show_root_toc_entry": True}
+    lines = [f"      {key}: {value}" for key, value in options.items()]
+    return "\n".join([f"::: {place}", "    options:", *lines, ""])
 
 
 @functools.cache
