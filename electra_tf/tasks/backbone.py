@@ -137,7 +137,7 @@ class ElectraBackbone(keras_hub.models.Backbone):
             preset: what a task's `from_preset` takes; of several networks, the
                 discriminator.
             load_weights: False draws all weights.
-            **kwargs: of the constructor.
+            **kwargs: arguments of the constructor.
         """
         folder, source = presets().open_unless_ours(os.fspath(preset))
         if source is None:

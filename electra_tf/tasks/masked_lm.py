@@ -227,10 +227,10 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         Args:
             x: texts in which each [MASK] is a blank, of one token.
             batch_size: rows at once; None = 32.
-            verbose: see `task.ElectraTask.predict`, as for the next two.
+            verbose: as in `ElectraTask.predict`, like the next two.
             steps: for a tf.data.Dataset.
             callbacks: Keras'.
-            top_k: guesses a blank.
+            top_k: guesses for each blank.
 
         Returns:
             For each text one list per [MASK], with the `top_k` likeliest guesses.

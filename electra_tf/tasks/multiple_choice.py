@@ -181,8 +181,8 @@ class ElectraMultipleChoice(task.ElectraTask, keras_hub.models.Task):
         """Returns the likeliest choice of each prompt and the probabilities of all.
 
         Returns:
-            `{"index": of the choice, "choice": its text, "score": its probability,
-            "scores": of all choices in order}` a prompt.
+            For each prompt `{"index": of the choice, "choice": its text, "score": its
+            probability, "scores": of all choices in order}`.
         """
         found = []
         logits = self.predict(x, batch_size)

@@ -68,9 +68,9 @@ class ElectraTextPreprocessor(keras_hub.models.TextClassifierPreprocessor):
         """Builds the preprocessor of whatever a task's `from_preset` takes.
 
         Args:
-            preset: see there.
-            *args: of KerasHub's `from_preset`.
-            **kwargs: of the constructor.
+            preset: as in `ElectraTask.from_preset`.
+            *args: arguments of KerasHub's `from_preset`.
+            **kwargs: arguments of the constructor.
         """
         folder, source = keras_hub_presets.open_unless_ours(os.fspath(preset))
         if source is None:

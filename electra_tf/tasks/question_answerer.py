@@ -96,8 +96,8 @@ class ElectraQuestionAnswerer(task.ElectraTask, keras_hub.models.Task):
         preprocessor: strings to token ids; None where the inputs are token ids.
         head: "joint" or "plain".
         max_query_tokens: longer questions lose their end.
-        max_answer_tokens: of predicted answers.
-        beam_size: starts a window that are tried with all ends.
+        max_answer_tokens: longest answer that is predicted.
+        beam_size: starts in each window that are tried with all ends.
         n_best: how many answers a prediction lists.
         null_threshold: a null_score above it says that there is no answer; None =
             always answer. The joint head's null_score is the logit of there being no

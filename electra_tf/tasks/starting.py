@@ -46,9 +46,9 @@ class Starting(_OtherHalf):
                 Face directory, a checkpoint of the 2020 code; or what KerasHub takes: a
                 preset it wrote, or a handle (`kaggle://`, `hf://`).
             load_weights: False draws all weights.
-            **kwargs: of the constructor; `dtype` of the backbone, by default Keras'
-                global policy, whatever the weights were trained in; and the
-                preprocessor's: see preprocessor.SETTINGS.
+            **kwargs: arguments of the constructor; `dtype` of the backbone, by default
+                Keras' global policy, whatever the weights were trained in; and the
+                preprocessor's `sequence_length`, `truncate`, `long_texts`, `stride`.
         """
         cls._refuse_unknown(kwargs)
         folder = keras_hub_presets.locate(os.fspath(preset))

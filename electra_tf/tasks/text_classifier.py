@@ -30,16 +30,16 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         backbone: the encoder.
         num_classes: how many classes there are; None = as many as class_names.
         preprocessor: strings to token ids; None where the inputs are token ids.
-        activation: of the outputs; None returns logits, "softmax" probabilities; of
+        activation: for the outputs; None returns logits, "softmax" probabilities; with
             `multi_label`, "sigmoid".
         dropout: before each dense layer of the head.
         head: "dense" has a hidden layer, as in Hugging Face's; "linear" has none, as
             in the 2020 code.
-        class_names: of the classes, in order, strings or numbers; by default those of
-            the labels that `fit` was given, sorted, if they are strings.
+        class_names: names of the classes in order, strings or numbers; by default the
+            labels that `fit` was given, sorted, if they are strings.
         multi_label: whether a text may have several classes, or none: labels are lists
             of classes, or vectors of 0 and 1, and each class has a sigmoid.
-        thresholds: of `multi_label`, above which probability a text has a class: one
+        thresholds: with `multi_label`, above which probability a text has a class: one
             number, or one per class.
     """
 
@@ -83,7 +83,7 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
 
     @classmethod
     def from_preset(cls, preset: str, load_weights: bool = True, **kwargs: Any) -> Self:
-        """Builds the task from weights on disk: see `task.ElectraTask.from_preset`.
+        """Builds the task from weights on disk: see `ElectraTask.from_preset`.
 
         With `num_classes`, the head is a new one, whatever the preset has.
         """
@@ -153,9 +153,9 @@ class ElectraTextClassifier(task.ElectraTask, keras_hub.models.TextClassifier):
         """Returns the likeliest class of each input and the probabilities of all.
 
         Returns:
-            `{"label": name or number, "score": its probability, "scores": {label:
-            probability}}` an input; with multi_label, `{"labels": [...], "scores":
-            ...}`.
+            For each input `{"label": name or number, "score": its probability,
+            "scores": {label: probability}}`; with multi_label, `{"labels": [...],
+            "scores": ...}`.
         """
         shares = np.asarray(self._shares(self.predict(x, batch_size)))
         names: list[Any] = self.class_names or [*range(self.num_classes)]

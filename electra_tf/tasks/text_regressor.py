@@ -32,8 +32,8 @@ class ElectraTextRegressor(task.ElectraTask, keras_hub.models.Task):
         dropout: before each dense layer of the head.
         head: "dense" has a hidden layer, as in Hugging Face's; "linear" has none, as
             in the 2020 code.
-        offset: of the labels; None = learnt, their mean.
-        scale: of the labels; None = learnt, their standard deviation.
+        offset: is taken off the labels; None = their mean, learnt.
+        scale: divides the labels; None = their standard deviation, learnt.
     """
 
     kind = "regression"

@@ -104,7 +104,7 @@ class ElectraTokenClassifier(TokenTask, keras_hub.models.Task):
 
     @classmethod
     def from_preset(cls, preset: str, load_weights: bool = True, **kwargs: Any) -> Self:
-        """Builds the task from weights on disk: see `task.ElectraTask.from_preset`.
+        """Builds the task from weights on disk: see `ElectraTask.from_preset`.
 
         With `num_classes`, the head is a new one, whatever the preset has.
         """

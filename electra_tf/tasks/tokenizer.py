@@ -118,9 +118,9 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         """Builds the tokenizer of whatever a task's `from_preset` takes.
 
         Args:
-            preset: see there.
-            *args: of KerasHub's `from_preset`.
-            **kwargs: of the constructor.
+            preset: as in `ElectraTask.from_preset`.
+            *args: arguments of KerasHub's `from_preset`.
+            **kwargs: arguments of the constructor.
         """
         folder, source = backbone.presets().open_unless_ours(os.fspath(preset))
         if source is not None:
