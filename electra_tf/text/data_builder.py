@@ -274,15 +274,14 @@ class _Encoder:
     ) -> None:
         self._encoder = tokenizer.Encoder(tokens, config)
         self._finder = text_loss.Finder(config, look_rate)
-        self._unk_id = tokens.index(tokenizer.UNK)
 
     def encode(self, document: corpus.Document) -> _Document:
-        token_ids, sentence_lengths, unknown = self._encoder.encode_document(document)
+        found = self._encoder.encode_document(document)
         return _Document(
-            records.serialize(token_ids, sentence_lengths),
-            token_ids.size,
-            int((token_ids == self._unk_id).sum()),
-            self._finder.find(document, unknown),
+            records.serialize(found.token_ids, found.sentence_lengths),
+            found.token_ids.size,
+            found.num_unk,
+            self._finder.find(document, found.unknown_words),
         )
 
 
@@ -453,29 +452,32 @@ class _Folder:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
-    def add(self, name: str) -> Path:
-        """Returns the path of a file to be written, noted as ours."""
+    def add(self, *names: str) -> list[Path]:
+        """Returns the paths of files to be written, noted as ours.
+
+        Several at once, where they are known: each call waits for the disk.
+        """
         assert self._list is not None
-        self._added.append(name)
+        self._added += names
         with durable.explained(str(self.path / records.BUILDING)):
-            self._list.write(f"{name}\n")
+            self._list.writelines(f"{name}\n" for name in names)
             self._list.flush()
             os.fsync(self._list.fileno())
-        return self.path / name
+        return [self.path / name for name in names]
 
     def write_vocab(self, tokens: Sequence[str]) -> None:
         """Writes the vocabulary, under another name until all is whole."""
-        draft = self.add(f"{records.VOCAB}.draft")
+        (draft,) = self.add(f"{records.VOCAB}.draft")
         with durable.explained(str(draft)):
             tokenizer.write_vocab(draft, tokens)
 
     def finish(self, manifest: records.Manifest) -> None:
         """Writes the manifest: only now the data are whole."""
-        draft = self.add(f"{records.MANIFEST}.draft")
+        (draft,) = self.add(f"{records.MANIFEST}.draft")
         with durable.explained(str(draft)):
             draft.write_text(records.dump_manifest(manifest), encoding="utf-8")
             durable.sync_tree(str(self.path))
-            vocab = self.add(records.VOCAB)
+            (vocab,) = self.add(records.VOCAB)  # Now, for an old one stays until then.
             vocab.with_name(f"{records.VOCAB}.draft").rename(vocab)
             draft.rename(self.path / records.MANIFEST)
             durable.sync(str(self.path))
@@ -516,10 +518,10 @@ class _OpenShard:
     Else an epoch would begin with what the corpus begins with, in every shard.
     """
 
-    def __init__(self, folder: _Folder, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, path: Path) -> None:
+        self.file = file  # as the manifest is to name it
         self.tokens = 0
-        self._path = folder.add(file)
+        self._path = path
         self._records: list[tuple[int, bytes]] = []
 
     @property
@@ -559,6 +561,7 @@ class _Split:
         self._max_tokens = max_tokens
         self._open: dict[int, _OpenShard] = {}
         self._closed: list[records.Shard] = []
+        self._new: list[_OpenShard] = []  # of files that are noted, and not begun
         self.tokens = 0
 
     def write(self, draw: int, record: bytes, num_tokens: int) -> None:
@@ -566,22 +569,35 @@ class _Split:
         slot = draw % self._num_open
         shard = self._open.get(slot)
         if shard is None:
-            number = len(self._open) + len(self._closed)
-            file = f"{self._name}/part-{number:05}.tfrecord"
-            shard = self._open[slot] = _OpenShard(self._folder, file)
+            shard = self._open[slot] = self._next()
         shard.write(draw, record, num_tokens)
         if shard.tokens >= self._max_tokens:
             self._closed.append(self._open.pop(slot).close())
+
+    def _next(self) -> _OpenShard:
+        if not self._new:
+            first = len(self._open) + len(self._closed)
+            files = [
+                f"{self._name}/part-{number:05}.tfrecord"
+                for number in range(first, first + self._num_open)
+            ]
+            paths = self._folder.add(*files)
+            self._new = list(map(_OpenShard, files, paths))
+        return self._new.pop(0)
 
     def close(self) -> list[records.Shard]:
         """Closes the shards and gives them their names, which tell their number."""
         self._closed += [shard.close() for shard in self._open.values()]
         self._closed.sort(key=lambda shard: shard.file)
+        files = [
+            f"{self._name}/part-{number:05}-of-{len(self._closed):05}.tfrecord"
+            for number in range(len(self._closed))
+        ]
+        paths = self._folder.add(*files)
         named = []
-        for number, shard in enumerate(self._closed):
-            file = f"{self._name}/part-{number:05}-of-{len(self._closed):05}.tfrecord"
-            with durable.explained(str(self._folder.path / file)):
-                (self._folder.path / shard.file).rename(self._folder.add(file))
+        for shard, file, path in zip(self._closed, files, paths, strict=True):
+            with durable.explained(str(path)):
+                (self._folder.path / shard.file).rename(path)
             named.append(shard.model_copy(update={"file": file}))
         return named
 

@@ -15,7 +15,7 @@ def total(documents, settings=UNCASED, vocab=VOCAB, rate=1.0):
     finder = text_loss.Finder(settings, rate)
     found = text_loss.Total()
     for sentences in documents:
-        ids, _, unknown = encoder.encode_document(sentences)
+        ids, _, _, unknown = encoder.encode_document(sentences)
         found.add(len(ids), int((ids == 1).sum()), finder.find(sentences, unknown))
     return found
 

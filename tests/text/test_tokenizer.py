@@ -1,5 +1,6 @@
 """The tokenizer against Hugging Face's BERT tokenizer, and the vocabulary's rules."""
 
+import collections
 import os
 import string
 import subprocess
@@ -72,6 +73,23 @@ def test_a_document_keeps_its_sentence_lengths_and_loses_empty_ones():
     tokens = [vocab[i] for i in document.token_ids]
     assert tokens == ["good", "film", "un", "##able", "!"]
     assert document.sentence_lengths == [2, 3]
+    assert document.num_unk == 0
+
+
+@pytest.mark.parametrize("config", wordpiece.ALL_CONFIGS, ids=str)
+def test_a_document_is_its_sentences_one_after_the_other(config):
+    nasty = list(wordpiece.NASTY.values())
+    vocab = wordpiece.vocab_with(nasty, config)
+    encoder = tokenizer.Encoder(vocab, config)
+    for sentences in (nasty, nasty[::-1], ["Good film\nof two lines", *nasty], []):
+        whole = encoder.encode_document(sentences)
+        parts = [ids for ids in map(encoder.encode, sentences) if ids.size]
+        assert whole.sentence_lengths == [ids.size for ids in parts]
+        found = [number for ids in parts for number in ids.tolist()]
+        assert whole.token_ids.tolist() == found
+        assert whole.num_unk == found.count(vocab.index("[UNK]"))
+        words = [word for text in sentences for word in encoder.unknown_words(text)]
+        assert collections.Counter(whole.unknown_words) == collections.Counter(words)
 
 
 def test_neither_tensorflow_nor_its_text_ops_load_with_the_encoder():
