@@ -7,12 +7,14 @@
 #                                    it installs into .venv-peers
 #   scripts/test.sh --lowest         pytest with the lowest version of every dependency that
 #                                    pyproject.toml allows, in .venv-lowest
-#   scripts/test.sh tests/batches/test_packing.py -k edge    the rest goes to pytest
+#   scripts/test.sh tests/batches/test_packing.py -k edge
+#                                    pytest alone and at once: what follows goes to it.
+#                                    After any of the three above, too
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 
-selection="not slow and not parity"
+selection="not slow and not parity" venv=.venv check=true
 case "${1:-}" in
   --slow) selection="not parity" && shift ;;
   --parity)
@@ -20,15 +22,21 @@ case "${1:-}" in
     VENV=.venv-peers make_environment requirements-peers.txt
     export ELECTRA_TF_PEER_PYTHON="$PWD/.venv-peers/bin/python"
     ;;
-  --lowest)
-    shift
-    VENV=.venv-lowest make_environment requirements-lowest.txt requirements-dev.txt
-    exec .venv-lowest/bin/python -m pytest -n 2 --dist loadscope -m "$selection" "$@"
-    ;;
+  --lowest) venv=.venv-lowest check=false && shift ;;
 esac
 
-make_environment requirements.txt requirements-dev.txt
-.venv/bin/ruff check --output-format concise
-.venv/bin/ruff format --check
-.venv/bin/mypy
-.venv/bin/python -m pytest -n 2 --dist loadscope -m "$selection" "$@"
+if [[ $venv == .venv ]]; then
+  make_environment requirements.txt requirements-dev.txt
+else
+  VENV=$venv make_environment requirements-lowest.txt requirements-dev.txt
+fi
+# Tests that are named run here and now; all of them, side by side.
+if (($#)); then
+  exec "$venv/bin/python" -m pytest -m "$selection" "$@"
+fi
+if $check; then
+  .venv/bin/ruff check --output-format concise
+  .venv/bin/ruff format --check
+  .venv/bin/mypy
+fi
+exec "$venv/bin/python" -m pytest -m "$selection" -n 2 --dist loadscope --no-loadscope-reorder

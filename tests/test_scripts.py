@@ -86,13 +86,13 @@ def machine(tmp_path):
     for tool in TOOLS:
         (programs / tool).symlink_to(shutil.which(tool))
 
-    def run(pythons):
+    def run(pythons, *arguments):
         for name, script in pythons.items():
             file = programs / name
             file.write_text(f"#!{programs}/bash\n{script}\n")
             file.chmod(0o755)
         return subprocess.run(
-            [programs / "bash", "scripts/test.sh"],
+            [programs / "bash", "scripts/test.sh", *arguments],
             cwd=tmp_path / "clone",
             env={"PATH": str(programs)},
             capture_output=True,
@@ -101,6 +101,54 @@ def machine(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def made(machine, tmp_path):
+    """The same where the environment is made; returns what is run there, in order."""
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-lowest.txt"):
+        (tmp_path / "clone" / name).touch()
+    for venv in (".venv", ".venv-lowest"):
+        programs = tmp_path / "clone" / venv / "bin"
+        programs.mkdir(parents=True)
+        for name in ("python", "ruff", "mypy"):
+            said = f'[[ "$*" == *pip* ]] || echo "{venv} {name} $*"'
+            (programs / name).write_text(f"#!{tmp_path}/bin/bash\n{said}\n")
+            (programs / name).chmod(0o755)
+
+    def run(*arguments):
+        process = machine({}, *arguments)
+        assert process.returncode == 0, process.stderr
+        lines = process.stdout.splitlines()
+        return [line for line in lines if not line.startswith("Installing ")]
+
+    return run
+
+
+ALL = "-n 2 --dist loadscope --no-loadscope-reorder"
+
+
+def test_all_tests_run_after_the_linters(made):
+    *linters, tests = made()
+    assert [line.split()[1] for line in linters] == ["ruff", "ruff", "mypy"]
+    assert tests == f".venv python -m pytest -m not slow and not parity {ALL}"
+    *linters, tests = made("--slow")
+    assert len(linters) == 3
+    assert tests == f".venv python -m pytest -m not parity {ALL}"
+
+
+def test_tests_that_are_named_run_at_once(made):
+    pytest_ = ".venv python -m pytest -m"
+    assert made("tests/a.py", "-k", "b c") == [
+        f"{pytest_} not slow and not parity tests/a.py -k b c"
+    ]
+    assert made("--slow", "tests/a.py") == [f"{pytest_} not parity tests/a.py"]
+
+
+def test_the_lowest_versions_have_an_environment_of_their_own(made):
+    tests = ".venv-lowest python -m pytest -m not slow and not parity"
+    assert made("--lowest") == [f"{tests} {ALL}"]
+    assert made("--lowest", "tests/a.py") == [f"{tests} tests/a.py"]
 
 
 def test_a_machine_without_python_is_told_which_to_install(machine):
