@@ -3,7 +3,9 @@
 import gc
 import os
 import random
+import shutil
 import tempfile
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Commands note how long they took there.
@@ -116,6 +118,14 @@ def tiny_vocab(tmp_path_factory):
     return file
 
 
+@pytest.fixture(scope="session")
+def vocab(tiny_vocab):
+    """The tokens of tiny_vocab, in their order."""
+    from electra_tf.text import tokenizer
+
+    return tokenizer.read_vocab(tiny_vocab)
+
+
 @pytest.fixture
 def tiny_backbone(tiny_model_config):
     """An encoder for tasks to stand on; drops nothing."""
@@ -144,17 +154,53 @@ def tiny_preprocessor(tiny_vocab):
 
 
 @pytest.fixture
-def build_classifier(tiny_backbone, tiny_preprocessor):
+def build_task(tiny_backbone, tiny_preprocessor):
+    """Makes a task of a kind; on tiny_backbone, with tiny_preprocessor."""
+
+    def make(kind, *args, preprocessor=tiny_preprocessor, **kwargs):
+        return kind(tiny_backbone, *args, preprocessor=preprocessor, **kwargs)
+
+    return make
+
+
+@pytest.fixture
+def build_classifier(build_task):
     """Builds classifiers of three classes, without dropout, on tiny_backbone."""
     from electra_tf.tasks import text_classifier
 
-    def build(num_classes=3, preprocessor=tiny_preprocessor, **kwargs):
+    def build(num_classes=3, **kwargs):
         settings = {"dropout": 0.0, **kwargs}
-        return text_classifier.ElectraTextClassifier(
-            tiny_backbone, num_classes, preprocessor=preprocessor, **settings
+        return build_task(
+            text_classifier.ElectraTextClassifier, num_classes, **settings
         )
 
     return build
+
+
+@pytest.fixture
+def build_quick_task(tiny_model_config, vocab):
+    """Makes a task of a kind, of one block without dropout: it learns in no time."""
+    from electra_tf.tasks import backbone, preprocessor, tokenizer
+
+    def make(kind, model=None, rows=None, dtype=None, **kwargs):
+        changed = {
+            "num_layers": 1,
+            "hidden_dropout_rate": 0.0,
+            "attention_dropout_rate": 0.0,
+            **(model or {}),
+        }
+        return kind(
+            backbone=backbone.ElectraBackbone.from_model_config(
+                tiny_model_config.model_copy(update=changed), dtype=dtype
+            ),
+            preprocessor=preprocessor.ElectraTextPreprocessor(
+                tokenizer.ElectraTokenizer(vocab),
+                **{"sequence_length": 24, **(rows or {})},
+            ),
+            **kwargs,
+        )
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -176,6 +222,12 @@ def tiny_data(tmp_path_factory, tiny_corpus, tiny_vocab):
     settings = config.BuildDataConfig(min_shards=3, validation_rate=0.2, processes=1)
     data_builder.build([str(tiny_corpus)], str(folder), str(tiny_vocab), settings)
     return folder
+
+
+@pytest.fixture
+def own_data(tiny_data, tmp_path):
+    """A copy of tiny_data, to be changed."""
+    return Path(shutil.copytree(tiny_data, tmp_path / "data"))
 
 
 @pytest.fixture(scope="session")

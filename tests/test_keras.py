@@ -77,7 +77,7 @@ def test_a_preset_that_keras_hub_wrote_in_mixed_precision_opens(tiny_preset, tmp
 
 
 @pytest.fixture
-def build(tiny_backbone, tiny_preprocessor):
+def build(build_task):
     def make(kind, **arguments):
         if issubclass(
             kind,
@@ -85,7 +85,7 @@ def build(tiny_backbone, tiny_preprocessor):
             | token_classifier.ElectraTokenClassifier,
         ):
             arguments = {"num_classes": 2, **arguments}
-        return kind(tiny_backbone, preprocessor=tiny_preprocessor, **arguments)
+        return build_task(kind, **arguments)
 
     return make
 

@@ -3,9 +3,7 @@
 import json
 import os
 import resource
-import shutil
 import socket
-from pathlib import Path
 
 import commands
 import pytest
@@ -30,11 +28,6 @@ def pretrain(tiny_run, tmp_path):
         )
 
     return start
-
-
-@pytest.fixture
-def own_data(tiny_data, tmp_path):
-    return Path(shutil.copytree(tiny_data, tmp_path / "data"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Holds the tree to what BUILD, the README and the settings say of it."""
 
 import ast
+import functools
 import importlib.metadata
 import re
 import subprocess
@@ -27,6 +28,7 @@ def file_of(name):
 
 MODULES = {name: file_of(name) for name in write_build.modules()}
 TESTS = write_build.test_files()
+depends_on = functools.cache(write_build.imports)
 
 # Modules without a file of tests of their own, and why.
 UNTESTED = {
@@ -63,7 +65,7 @@ def closure(name):
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting += write_build.imports(MODULES[module])
+            waiting += depends_on(MODULES[module])
     return found - {"electra_tf"}
 
 
@@ -111,6 +113,40 @@ def test_every_module_has_its_tests():
     assert UNTESTED.keys() <= MODULES.keys()
 
 
+def asserts(node, functions, seen=()):
+    """Says whether code can fail a test: here, or in a function of its file."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Assert):
+            return True
+        if not isinstance(part, ast.Call):
+            continue
+        name = ast.unparse(part.func)
+        # The last: KerasHub's test cases.
+        if re.search(r"\b(raises|warns|fail|assert_\w+|self\.run_\w+_test)$", name):
+            return True
+        called = functions.get(name)
+        if called and name not in seen and asserts(called, functions, (*seen, name)):
+            return True
+    return False
+
+
+def test_every_test_asserts_something():
+    checked = 0
+    for file in TESTS:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        functions = {node.name: node for node in nodes}
+        for node in nodes:
+            if node.name.startswith("test_"):
+                where = f"{file.relative_to(ROOT)}:{node.lineno}: {node.name}"
+                assert asserts(node, functions), f"{where} asserts nothing"
+                checked += 1
+    assert checked > 1000
+    silent = ast.parse("def test_a():\n    helper()\n\ndef helper():\n    helper()")
+    functions = {node.name: node for node in silent.body}
+    assert not asserts(silent.body[0], functions)
+
+
 # Layers.
 
 
@@ -133,7 +169,7 @@ def test_settings_and_flags_load_neither_tensorflow_nor_keras():
 
 def test_nobody_imports_a_verb_and_only_commands_have_flags():
     for name, file in MODULES.items():
-        assert not write_build.imports(file) & verbs(), f"{name} imports a command"
+        assert not depends_on(file) & verbs(), f"{name} imports a command"
         if name not in verbs() | {"cli"}:
             assert "absl.flags" not in imports(file), f"{name} defines flags"
 

@@ -24,14 +24,6 @@ QUESTIONS = [dataset.Question("the cat", "a dog sat on the mat")] * 2
 CHOICES = [dataset.Choice("the", ("cat", "dog", "bird")), dataset.Choice("a", ("b",))]
 
 
-@pytest.fixture
-def build(tiny_backbone, tiny_preprocessor):
-    def make(kind, **arguments):
-        return kind(backbone=tiny_backbone, preprocessor=tiny_preprocessor, **arguments)
-
-    return make
-
-
 def leaves(value):
     """Returns the numbers and texts in a JSON value."""
     if isinstance(value, dict):
@@ -85,8 +77,8 @@ def leaves(value):
         (text_embedder.ElectraTextEmbedder, {}, TEXTS, "embedding"),
     ],
 )
-def test_every_task_answers_in_json(kind, arguments, inputs, fields, build):
-    model = build(kind, **arguments)
+def test_every_task_answers_in_json(kind, arguments, inputs, fields, build_task):
+    model = build_task(kind, **arguments)
     found = answers.find(model, inputs, batch_size=2)
     assert len(found) == len(inputs)
     assert list(found[0]) == fields.split()
@@ -109,13 +101,13 @@ def make_split(inputs, labels):
     return dataset.Split(ids, inputs, labels, "mine.tsv")
 
 
-def test_answers_to_a_split_are_as_score_takes_them(build):
-    model = build(text_classifier.ElectraTextClassifier, num_classes=2)
+def test_answers_to_a_split_are_as_score_takes_them(build_task):
+    model = build_task(text_classifier.ElectraTextClassifier, num_classes=2)
     data, split = make_data("classification", ("0", "1")), make_split(TEXTS, None)
     found = answers.predict(model, data, split, 2)
     assert found.values == [one["label"] for one in found.answers]
     assert set(found.values) <= {"0", "1"}
-    model = build(question_answerer.ElectraQuestionAnswerer, null_threshold=-1e9)
+    model = build_task(question_answerer.ElectraQuestionAnswerer, null_threshold=-1e9)
     split = make_split(QUESTIONS, None)
     found = answers.predict(model, make_data("question_answering"), split, 2)
     assert found.values.keys() == {"k0", "k1"}
@@ -127,8 +119,8 @@ def test_answers_to_a_split_are_as_score_takes_them(build):
     )
 
 
-def test_data_that_do_not_fit_are_refused_in_one_line(build):
-    model = build(
+def test_data_that_do_not_fit_are_refused_in_one_line(build_task):
+    model = build_task(
         text_classifier.ElectraTextClassifier, num_classes=2, class_names=["a", "b"]
     )
     labelled = make_split(["x", "y"], ["a", "b"])
@@ -141,16 +133,18 @@ def test_data_that_do_not_fit_are_refused_in_one_line(build):
         answers.fit(model, make_data("classification"), make_split(["x"], ["c"]))
     with pytest.raises(errors.UserError, match=r"mine\.tsv has no labels"):
         answers.fit(model, make_data("classification"), make_split(["x"], None))
-    tagger = build(token_classifier.ElectraTokenClassifier, num_classes=2)
+    tagger = build_task(token_classifier.ElectraTokenClassifier, num_classes=2)
     answers.fit(tagger, make_data("tagging"), make_split([["x"]], [["1"]]))
     with pytest.raises(errors.UserError, match="label 'B-X' is none of the classes"):
         answers.fit(tagger, make_data("tagging"), make_split([["x"]], [["B-X"]]))
 
 
-def test_one_class_a_text_and_several_do_not_fit_each_other(build):
+def test_one_class_a_text_and_several_do_not_fit_each_other(build_task):
     names = {"class_names": ["a", "b"]}
-    several = build(text_classifier.ElectraTextClassifier, multi_label=True, **names)
-    one = build(text_classifier.ElectraTextClassifier, **names)
+    several = build_task(
+        text_classifier.ElectraTextClassifier, multi_label=True, **names
+    )
+    one = build_task(text_classifier.ElectraTextClassifier, **names)
     sets, classes = make_split(["x"], [["a", "b"]]), make_split(["x"], ["a"])
     answers.fit(several, make_data("multi_label"), sets)
     unknown = make_split(["x"], [["a", "c"]])

@@ -4,7 +4,6 @@ import math
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -225,11 +224,9 @@ def test_thinning_starts_above_the_limit(length):
     assert (thinned == points) == (length <= report_page.MAX_POINTS)
 
 
-def test_a_long_run_renders_within_seconds(tmp_path):
+def test_a_long_run_gives_a_page_that_is_no_larger(tmp_path):
     run = write_run(tmp_path / "run", steps=range(100, 1_000_001, 100))
-    start = time.monotonic()
     source, _ = write_page(tmp_path, run, write_run(tmp_path / "short"))
-    assert time.monotonic() - start < 10
     assert len(source) < 300_000
 
 

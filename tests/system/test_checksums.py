@@ -50,7 +50,9 @@ def test_the_usual_tool_reads_them(folder):
     if not shutil.which("sha256sum"):
         pytest.skip("there is none")
     command = ["sha256sum", "--check", "--strict", "--quiet", checksums.FILE]
-    subprocess.run(command, cwd=folder, check=True)
+    assert subprocess.run(command, cwd=folder, check=False).returncode == 0
+    (folder / "config.json").write_bytes(b"{} \n")
+    assert subprocess.run(command, cwd=folder, check=False).returncode == 1
 
 
 def test_one_file_alone_may_be_looked_at(folder):
@@ -74,6 +76,7 @@ def test_the_card_may_be_edited_and_files_added(folder):
     (folder / "README.md").write_text("mine, too")
     (folder / "notes.txt").touch()
     checksums.verify(str(folder))
+    assert (folder / "README.md").read_text() == "mine, too"
 
 
 @pytest.mark.parametrize(

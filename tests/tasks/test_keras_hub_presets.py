@@ -6,6 +6,7 @@ import re
 import shutil
 from typing import NamedTuple
 
+import damaging
 import disk
 import keras
 import keras_hub
@@ -62,11 +63,6 @@ def make_source(model_config, vocab, **kwargs):
             value = chance.normal(scale=0.2, size=variable.shape)
             variable.assign(value + ("gamma" in variable.path))
     return Source(networks, built, vocab, **kwargs)
-
-
-@pytest.fixture(scope="module")
-def vocab(tiny_vocab):
-    return tokenizer.read_vocab(tiny_vocab)
 
 
 @pytest.fixture(scope="module")
@@ -447,11 +443,7 @@ def test_what_is_no_electra_is_refused_in_one_line(saved, damage, message):
     assert "\n" not in str(error.value)
 
 
-def cut_short(file):
-    file.write_bytes(file.read_bytes()[:3000])
-
-
-@pytest.mark.parametrize("damage", [cut_short, os.remove])
+@pytest.mark.parametrize("damage", [damaging.cut_short, os.remove])
 def test_damaged_weights_are_named(saved, damage):
     damage(saved / "model.weights.h5")
     with pytest.raises(errors.UserError, match=r"cannot load .*model.weights.h5: "):

@@ -8,9 +8,7 @@ import pytest
 import tensorflow as tf
 
 from electra_tf import config, errors
-from electra_tf.tasks import backbone, masked_lm, preprocessor
-from electra_tf.tasks import tokenizer as tokenizers
-from electra_tf.text import tokenizer
+from electra_tf.tasks import masked_lm
 from electra_tf.weights import preset
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hugging_face"
@@ -22,36 +20,17 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def vocab(tiny_vocab):
-    return tokenizer.read_vocab(tiny_vocab)
-
-
 @pytest.fixture
-def build(tiny_model_config, vocab):
-    """Makes a generator with a block; no dropout, so that it learns in no time."""
-
+def build(build_quick_task):
     def make(length=24, stride=None, **kwargs):
-        changed = {
+        model = {
             "embedding_size": 20,
             "hidden_size": 36,
             "intermediate_size": 40,
-            "num_layers": 1,
-            "hidden_dropout_rate": 0.0,
-            "attention_dropout_rate": 0.0,
             "initializer_range": 0.1,
         }
-        return masked_lm.ElectraMaskedLM(
-            backbone.ElectraBackbone.from_model_config(
-                tiny_model_config.model_copy(update=changed)
-            ),
-            preprocessor.ElectraTextPreprocessor(
-                tokenizers.ElectraTokenizer(vocab),
-                sequence_length=length,
-                stride=stride,
-            ),
-            **kwargs,
-        )
+        rows = {"sequence_length": length, "stride": stride}
+        return build_quick_task(masked_lm.ElectraMaskedLM, model, rows, **kwargs)
 
     return make
 

@@ -10,9 +10,7 @@ import tensorflow as tf
 
 from electra_tf import errors
 from electra_tf.datasets import dataset
-from electra_tf.tasks import backbone, multiple_choice, preprocessor
-from electra_tf.tasks import tokenizer as tokenizers
-from electra_tf.text import tokenizer
+from electra_tf.tasks import multiple_choice
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hugging_face"
 
@@ -24,31 +22,11 @@ EXAMPLES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def vocab(tiny_vocab):
-    return tokenizer.read_vocab(tiny_vocab)
-
-
 @pytest.fixture
-def build(tiny_model_config, vocab):
-    """Makes a task with one block, rows of 24 tokens, and no dropout."""
-
-    def make(dtype=None, **kwargs):
-        changed = {
-            "num_layers": 1,
-            "hidden_size": 24,
-            "hidden_dropout_rate": 0.0,
-            "attention_dropout_rate": 0.0,
-        }
-        return multiple_choice.ElectraMultipleChoice(
-            backbone.ElectraBackbone.from_model_config(
-                tiny_model_config.model_copy(update=changed), dtype=dtype
-            ),
-            preprocessor.ElectraTextPreprocessor(
-                tokenizers.ElectraTokenizer(vocab), **{"sequence_length": 24, **kwargs}
-            ),
-            dropout=0.0,
-        )
+def build(build_quick_task):
+    def make(dtype=None, **rows):
+        kind = multiple_choice.ElectraMultipleChoice
+        return build_quick_task(kind, {"hidden_size": 24}, rows, dtype, dropout=0.0)
 
     return make
 

@@ -10,9 +10,7 @@ import tensorflow as tf
 
 from electra_tf import errors
 from electra_tf.datasets import dataset
-from electra_tf.tasks import backbone, preprocessor, question_answerer
-from electra_tf.tasks import tokenizer as tokenizers
-from electra_tf.text import tokenizer
+from electra_tf.tasks import question_answerer
 from electra_tf.weights import hugging_face_reader
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hugging_face"
@@ -32,31 +30,14 @@ QUESTIONS = [
 ANSWERS = [("the Mat", 15), ("the tree", 43), None, ("a tree", len(LONG) - 8)]
 
 
-@pytest.fixture(scope="module")
-def vocab(tiny_vocab):
-    return tokenizer.read_vocab(tiny_vocab)
-
-
 @pytest.fixture
-def build(tiny_model_config, vocab):
-    """Makes a task with one block, rows of 24 tokens, and no dropout."""
-
+def build(build_quick_task):
     def make(head="joint", length=24, stride=None, dtype=None, **kwargs):
-        changed = {
-            "num_layers": 1,
-            "hidden_size": 24,
-            "hidden_dropout_rate": 0.0,
-            "attention_dropout_rate": 0.0,
-        }
-        return question_answerer.ElectraQuestionAnswerer(
-            backbone.ElectraBackbone.from_model_config(
-                tiny_model_config.model_copy(update=changed), dtype=dtype
-            ),
-            preprocessor.ElectraTextPreprocessor(
-                tokenizers.ElectraTokenizer(vocab),
-                sequence_length=length,
-                stride=stride,
-            ),
+        return build_quick_task(
+            question_answerer.ElectraQuestionAnswerer,
+            {"hidden_size": 24},
+            {"sequence_length": length, "stride": stride},
+            dtype,
             head=head,
             **kwargs,
         )

@@ -7,38 +7,20 @@ import pytest
 from scipy import special
 
 from electra_tf import config, errors
-from electra_tf.tasks import backbone, preprocessor, replaced_token_detector
-from electra_tf.tasks import tokenizer as tokenizers
-from electra_tf.text import tokenizer
+from electra_tf.tasks import replaced_token_detector
 from electra_tf.weights import preset
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hugging_face"
 
 
-@pytest.fixture(scope="module")
-def vocab(tiny_vocab):
-    return tokenizer.read_vocab(tiny_vocab)
-
-
 @pytest.fixture
-def build(tiny_model_config, vocab):
-    """Makes a detector with a block; no dropout, so that it learns in no time."""
-
+def build(build_quick_task):
     def make(length=24, **kwargs):
-        changed = {
-            "num_layers": 1,
-            "hidden_dropout_rate": 0.0,
-            "attention_dropout_rate": 0.0,
+        return build_quick_task(
+            replaced_token_detector.ElectraReplacedTokenDetector,
             # Of smaller ones so narrow an encoder learns next to nothing.
-            "initializer_range": 0.3,
-        }
-        return replaced_token_detector.ElectraReplacedTokenDetector(
-            backbone.ElectraBackbone.from_model_config(
-                tiny_model_config.model_copy(update=changed)
-            ),
-            preprocessor.ElectraTextPreprocessor(
-                tokenizers.ElectraTokenizer(vocab), sequence_length=length, **kwargs
-            ),
+            {"initializer_range": 0.3},
+            {"sequence_length": length, **kwargs},
         )
 
     return make

@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import keras_hub
 import numpy as np
@@ -18,13 +20,8 @@ NAMES = ["yes" if "cat" in text else "no" for text in TEXTS]
 
 
 @pytest.fixture
-def build(tiny_backbone, tiny_preprocessor):
-    def make(*args, preprocessor=tiny_preprocessor, **kwargs):
-        return text_classifier.ElectraTextClassifier(
-            tiny_backbone, *args, preprocessor=preprocessor, **kwargs
-        )
-
-    return make
+def build(build_task):
+    return functools.partial(build_task, text_classifier.ElectraTextClassifier)
 
 
 def test_it_learns_texts_by_heart(build):

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 
@@ -13,13 +15,8 @@ TEXTS = [
 
 
 @pytest.fixture
-def build(tiny_backbone, tiny_preprocessor):
-    def make(preprocessor=tiny_preprocessor, **kwargs):
-        return text_embedder.ElectraTextEmbedder(
-            tiny_backbone, preprocessor=preprocessor, **kwargs
-        )
-
-    return make
+def build(build_task):
+    return functools.partial(build_task, text_embedder.ElectraTextEmbedder)
 
 
 def states(embedder, text):

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,13 +18,8 @@ PRICES = [5000.0 if "cat" in text else 4000.0 for text in TEXTS]
 
 
 @pytest.fixture
-def build(tiny_backbone, tiny_preprocessor):
-    def make(**kwargs):
-        return text_regressor.ElectraTextRegressor(
-            tiny_backbone, preprocessor=tiny_preprocessor, **kwargs
-        )
-
-    return make
+def build(build_task):
+    return functools.partial(build_task, text_regressor.ElectraTextRegressor)
 
 
 def test_it_learns_numbers_of_any_range_by_heart_and_keeps_them(build, tmp_path):

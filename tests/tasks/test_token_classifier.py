@@ -9,13 +9,9 @@ import pytest
 
 from electra_tf import errors
 from electra_tf.tasks import (
-    backbone,
-    preprocessor,
     replaced_token_detector,
     token_classifier,
 )
-from electra_tf.tasks import tokenizer as tokenizers
-from electra_tf.text import tokenizer
 from electra_tf.weights import hugging_face
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hugging_face"
@@ -36,31 +32,13 @@ TAGS = [
 ] * 4
 
 
-@pytest.fixture(scope="module")
-def vocab(tiny_vocab):
-    return tokenizer.read_vocab(tiny_vocab)
-
-
 @pytest.fixture
-def build(tiny_model_config, vocab):
-    """Makes a classifier with a block; no dropout, so that it learns in no time."""
-
+def build(build_quick_task):
     def make(num_classes=3, length=24, long_texts="truncate", **kwargs):
-        changed = {
-            "num_layers": 1,
-            "hidden_dropout_rate": 0.0,
-            "attention_dropout_rate": 0.0,
-        }
-        return token_classifier.ElectraTokenClassifier(
-            backbone.ElectraBackbone.from_model_config(
-                tiny_model_config.model_copy(update=changed)
-            ),
-            num_classes,
-            preprocessor.ElectraTextPreprocessor(
-                tokenizers.ElectraTokenizer(vocab),
-                sequence_length=length,
-                long_texts=long_texts,
-            ),
+        return build_quick_task(
+            token_classifier.ElectraTokenClassifier,
+            rows={"sequence_length": length, "long_texts": long_texts},
+            num_classes=num_classes,
             dropout=0.0,
             **kwargs,
         )

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 
+import damaging
 import disk
 import numpy as np
 import pytest
@@ -402,27 +403,17 @@ def test_the_same_build_again_is_not_built_again(texts, capsys):
     assert contents(texts.parent / "data") == before
 
 
-def cut_short(file):
-    file.write_bytes(file.read_bytes()[:-5])
-
-
-def flip(file):
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 4
-    file.write_bytes(data)
-
-
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
-        ("train/part-00001-of-*", cut_short),
-        ("train/part-00001-of-*", flip),
-        ("validation/part-*", flip),
+        ("train/part-00001-of-*", damaging.cut_short),
+        ("train/part-00001-of-*", damaging.flip_a_bit),
+        ("validation/part-*", damaging.flip_a_bit),
         ("validation/part-*", lambda file: file.unlink()),
-        ("vocab.txt", flip),
+        ("vocab.txt", damaging.flip_a_bit),
         ("vocab.txt", lambda file: file.unlink()),
-        ("manifest.json", cut_short),
-        ("manifest.json", flip),
+        ("manifest.json", damaging.cut_short),
+        ("manifest.json", damaging.flip_a_bit),
     ],
 )
 def test_the_same_build_again_mends_damaged_data(texts, damage, name, capsys):
@@ -447,7 +438,7 @@ def test_shards_without_a_manifest_are_nobodys(texts):
 def test_damaged_data_stay_until_those_that_replace_them_are_whole(texts, monkeypatch):
     build(texts)
     data = texts.parent / "data"
-    flip(data / "manifest.json")
+    damaging.flip_a_bit(data / "manifest.json")
     before = contents(data)
     (texts / "c.txt").write_bytes(b"w1 \xff")
     with pytest.raises(errors.UserError, match="is not UTF-8"):
@@ -463,7 +454,7 @@ def test_damaged_data_stay_until_those_that_replace_them_are_whole(texts, monkey
 def test_a_rebuild_that_is_killed_is_taken_up_by_the_next(texts, monkeypatch):
     build(texts)
     before = contents(texts.parent / "data")
-    flip(texts.parent / "data/vocab.txt")
+    damaging.flip_a_bit(texts.parent / "data/vocab.txt")
 
     def kill(folder, kind, *_):
         folder._list.close()

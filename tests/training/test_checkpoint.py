@@ -3,6 +3,7 @@
 import os
 import re
 
+import damaging
 import disk
 import numpy as np
 import pytest
@@ -61,16 +62,6 @@ def damage(folder, step, how):
     how(data)
 
 
-def cut_short(file):
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def flip_a_byte(file):
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 255
-    file.write_bytes(data)
-
-
 def test_what_is_restored_is_what_was_saved(model, checkpoints, tmp_path):
     model.learner.iterations.assign(6)
     before = state(model)
@@ -124,7 +115,7 @@ def test_all_are_kept_if_no_number_is_said(model, tmp_path):
     assert checkpoints.steps() == [2, 4, 6, 8, 10]
 
 
-@pytest.mark.parametrize("how", [cut_short, flip_a_byte, os.remove])
+@pytest.mark.parametrize("how", [damaging.cut_short, damaging.flip_a_byte, os.remove])
 def test_a_damaged_one_falls_back_to_the_one_before(how, model, checkpoints, tmp_path):
     save(checkpoints, model, 4, 6)
     damage(tmp_path, 6, how)
@@ -140,7 +131,7 @@ def test_a_damaged_one_falls_back_to_the_one_before(how, model, checkpoints, tmp
 
 def test_a_damaged_index_falls_back_too(model, checkpoints, tmp_path):
     save(checkpoints, model, 4, 6)
-    cut_short(tmp_path / "checkpoints" / "ckpt-6.index")
+    damaging.cut_short(tmp_path / "checkpoints" / "ckpt-6.index")
     said = []
     assert checkpoints.restore(said.append) == (4, POSITIONS)
     assert len(said) == 1
@@ -149,7 +140,7 @@ def test_a_damaged_index_falls_back_too(model, checkpoints, tmp_path):
 def test_where_all_are_damaged_it_says_so(model, checkpoints, tmp_path):
     save(checkpoints, model, 4, 6)
     for step in (4, 6):
-        damage(tmp_path, step, cut_short)
+        damage(tmp_path, step, damaging.cut_short)
     said = []
     with pytest.raises(errors.UserError, match="none of 2 checkpoints can be read; st"):
         checkpoints.restore(said.append)
@@ -222,7 +213,7 @@ def test_the_last_one_stays_until_a_newer_one_is_read_back(
 
     def damage_the_draft(folder):
         (data,) = (tmp_path / "checkpoints/saving").glob("ckpt-6.data-*")
-        flip_a_byte(data)
+        damaging.flip_a_byte(data)
 
     monkeypatch.setattr(durable, "sync_tree", damage_the_draft)
     with pytest.raises(errors.UserError, match=r"cannot save .*ckpt-6: .* from step 4"):
@@ -233,7 +224,7 @@ def test_the_last_one_stays_until_a_newer_one_is_read_back(
 def test_a_damaged_one_is_no_reason_to_remove_a_good_one(model, tmp_path):
     checkpoints = checkpoint.Checkpoints(str(tmp_path), model, keep=2)
     save(checkpoints, model, 4, 9)
-    damage(tmp_path, 9, flip_a_byte)
+    damage(tmp_path, 9, damaging.flip_a_byte)
     again = checkpoint.Checkpoints(str(tmp_path), model, keep=1)
     assert again.restore(lambda text: None)[0] == 4
     save(again, model, 7)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import damaging
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -26,11 +27,6 @@ def settings(tiny_run):
         return config.load(config.PretrainConfig, str(tiny_run), overrides)
 
     return load
-
-
-@pytest.fixture
-def vocab(tiny_vocab):
-    return tokenizer.read_vocab(tiny_vocab)
 
 
 def configs_of(learned):
@@ -347,21 +343,10 @@ def test_rows_of_the_2020_code_must_fit_the_position_table(
 # Data that are not as they should be.
 
 
-@pytest.fixture
-def own_data(tiny_data, tmp_path):
-    return Path(shutil.copytree(tiny_data, tmp_path / "data"))
-
-
-def flip_a_byte(file):
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 255
-    file.write_bytes(data)
-
-
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_a_corrupt_shard_is_named(split, settings, own_data, tmp_path):
     shard = sorted((own_data / split).iterdir())[-1]
-    flip_a_byte(shard)
+    damaging.flip_a_byte(shard)
     with pytest.raises(
         errors.UserError, match=r"damaged data .*: record \d+ is dam"
     ) as e:

@@ -7,7 +7,6 @@ import golden
 import numpy as np
 import pytest
 
-from electra_tf.text import tokenizer
 from electra_tf.weights import hugging_face_writer
 
 
@@ -25,11 +24,6 @@ def copy(tmp_path):
         return Path(shutil.copytree(golden.GOLDEN / name, tmp_path / to))
 
     return make
-
-
-@pytest.fixture(scope="module")
-def vocab(tiny_vocab):
-    return tokenizer.read_vocab(tiny_vocab)
 
 
 @pytest.fixture(scope="module")

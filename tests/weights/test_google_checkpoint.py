@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import damaging
 import numpy as np
 import pytest
 import scipy.special
@@ -778,27 +779,14 @@ def test_weights_of_another_precision_become_float32(tmp_path, arrays, dtype):
     assert table.dtype == "float32"
 
 
-def cut_short(file):
-    data = file.read_bytes()
-    file.write_bytes(data[: len(data) // 2])
-
-
-def flip_a_byte(file):
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 255
-    file.write_bytes(data)
-
-
-def empty(file):
-    file.write_bytes(b"")
-
-
 def load_all(opened):
     for name in opened.networks:
         preset.build(opened, name)
 
 
-@pytest.mark.parametrize("damage", [cut_short, flip_a_byte, empty, os.remove])
+@pytest.mark.parametrize(
+    "damage", [damaging.cut_short, damaging.flip_a_byte, damaging.empty, os.remove]
+)
 def test_damaged_data_are_named(saved, tmp_path, damage):
     load_all(google_checkpoint.open_checkpoint(saved, num_heads=NUM_HEADS))
     damage(tmp_path / "model.ckpt-7.data-00000-of-00001")
@@ -810,7 +798,9 @@ def test_damaged_data_are_named(saved, tmp_path, damage):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("damage", [cut_short, flip_a_byte, empty])
+@pytest.mark.parametrize(
+    "damage", [damaging.cut_short, damaging.flip_a_byte, damaging.empty]
+)
 def test_a_damaged_index_is_named(saved, tmp_path, damage):
     damage(tmp_path / "model.ckpt-7.index")
     with pytest.raises(

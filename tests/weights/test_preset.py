@@ -8,6 +8,7 @@ import signal
 import time
 
 import commands
+import damaging
 import disk
 import keras
 import numpy as np
@@ -15,16 +16,10 @@ import pytest
 
 from electra_tf import config, errors
 from electra_tf.network import models
-from electra_tf.text import tokenizer
 from electra_tf.weights import preset
 
 # Keras 3.15 saves a variable of TensorFlow 2.21 in a way that numpy 2 will drop.
 TOKENIZER = config.TokenizerConfig(lowercase=False, strip_accents=True, split_cjk=False)
-
-
-@pytest.fixture(scope="module")
-def vocab(tiny_vocab):
-    return tokenizer.read_vocab(tiny_vocab)
 
 
 @pytest.fixture(scope="module")
@@ -212,14 +207,8 @@ def test_what_is_no_preset_is_refused_in_one_line(saved, damage, message):
     assert "\n" not in str(error.value)
 
 
-def cut_short(file):
-    file.write_bytes(file.read_bytes()[:3000])
-
-
 def flip_a_byte_of_the_head(file):
-    data = bytearray(file.read_bytes())
-    data[3] ^= 255
-    file.write_bytes(data)
+    damaging.flip_a_byte(file, 3)
 
 
 @pytest.mark.parametrize("name", ["config.json", "generator.weights.h5"])
@@ -261,7 +250,9 @@ def test_a_configuration_of_another_size_is_refused_before_memory_is_taken(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("damage", [cut_short, flip_a_byte_of_the_head, os.remove])
+@pytest.mark.parametrize(
+    "damage", [damaging.cut_short, flip_a_byte_of_the_head, os.remove]
+)
 def test_damaged_weights_are_named(saved, damage):
     damage(saved / "generator.weights.h5")
     found = preset.load(str(saved))
