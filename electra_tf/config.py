@@ -49,6 +49,82 @@ class Settings(pydantic.BaseModel):
             raise ValueError(f"want a number, got {str(value).lower()}")
         return value
 
+    @classmethod
+    def chosen_by(cls, values: Any) -> "type[Settings]":
+        """Returns the class of the section that has those values."""
+        return cls
+
+
+class NamedSettings(Settings):
+    """A section whose `name` decides which other settings it has.
+
+    The name is one of KINDS, or my_package.my_module:MyClass: a class of the user's own
+    whose attribute `Settings` is the class of its settings.
+    """
+
+    SECTION: ClassVar[str]  # where it stands in the settings of a run
+    BASE: ClassVar[str]  # what a class of the user's own derives from
+    KINDS: ClassVar[dict[str, "type[NamedSettings]"]]
+
+    name: str
+
+    @classmethod
+    def chosen_by(cls, values: Any) -> "type[Settings]":
+        """Returns the class of the settings that the name stands for.
+
+        Raises:
+            UserError: there is nothing of that name.
+        """
+        usual = cls.model_fields["name"].default
+        name = values.get("name", usual) if isinstance(values, dict) else usual
+        if not isinstance(name, str):
+            return cls  # Which refuses it.
+        if name in cls.KINDS:
+            return cls.KINDS[name]
+        if ":" in name:
+            kind: type[Settings] = cls.own_class(name).Settings
+            return kind
+        hint = errors.did_you_mean(name, cls.KINDS, "it is none of these")
+        raise errors.UserError(
+            f"{cls.SECTION}.name={name!r}: {hint} want one of {', '.join(cls.KINDS)}, "
+            "or a class of your own, my_package.my_module:MyClass"
+        )
+
+    @classmethod
+    def own_class(cls, name: str) -> Any:
+        """Imports a class of the user's own, named my_package.my_module:MyClass.
+
+        Raises:
+            UserError: there is no such module or class, the import fails, or the class
+                has no `Settings`.
+        """
+        where = f"{cls.SECTION}.name={name}"
+        path, _, attribute = name.partition(":")
+        try:
+            module = importlib.import_module(path)
+        except ModuleNotFoundError as error:
+            raise errors.UserError(
+                f"{where}: there is no module {error.name}; name one of this folder, "
+                "or put its folder on PYTHONPATH"
+            ) from None
+        except Exception as error:
+            raise errors.UserError(
+                f"{where}: importing {path} fails: {type(error).__name__}: "
+                f"{errors.one_line(error, 200)}; mend it"
+            ) from None
+        found = getattr(module, attribute, None)
+        if found is None:
+            known = [key for key, own in vars(module).items() if isinstance(own, type)]
+            hint = errors.did_you_mean(attribute, known, "name a class that it defines")
+            raise errors.UserError(f"{where}: {path} has no {attribute!r}; {hint}")
+        kind = getattr(found, "Settings", None)
+        if not (isinstance(kind, type) and issubclass(kind, cls)):
+            raise errors.UserError(
+                f"{where}: it has no class of settings; derive it from {cls.BASE}, and "
+                f"its `Settings` from electra_tf.config.{cls.__name__}"
+            )
+        return found
+
 
 class RunSettings(Settings):
     """The settings of a run that has a workdir; some come with the package, by name."""
@@ -228,8 +304,12 @@ class GeneratorConfig(Settings):
         )
 
 
-class ObjectiveConfig(Settings):
+class ObjectiveConfig(NamedSettings):
     """What is learned. Each objective has a class of its own, with its settings."""
+
+    SECTION = "objective"
+    BASE = "electra_tf.objectives.objective.Objective"
+    KINDS: ClassVar[dict[str, type[NamedSettings]]] = {}
 
     name: str = Field(
         "electra",
@@ -269,66 +349,9 @@ class UniformConfig(ObjectiveConfig):
     )
 
 
-OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
-    "electra": ElectraConfig,
-    "mlm": MlmConfig,
-    "uniform": UniformConfig,
-}
-
-
-def objective_class(name: str) -> Any:
-    """Imports an objective of the user's own, named my_package.my_module:MyObjective.
-
-    Raises:
-        UserError: there is no such module or class, the import fails, or the class has
-            no `Settings`.
-    """
-    where = f"objective.name={name}"
-    path, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        raise errors.UserError(
-            f"{where}: there is no module {error.name}; name one of this folder, or "
-            "put its folder on PYTHONPATH"
-        ) from None
-    except Exception as error:
-        raise errors.UserError(
-            f"{where}: importing {path} fails: {type(error).__name__}: "
-            f"{errors.one_line(error, 200)}; mend it"
-        ) from None
-    found = getattr(module, attribute, None)
-    if found is None:
-        known = [key for key, value in vars(module).items() if isinstance(value, type)]
-        hint = errors.did_you_mean(attribute, known, "name a class that it defines")
-        raise errors.UserError(f"{where}: {path} has no {attribute!r}; {hint}")
-    kind = getattr(found, "Settings", None)
-    if not (isinstance(kind, type) and issubclass(kind, ObjectiveConfig)):
-        raise errors.UserError(
-            f"{where}: it has no class of settings; derive it from "
-            "electra_tf.objectives.objective.Objective, and its `Settings` from "
-            "electra_tf.config.ObjectiveConfig"
-        )
-    return found
-
-
-def objective_settings(name: str) -> type[ObjectiveConfig]:
-    """Returns the class of an objective's settings, by its name.
-
-    Raises:
-        UserError: there is no such objective.
-    """
-    if name in OBJECTIVES:
-        return OBJECTIVES[name]
-    if ":" in name:
-        settings: type[ObjectiveConfig] = objective_class(name).Settings
-        return settings
-    known = ", ".join(OBJECTIVES)
-    hint = errors.did_you_mean(name, OBJECTIVES, "it is none of these")
-    raise errors.UserError(
-        f"objective.name={name!r}: {hint} want one of {known}, or a class of your own, "
-        "my_package.my_module:MyObjective"
-    )
+ObjectiveConfig.KINDS.update(
+    electra=ElectraConfig, mlm=MlmConfig, uniform=UniformConfig
+)
 
 
 class DataConfig(Settings):
@@ -405,18 +428,6 @@ class TrainConfig(Settings):
         10_000, description="Updates of linear warm-up."
     )
     decay_power: PositiveFloat = Field(1.0, description="The decay to 0; 1 = linear.")
-    weight_decay: NonNegativeFloat = Field(
-        0.01, description="Decay of matrices; biases and LayerNorms have none."
-    )
-    beta_1: Rate = Field(0.9, description="Adam's first moment.")
-    beta_2: Rate = Field(0.999, description="Adam's second moment.")
-    epsilon: PositiveFloat = Field(
-        1e-6, description="Added to the root of the second moment (2020 code)."
-    )
-    bias_correction: bool = Field(False, description="The 2020 code's AdamW has none.")
-    clip_norm: PositiveFloat = Field(
-        1.0, description="Largest norm of all gradients together, over all replicas."
-    )
     precision: Literal["float32", "mixed_bfloat16"] = Field(
         "float32", description="Type of the arithmetic; weights are float32 always."
     )
@@ -466,6 +477,62 @@ class TrainConfig(Settings):
         return self
 
 
+class GroupConfig(Settings):
+    """How the variables of one network learn, where it is not as the others do."""
+
+    learning_rate_scale: PositiveFloat = Field(
+        1.0, description="Factor on the learning rate, for this network."
+    )
+    weight_decay: NonNegativeFloat | None = Field(
+        None, description="Decay for this network; null = optimizer.weight_decay."
+    )
+    clip_norm: PositiveFloat | None = Field(
+        None,
+        description="Largest norm of this network's gradients; null = "
+        "optimizer.clip_norm.",
+    )
+
+
+class OptimizerConfig(NamedSettings):
+    """What the settings of every optimizer have."""
+
+    SECTION = "optimizer"
+    BASE = "electra_tf.training.groups.GroupedOptimizer"
+    KINDS: ClassVar[dict[str, type[NamedSettings]]] = {}
+
+    name: str = Field(
+        "adamw",
+        description="Which optimizer learns: adamw; or "
+        "my_package.my_module:MyOptimizer, a class of your own.",
+    )
+    weight_decay: NonNegativeFloat = Field(
+        0.01, description="Decay of matrices; biases and LayerNorms have none."
+    )
+    clip_norm: PositiveFloat = Field(
+        1.0, description="Largest norm of all gradients together, over all replicas."
+    )
+    networks: dict[str, GroupConfig] = Field(
+        default={},
+        description="Rate, decay and clipping by network, as in {generator: "
+        "{learning_rate_scale: 0.5}}. Each network then has a gradient norm of its "
+        "own; what two networks share belongs to the generator. {} = one norm.",
+    )
+
+
+class AdamWConfig(OptimizerConfig):
+    """AdamW, as the 2020 code has it. Defaults: ELECTRA's, of all sizes."""
+
+    beta_1: Rate = Field(0.9, description="Adam's first moment.")
+    beta_2: Rate = Field(0.999, description="Adam's second moment.")
+    epsilon: PositiveFloat = Field(
+        1e-6, description="Added to the root of the second moment (2020 code)."
+    )
+    bias_correction: bool = Field(False, description="The 2020 code's AdamW has none.")
+
+
+OptimizerConfig.KINDS.update(adamw=AdamWConfig)
+
+
 class RunConfig(Settings):
     """When to say, measure and save. Changing these never changes a number."""
 
@@ -489,21 +556,20 @@ class PretrainConfig(RunSettings):
 
     model: ModelConfig = ModelConfig()
     generator: GeneratorConfig = GeneratorConfig()
-    # Of the class that its name stands for, and dumped as such.
+    # It and `optimizer` are of the class that the name stands for, and dumped as such.
     objective: pydantic.SerializeAsAny[ObjectiveConfig] = ElectraConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    optimizer: pydantic.SerializeAsAny[OptimizerConfig] = AdamWConfig()
     run: RunConfig = RunConfig()
 
-    @pydantic.field_validator("objective", mode="before")
+    @pydantic.field_validator("objective", "optimizer", mode="before")
     @classmethod
-    def _objective_is_of_its_name(cls, value: Any) -> Any:
+    def _choose_by_name(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         if not isinstance(value, dict):
             return value
-        kind = ObjectiveConfig
-        if isinstance(name := value.get("name", "electra"), str):
-            kind = objective_settings(name)
-        return kind.model_validate(value)
+        section: Any = cls.model_fields[info.field_name or ""].annotation
+        return section.chosen_by(value).model_validate(value)
 
     @pydantic.model_validator(mode="after")
     def _examples_fit_the_position_table(self) -> Self:
@@ -669,14 +735,14 @@ def dump(settings: Settings) -> str:
 
 def describe(settings: Settings, indent: int = 0) -> str:
     """Returns the settings as YAML with each field's description as a comment."""
-    lines = []
+    lines, plain = [], settings.model_dump()
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         pad = " " * indent
         if isinstance(value, Settings):
             lines += [f"{pad}{name}:", describe(value, indent + 2)]
             continue
-        text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+        text = yaml.safe_dump(plain[name], default_flow_style=True, width=math.inf)
         text = text.removesuffix("...\n").strip()
         lines.append(f"{pad}{name}: {text}  # {field.description}")
     return "\n".join(lines)
@@ -691,16 +757,17 @@ def differences(
     one states beside its defaults.
     """
     found: dict[str, tuple[Any, Any]] = {}
-    if isinstance(old, ObjectiveConfig) and type(old) is not type(new):
+    if isinstance(old, NamedSettings) and type(old) is not type(new):
         now = getattr(new, "name", None)
         found[f"{prefix}name"] = (old.name, now)
         old = type(new).model_validate({"name": now})
+    before, after = old.model_dump(), new.model_dump()
     for name in type(old).model_fields:
         a, b = getattr(old, name), getattr(new, name)
         if isinstance(a, Settings) and isinstance(b, Settings):
             found |= differences(a, b, f"{prefix}{name}.")
         elif a != b:
-            found[f"{prefix}{name}"] = (a, b)
+            found[f"{prefix}{name}"] = (before[name], after[name])
     return found
 
 
@@ -741,17 +808,14 @@ def _set(values: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def _explain(kind: type[Settings], values: Any, error: pydantic.ValidationError) -> str:
-    messages = []
-    foreign = _of_other_objectives(error)
+    messages, foreign = [], _of_other_kinds(kind, error)
+    known = _names(kind, values)
     for item in error.errors(include_url=False, include_context=False):
         name = ".".join(str(part) for part in item["loc"])
         if name in foreign:
             continue
         if item["type"] == "extra_forbidden":
-            hint = errors.did_you_mean(
-                name, _names(kind, values), "--print_config lists them all"
-            )
-            messages.append(f"no setting {name}; {hint}")
+            messages.append(f"no setting {name}; {_nearest(name, known)}")
         elif item["type"] == "value_error":
             text = item["msg"].removeprefix("Value error, ")
             is_named = not name or text.startswith(f"{name}.")
@@ -759,38 +823,56 @@ def _explain(kind: type[Settings], values: Any, error: pydantic.ValidationError)
         else:
             text = item["msg"][0].lower() + item["msg"][1:]
             messages.append(f"{name}={item['input']!r:.60}: {text}")
-    if foreign:
-        chosen = values["objective"].get("name", "electra")
-        own = [*objective_settings(chosen).model_fields]
+    for section in dict.fromkeys(foreign.values()):
+        wrong = [name.partition(".")[2] for name in foreign if foreign[name] is section]
+        where = section.SECTION
+        chosen = values[where].get("name", section.model_fields["name"].default)
         messages.append(
-            f"objective.name={chosen} has no {', '.join(foreign.values())}; it has "
-            f"{', '.join(own)}; drop what it has not: --set "
-            f"objective='{{name: {chosen}}}' states no other"
+            f"{where}.name={chosen} has no {', '.join(wrong)}; it has "
+            f"{', '.join(section.chosen_by(values[where]).model_fields)}; drop what it "
+            f"has not: --set {where}='{{name: {chosen}}}' states no other"
         )
     return "; ".join(messages)
 
 
-def _of_other_objectives(error: pydantic.ValidationError) -> dict[str, str]:
-    """Returns settings that the chosen objective has not, and another of ours has."""
-    theirs = {name for kind in OBJECTIVES.values() for name in kind.model_fields}
-    found: dict[str, str] = {}
+def _of_other_kinds(
+    kind: type[Settings], error: pydantic.ValidationError
+) -> dict[str, type[NamedSettings]]:
+    """Returns settings that the chosen kind of a section has not, and another has."""
+    found: dict[str, type[NamedSettings]] = {}
     for item in error.errors(include_url=False, include_context=False):
-        section, *rest = item["loc"] or ("",)
-        if section == "objective" and item["type"] == "extra_forbidden":
-            found |= {f"objective.{name}": str(name) for name in rest if name in theirs}
+        where, *rest = (str(part) for part in item["loc"] or ("",))
+        field = kind.model_fields.get(where)
+        section: Any = field.annotation if field else None
+        if item["type"] == "extra_forbidden" and hasattr(section, "KINDS"):
+            theirs = {n for one in section.KINDS.values() for n in one.model_fields}
+            found |= {f"{where}.{name}": section for name in rest if name in theirs}
     return found
 
 
+def _nearest(name: str, known: list[str]) -> str:
+    """Asks for the setting meant: of the same name in another section, or alike."""
+    last = name.rpartition(".")[2]
+    moved = [one for one in known if one.rpartition(".")[2] == last]
+    if len(moved) == 1:
+        return f"did you mean {moved[0]}?"
+    return errors.did_you_mean(name, known, "--print_config lists them all")
+
+
 def _names(kind: type[Settings], values: Any, prefix: str = "") -> list[str]:
+    """Lists the settings that there are, in sections as `values` choose them."""
     names = []
     for name, field in kind.model_fields.items():
         names.append(prefix + name)
-        below = field.annotation
+        part = values.get(name) if isinstance(values, dict) else None
+        below: Any = field.annotation
         if isinstance(below, type) and issubclass(below, Settings):
-            part = values.get(name) if isinstance(values, dict) else None
-            if below is ObjectiveConfig:
-                chosen = part.get("name") if isinstance(part, dict) else None
-                with contextlib.suppress(errors.UserError):  # That is said, too.
-                    below = objective_settings(str(chosen or "electra"))
+            with contextlib.suppress(errors.UserError):  # That is said, too.
+                below = below.chosen_by(part)
             names += _names(below, part, f"{prefix}{name}.")
+        elif typing.get_origin(below) is dict and isinstance(part, dict):
+            inner = typing.get_args(below)[1]  # Sections by names of the user's own.
+            if isinstance(inner, type) and issubclass(inner, Settings):
+                for key in part:
+                    names += _names(inner, part[key], f"{prefix}{name}.{key}.")
     return names

@@ -291,7 +291,6 @@ def plain_optimizer(setting: dict[str, Any]) -> Any:
         weight_decay=0.0,
         bias_correction=True,
         clip_norm=CLIP_NORM,
-        reduce=True,
     )
 
 

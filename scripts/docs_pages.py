@@ -39,7 +39,10 @@ USED = (
     "save_to_preset",
 )
 # Sections of which there are several kinds, chosen by their setting `name`.
-CHOICES = {"objective": config.OBJECTIVES}
+CHOICES = {
+    "objective": config.ObjectiveConfig.KINDS,
+    "optimizer": config.OptimizerConfig.KINDS,
+}
 # Methods that Keras asks for and nobody else.
 OF_KERAS = (
     "call",

@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
         weights = {
             name: variable.numpy()
             for name, variable in state_of(learner).items()
-            if not name.endswith((":m", ":v"))
+            if ":" not in name
         }
         np.savez_compressed(output / "state.npz", **weights)
     print(f"{output}: {', '.join(sorted(file.name for file in output.iterdir()))}")
@@ -178,7 +178,10 @@ def masking_step(
 
 
 def state_of(learner: train_step.Pretrainer) -> dict[str, tf.Variable]:
-    """Names all that an update changes: weights, their moments (:m, :v), updates."""
+    """Names all that an update changes: weights, moments (after a colon), updates.
+
+    Which moments there are is the optimizer's to say.
+    """
     named: dict[str, tf.Variable] = {}
     seen: set[int] = set()
     for network, model in learner.objective.networks.items():
@@ -190,7 +193,7 @@ def state_of(learner: train_step.Pretrainer) -> dict[str, tf.Variable]:
             named[name] = variable.value
             for moment, slot in learner.learner.moments(variable).items():
                 named[f"{name}:{moment}"] = slot.value
-    return named | {"updates": learner.learner.iterations.value}
+    return named | {n: v.value for n, v in learner.learner.counters().items()}
 
 
 def read_rows(
@@ -231,7 +234,7 @@ def take_back(
     """
     found = np.load(file)
     state = state_of(learner)
-    missing = [n for n in state if n not in found and not n.endswith((":m", ":v"))]
+    missing = [n for n in state if n not in found and ":" not in n]
     unknown = sorted(set(found) - set(state))
     if missing or unknown:
         sys.exit(

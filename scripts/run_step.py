@@ -89,7 +89,7 @@ class Step:
         def make(name: str, kind: jax.ShapeDtypeStruct) -> np.ndarray:
             if name in found:
                 return found[name]
-            if name == "updates" or name.endswith((":m", ":v", "bias", "beta")):
+            if name == "updates" or ":" in name or name.endswith(("bias", "beta")):
                 return np.zeros(kind.shape, kind.dtype)
             if name.endswith("gamma"):
                 return np.ones(kind.shape, kind.dtype)
@@ -317,7 +317,7 @@ def train(
             metrics.write(json.dumps(line) + "\n")
             if (done // every) % 20 == 0:
                 print(json.dumps(line), flush=True)
-    kept = {n: np.asarray(v) for n, v in state.items() if not n.endswith((":m", ":v"))}
+    kept = {n: np.asarray(v) for n, v in state.items() if ":" not in n}
     np.savez(output / "state.npz", **kept)
     speed = done * size * about["length"] / (time.perf_counter() - began)
     print(f"{done} steps, {speed:,.0f} positions a second: {output}/state.npz")

@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import momentum
 import pydantic
 import pytest
 import yaml
@@ -47,7 +48,7 @@ def test_the_file_overrides_the_defaults_and_set_the_file(tmp_path):
     settings = load("train.steps=30_000", file=file)
     assert settings.train.steps == 30_000
     assert settings.train.batch_size == 24
-    assert settings.train.clip_norm == config.TrainConfig().clip_norm
+    assert settings.train.precision == config.TrainConfig().precision
 
 
 def test_of_two_sets_the_last_counts():
@@ -134,6 +135,13 @@ def test_a_value_out_of_bounds_is_named(override, said):
         ("train.learning-rate", "train.learning_rate"),
         ("trian.steps", "train"),
         ("data.batch_size", "train.batch_size"),
+        ("train.weight_decay", "optimizer.weight_decay"),
+        ("optimizer.learning_rate", "train.learning_rate"),
+        ("optimizer.beta1", "optimizer.beta_1"),
+        (
+            "optimizer.networks.generator.rate_scale",
+            "optimizer.networks.generator.learning_rate_scale",
+        ),
     ],
 )
 def test_a_misspelt_setting_is_refused_with_the_nearest(wrong, right):
@@ -182,6 +190,60 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize("override", ["train.steps", "=5", "", "train.steps=[1"])
 def test_a_set_that_is_no_assignment_is_refused(override):
     assert f"--set {override}" in refusal(override)
+
+
+# A section that is chosen by its name.
+
+
+@pytest.mark.parametrize("section", ["objective", "optimizer"])
+def test_a_name_that_there_is_not_is_refused_when_settings_are_read(section):
+    kinds = config.PretrainConfig.model_fields[section].annotation.KINDS
+    known = ", ".join(kinds)
+    for name, hint in (
+        (f"{next(iter(kinds))}x", f"did you mean {next(iter(kinds))}?"),
+        ("zz", "it is none of these"),
+    ):
+        assert refusal(f"{section}.name={name}") == (
+            f"--set: {section}.name={name!r}: {hint} want one of {known}, or a class "
+            "of your own, my_package.my_module:MyClass"
+        )
+    assert f"{section}.name=5: input should be a valid string" in refusal(
+        f"{section}.name=5"
+    )
+
+
+MOMENTUM = "optimizer.name=momentum:Momentum"
+
+
+def test_a_name_decides_which_settings_there_are(tmp_path):
+    settings = load(MOMENTUM, "optimizer.beta=0.25")
+    assert settings.optimizer == momentum.MomentumConfig(
+        name="momentum:Momentum", beta=0.25
+    )
+    for written in (config.dump, config.describe):
+        assert load(file=write(tmp_path, written(settings))) == settings
+    message = refusal(MOMENTUM, "optimizer.betta=0.1")
+    assert "no setting optimizer.betta; did you mean optimizer.beta?" in message
+    assert config.differences(load(), settings) == {
+        "optimizer.name": ("adamw", "momentum:Momentum"),
+        "optimizer.beta": (0.5, 0.25),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("optimizer.name=momentum:Momentum", "epsilon"),
+        ("objective.name=mlm", "rtd_weight"),
+    ],
+)
+def test_a_setting_of_another_name_is_refused_with_what_there_is(name, wrong):
+    section, _, chosen = name.partition(".name=")
+    message = refusal(name, f"{section}.{wrong}=0.5")
+    assert f"{name} has no {wrong}; it has " in message
+    way_out = message.partition("--set ")[2].partition(" states")[0].replace("'", "")
+    assert way_out == f"{section}={{name: {chosen}}}"
+    assert getattr(load(way_out), section).name == chosen
 
 
 # What contradicts itself.
@@ -233,6 +295,7 @@ UNUSUAL = [
     "model.layer_norm_epsilon=1e-12",
     "train.learning_rate=3e-5",
     "objective.disallow_correct=true",
+    "optimizer.networks.generator.learning_rate_scale=0.5",
 ]
 
 
@@ -327,7 +390,7 @@ def test_the_published_configs_are_as_published(name, encoder, generator, data, 
     assert settings.data.example_tokens == settings.data.row_tokens
     found = settings.train
     assert (found.steps, found.batch_size, found.learning_rate) == train
-    assert (found.warmup_steps, found.weight_decay) == (10_000, 0.01)
+    assert (found.warmup_steps, settings.optimizer.weight_decay) == (10_000, 0.01)
     assert (settings.model.vocab_size, settings.model.max_positions) == (30522, 512)
 
 

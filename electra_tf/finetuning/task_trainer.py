@@ -75,9 +75,9 @@ class Trainer:
         self._step = 0
         self._order = mix(sizes, self.epoch_ends[-1], mixing_power, seed)
         with strategy.scope():
-            adamw = build_optimizer(list(models.values()), train, self.epoch_ends[-1])
+            learner = build_optimizer(list(models.values()), train, self.epoch_ends[-1])
             for name, model in models.items():
-                model.compile(adamw, jit_compile=False)
+                model.compile(learner, jit_compile=False)
                 model.make_variables(data[name].element_spec)
             self._steps = {
                 name: self._make_step(model, data[name])
@@ -138,18 +138,17 @@ def build_optimizer(
     """Builds the optimizer of models that share a backbone."""
     model = models[0].backbone.model_config
     rate, decay = recipe.usual_rates(model)
-    variables = {id(v): v for one in models for v in one.trainable_variables}
-    adamw = recipe.build_optimizer(
+    learner = recipe.build_optimizer(
         model,
-        variables.values(),
         num_steps,
         learning_rate=train.learning_rate or rate,
         layer_decay=train.layer_decay or decay,
         weight_decay=train.weight_decay,
         warmup_rate=train.warmup_rate,
     )
-    adamw.build(list(variables.values()))
-    return adamw
+    variables = {id(v): v for one in models for v in one.trainable_variables}
+    learner.build(list(variables.values()))
+    return learner
 
 
 def mix(

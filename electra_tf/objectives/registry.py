@@ -23,7 +23,7 @@ def find(settings: config.PretrainConfig) -> type[objective.Objective]:
     name = settings.objective.name
     if name in OBJECTIVES:
         return OBJECTIVES[name]
-    found = config.objective_class(name)
+    found = config.ObjectiveConfig.own_class(name)
     if not (isinstance(found, type) and issubclass(found, objective.Objective)):
         raise errors.UserError(
             f"objective.name={name}: it is no objective; derive it from "

@@ -342,7 +342,6 @@ class Fitting(_OtherHalf):
     def _optimizer(self, recipe: recipes.Recipe, steps: int) -> optimizer.AdamW:
         return recipes.build_optimizer(
             self.backbone.model_config,
-            self.trainable_variables,
             steps,
             learning_rate=recipe.learning_rate,
             layer_decay=recipe.layer_decay,

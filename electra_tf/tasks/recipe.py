@@ -1,18 +1,18 @@
 """The paper's way to fine-tune, in numbers: rates for a width, a schedule, AdamW.
 
-In:   an encoder's config, variables, a number of steps; rates of one's own.
+In:   an encoder's config, a number of steps; rates of one's own.
 Out:  an optimizer; what is wrong with the rates, in one line.
 """
 
 import dataclasses
-from collections.abc import Iterable
+import functools
 from typing import Any
 
 import keras
 import numpy as np
 
 from electra_tf import config, errors
-from electra_tf.training import optimizer
+from electra_tf.training import groups, optimizer
 
 # Width up to which, peak learning rate and layer-wise decay (paper, Table 7).
 RATES = ((256, 3e-4, 0.8), (768, 1e-4, 0.8), (10**9, 5e-5, 0.9))
@@ -76,7 +76,6 @@ class AutoAdamW(optimizer.AdamW):
             learning_rate,
             weight_decay=weight_decay,
             clip_norm=CLIP_NORM,
-            reduce=True,
             name=name,
         )
         self.layer_decay = layer_decay
@@ -96,7 +95,6 @@ class AutoAdamW(optimizer.AdamW):
 
 def build_optimizer(
     model: config.ModelConfig,
-    variables: Iterable[keras.Variable],
     steps: int,
     *,
     learning_rate: float,
@@ -104,26 +102,25 @@ def build_optimizer(
     weight_decay: float,
     warmup_rate: float = WARMUP_RATE,
 ) -> optimizer.AdamW:
-    """Builds the optimizer of fine-tuning, which reduces and clips by itself.
+    """Builds the optimizer of fine-tuning: of an encoder and the heads on it.
 
     Args:
         model: the encoder.
-        variables: to train, the encoder's and the heads'.
         steps: of the schedule.
         learning_rate: its peak.
         layer_decay: of the rates from block to block.
         weight_decay: not of biases and LayerNorms.
         warmup_rate: share of the steps.
     """
-    paths = [variable.path for variable in variables]
     return optimizer.AdamW(
         optimizer.WarmupDecay(
             learning_rate, steps, warmup_steps=round(warmup_rate * steps)
         ),
         weight_decay=weight_decay,
-        rates=optimizer.layer_rates(paths, model.num_layers, layer_decay),
         clip_norm=CLIP_NORM,
-        reduce=True,
+        groups=functools.partial(
+            groups.by_depth, num_layers=model.num_layers, decay=layer_decay
+        ),
     )
 
 

@@ -3,7 +3,8 @@
 In:   the settings of a run, a data folder, weights to start from or none.
 Out:  a workdir: checkpoints, metrics, report, preset.
 
-optimizer       the 2020 AdamW, its schedule and its exclusions
+groups          who learns at which rate, decays, is clipped with whom
+optimizer       the schedule, the 2020 AdamW, every optimizer by its name
 train_step      a batch -> an update, summed over replicas
 distribution    CPU, GPUs, TPU, several machines
 checkpoint      save, keep, resume

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from electra_tf import errors
 from electra_tf.system import durable
-from electra_tf.training import optimizer, train_step
+from electra_tf.training import groups, train_step
 
 # Where each input worker reads on: (epoch, group, block, row).
 Positions = list[tuple[int, ...]]
@@ -70,8 +70,8 @@ class Checkpoints:
                 name: _weights_and_moments(network, model.learner)
                 for name, network in model.objective.networks.items()
             },
-            updates=model.learner.iterations.value,
             data=self._state,
+            **{name: v.value for name, v in model.learner.counters().items()},
         )
 
     def steps(self) -> list[int]:
@@ -171,7 +171,7 @@ class Checkpoints:
 
 
 def _weights_and_moments(
-    network: keras.Model, learner: optimizer.AdamW
+    network: keras.Model, learner: groups.GroupedOptimizer
 ) -> dict[str, tf.Variable]:
     """Names a network's variables and their moments by path, each exactly once.
 

@@ -239,8 +239,10 @@ def _listener(
 
 def _shown(settings: config.PretrainConfig) -> dict[str, objective.Shown]:
     """Returns how all values of the run are shown."""
-    common = {name: metric.shown for name, metric in train_step.METRICS.items()}
-    return objective.shown(registry.declare(settings), loop.SPEEDS | common)
+    declared = registry.declare(settings)
+    metrics = train_step.run_metrics(declared)
+    common = {name: metric.shown for name, metric in metrics.items()}
+    return objective.shown(declared, loop.SPEEDS | common)
 
 
 def _say_what_runs(

@@ -16,7 +16,7 @@ import tensorflow as tf
 from electra_tf import config
 from electra_tf.network import models, tracing
 from electra_tf.objectives import objective, registry
-from electra_tf.training import optimizer
+from electra_tf.training import groups, optimizer
 
 # Of the seeds made from train.seed, so that no two uses of it draw the same.
 DROPOUT = 1
@@ -26,7 +26,7 @@ METRICS = {
     "learning_rate": objective.Metric(
         "Learning rate", ("learning_rate", "steps"), "lr {:.2e}"
     ),
-    "gradient_norm": objective.Metric("Gradient norm", ("gradient_norm", "steps")),
+    groups.NORM: objective.Metric("Gradient norm", (groups.NORM, "steps")),
     "row_fill": objective.Metric("Row fill", ("tokens", "positions"), "fill {:.3f}"),
 }
 
@@ -42,14 +42,16 @@ class Pretrainer(keras.Model):
         self,
         learned: objective.Objective,
         train: config.TrainConfig,
+        learner: groups.GroupedOptimizer,
         *,
         compile_step: bool = False,
     ) -> None:
-        """Makes the optimizer and its slots.
+        """Makes the optimizer's state.
 
         Args:
             learned: owns the networks (`registry.build`).
             train: the settings of section `train`.
+            learner: the optimizer (`optimizer.build`).
             compile_step: compile forward and backward pass with XLA.
         """
         super().__init__(name="pretrainer")
@@ -64,7 +66,7 @@ class Pretrainer(keras.Model):
                 network.trainable = False
             if train.recompute:
                 models.recompute_blocks(network)
-        self.learner = optimizer.build(train)
+        self.learner = learner
         self.learner.build(self.trainable_variables)
         self._trained = Totals(learned.declared, name="trained")
         self._measured = Totals(learned.declared, name="measured")
@@ -96,17 +98,14 @@ class Pretrainer(keras.Model):
         gradients, sums = self._gradients(batch, counts, seed, self._progress())
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         sums = self._reduce(sums)
-        gradients, norm = tf.clip_by_global_norm(gradients, self.train_config.clip_norm)
         rate = self.learner.learning_rate
-        self.learner.apply_gradients(
-            zip(gradients, self.trainable_variables, strict=True)
-        )
-        finite = tf.math.is_finite(norm) & tf.math.is_finite(
+        norms = self.learner.learn(gradients)
+        finite = tf.math.is_finite(norms[groups.NORM]) & tf.math.is_finite(
             _total_loss(sums, self.objective.declared.losses)
         )
         return sums | {
+            **norms,
             "steps": tf.constant(1.0),
-            "gradient_norm": norm,
             "learning_rate": tf.cast(rate, tf.float32),
             "finite": tf.cast(finite, tf.float32),
         }
@@ -118,7 +117,7 @@ class Pretrainer(keras.Model):
 
     def zero_sums(self) -> objective.Sums:
         """Returns what `update` returns, all zero: where adding up starts."""
-        names = ("steps", "gradient_norm", "learning_rate", "finite")
+        names = (*self.learner.norm_names, "steps", "learning_rate", "finite")
         return self._zero_measures() | {name: tf.zeros([]) for name in names}
 
     def _zero_measures(self) -> objective.Sums:
@@ -267,9 +266,23 @@ def build(settings: config.PretrainConfig, *, compile_step: bool = False) -> Pre
     Weights are drawn from train.seed. Call it under the strategy's scope.
     """
     keras.utils.set_random_seed(settings.train.seed)
+    learned = registry.build(settings)
     return Pretrainer(
-        registry.build(settings), settings.train, compile_step=compile_step
+        learned,
+        settings.train,
+        optimizer.build(settings.optimizer, settings.train, learned.networks),
+        compile_step=compile_step,
     )
+
+
+def run_metrics(declared: objective.Declaration) -> dict[str, objective.Metric]:
+    """Returns the metrics of every run; norms by network are optimizer.networks'."""
+    return METRICS | {
+        f"{groups.NORM}_{name}": objective.Metric(
+            f"Gradient norm, {name}", (f"{groups.NORM}_{name}", "steps")
+        )
+        for name in declared.networks
+    }
 
 
 def summarize(
@@ -279,12 +292,12 @@ def summarize(
 
     Returns:
         `loss`, weighted; each loss N as N_loss; the metrics of the objective, and
-        METRICS; none whose sums are not there, as of what is only measured.
+        those of every run; none whose sums are not there, as of what is only measured.
     """
     found = {"loss": _total_loss(sums, declared.losses)}
     for name in declared.losses:
         found[f"{name}_loss"] = _ratio(sums, f"{name}_loss", f"{name}_count")
-    for name, metric in (declared.metrics | METRICS).items():
+    for name, metric in (declared.metrics | run_metrics(declared)).items():
         if callable(metric.of):
             found[name] = metric.of(sums)
         elif sums.keys() >= {*metric.of}:

@@ -155,7 +155,9 @@ def test_the_optimizer_is_the_papers_by_width(models):
     schedule = built._learning_rate
     assert float(schedule(10)) == pytest.approx(3e-4 * 0.9)
     assert float(schedule(5)) == pytest.approx(3e-4 * 0.5 * 0.95)
-    rates = built.rates
+    variables = {id(v): v for m in models.values() for v in m.trainable_variables}
+    variables = variables.values()
+    rates = {v.path: rate for v, rate in zip(variables, built.rates, strict=True)}
     assert rates["classification_head/logits/kernel"] == 1.0
     assert rates["layer_1/query/kernel"] == pytest.approx(0.8)
     assert rates["embeddings/word_embeddings"] == pytest.approx(0.8**3)

@@ -6,14 +6,18 @@ import tensorflow as tf
 from electra_tf import config
 from electra_tf.network import kernels
 from electra_tf.objectives import objective, registry
-from electra_tf.training import train_step
+from electra_tf.training import optimizer, train_step
 
 # With so large an epsilon AdamW is SGD, at a tenth of the rate over epsilon: it
 # forgives no wrong scale of a gradient.
-SGD = {"epsilon": 1e3, "learning_rate": 1e3, "weight_decay": 0.0}
+ADAMW = config.AdamWConfig()
+SGD = {
+    "learning_rate": 1e3,
+    "learning": config.AdamWConfig(epsilon=1e3, weight_decay=0.0),
+}
 
 
-def settings(dropout=0.0, **train):
+def settings(dropout=0.0, learning=ADAMW, **train):
     """V=11, E=5, D=6, H=3; the generator is 3 wide; L=7, P=3."""
     model = config.ModelConfig(
         vocab_size=11,
@@ -32,6 +36,7 @@ def settings(dropout=0.0, **train):
         generator=config.GeneratorConfig(width_scale=0.5),
         data=config.DataConfig(example_tokens=7, row_tokens=7),
         train=config.TrainConfig(**{"steps": 1000, "warmup_steps": 0, **train}),
+        optimizer=learning,
     )
 
 
@@ -428,6 +433,13 @@ PARTS = {
 }
 
 
+def probing(compile_step=False, learning=ADAMW, **train):
+    """Builds a pretrainer of the probe."""
+    chosen, probe = config.TrainConfig(**train), Probe()
+    learner = optimizer.build(learning, chosen, probe.networks)
+    return train_step.Pretrainer(probe, chosen, learner, compile_step=compile_step)
+
+
 def assert_apart(masks):
     for one in range(len(masks)):
         for other in range(one):
@@ -437,7 +449,7 @@ def assert_apart(masks):
 
 def test_each_step_replica_and_micro_batch_drops_other_units(two_replicas):
     with two_replicas.scope():
-        model = train_step.Pretrainer(Probe(), config.TrainConfig(accumulation_steps=2))
+        model = probing(accumulation_steps=2)
 
     @tf.function
     def update(batch):
@@ -452,10 +464,7 @@ def test_each_step_replica_and_micro_batch_drops_other_units(two_replicas):
 
 
 def test_the_seed_decides_what_is_dropped():
-    one, same, other = (
-        train_step.Pretrainer(Probe(), config.TrainConfig(seed=seed)).update(PARTS)
-        for seed in (5, 5, 6)
-    )
+    one, same, other = (probing(seed=seed).update(PARTS) for seed in (5, 5, 6))
     np.testing.assert_array_equal(same["masks"], one["masks"])
     assert_apart([one["masks"][0], other["masks"][0]])
 
@@ -464,10 +473,14 @@ def test_the_seed_decides_what_is_dropped():
     ("compile_step", "accumulation_steps"), [(False, 1), (False, 2), (True, 2)]
 )
 def test_any_objective_is_trained(compile_step, accumulation_steps):
-    train = config.TrainConfig(
-        **SGD, warmup_steps=0, clip_norm=100.0, accumulation_steps=accumulation_steps
+    unclipped = SGD["learning"].model_copy(update={"clip_norm": 100.0})
+    model = probing(
+        compile_step,
+        unclipped,
+        learning_rate=SGD["learning_rate"],
+        warmup_steps=0,
+        accumulation_steps=accumulation_steps,
     )
-    model = train_step.Pretrainer(Probe(), train, compile_step=compile_step)
     (before,) = weights_of(model).values()
     (sums,) = run(model.update, [PARTS])
     (after,) = weights_of(model).values()
@@ -483,7 +496,7 @@ def test_any_objective_is_trained(compile_step, accumulation_steps):
 
 
 def test_a_network_that_is_not_trained_keeps_its_weights_and_has_no_moments():
-    model = train_step.Pretrainer(Probe(), config.TrainConfig(warmup_steps=0))
+    model = probing(warmup_steps=0)
     probe, frozen = (network.weights[0] for network in (model.probe, model.frozen))
     before = probe.numpy(), frozen.numpy()
     model.update(PARTS)
@@ -494,16 +507,14 @@ def test_a_network_that_is_not_trained_keeps_its_weights_and_has_no_moments():
 
 
 def test_an_objective_is_told_how_far_the_run_is():
-    model = train_step.Pretrainer(
-        Probe(), config.TrainConfig(steps=4, warmup_steps=0, accumulation_steps=2)
-    )
+    model = probing(steps=4, warmup_steps=0, accumulation_steps=2)
     told = [model.update(PARTS)["progress"] / 4.0 for _ in range(3)]
     np.testing.assert_allclose(told, [0.0, 0.25, 0.5])
     np.testing.assert_allclose(model.measure(PARTS)["progress"] / 4.0, 0.75)
 
 
 def test_losses_and_metrics_of_any_name_become_values():
-    model = train_step.Pretrainer(Probe(), config.TrainConfig())
+    model = probing()
     found = train_step.summarize(model.measure(PARTS), model.objective.declared)
     assert found.keys() == {"loss", "line_loss", "kept", "progress", "row_fill"}
     np.testing.assert_allclose(found["loss"], found["line_loss"])
@@ -511,7 +522,7 @@ def test_losses_and_metrics_of_any_name_become_values():
 
 
 def test_measuring_changes_nothing_and_drops_nothing():
-    model = train_step.Pretrainer(Probe(), config.TrainConfig())
+    model = probing()
     (before,) = weights_of(model).values()
     masks = model.measure(PARTS)["masks"]
     np.testing.assert_array_equal(masks, np.eye(4)[0][:, None] * np.ones(2000))
