@@ -189,6 +189,7 @@ def validation_batches(
     start = tf.zeros([4], tf.int64)
 
     def fill_up(rows: Batch) -> Batch:
+        # All batches get one static shape, so that the step is traced once.
         missing = batch_rows - tf.shape(rows["token_ids"])[0]
         return {
             name: tf.ensure_shape(

@@ -77,6 +77,7 @@ class Trainer:
         with strategy.scope():
             learner = build_optimizer(list(models.values()), train, self.epoch_ends[-1])
             for name, model in models.items():
+                # Rows have many lengths, for each of which XLA would compile anew.
                 model.compile(learner, jit_compile=False)
                 model.make_variables(data[name].element_spec)
             self._steps = {
@@ -117,6 +118,7 @@ class Trainer:
 
     def _make_step(self, model: Model, data: tf.data.Dataset) -> Callable[[], None]:
         options = tf.data.Options()
+        # One process reads all: there is nothing to share out among workers.
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.OFF
         )

@@ -154,7 +154,7 @@ class Loop:
             lambda done, totals, finite, report: finite & (done < steps),
             step,
             (0, self._model.zero_sums(), True, tf.zeros([replicas, POSITION + 1])),
-            parallel_iterations=1,
+            parallel_iterations=1,  # A step needs the weights of the one before.
         )
         return totals, report[:, :POSITION], tf.reduce_sum(report[:, POSITION])
 

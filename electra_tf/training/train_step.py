@@ -320,7 +320,7 @@ class Totals(keras.metrics.Metric):
     def update_state(self, sums: objective.Sums) -> None:
         """Adds one step's sums."""
         if not self._sums:
-            with tf.init_scope():
+            with tf.init_scope():  # They outlive the graph of the step.
                 self._sums = {
                     name: self.add_variable(tuple(value.shape), "zeros", name=name)
                     for name, value in sums.items()
