@@ -121,9 +121,9 @@ def tiny_vocab(tmp_path_factory):
 @pytest.fixture(scope="session")
 def vocab(tiny_vocab):
     """The tokens of tiny_vocab, in their order."""
-    from electra_tf.text import tokenizer
+    from electra_tf.text import vocabularies
 
-    return tokenizer.read_vocab(tiny_vocab)
+    return vocabularies.read(tiny_vocab)
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def tiny_run(tmp_path_factory, tiny_data):
 def tiny_preset(tmp_path_factory, tiny_model_config, tiny_vocab):
     """A preset of pre-training, with weights as they were drawn, that drops nothing."""
     from electra_tf.network import models
-    from electra_tf.text import tokenizer
+    from electra_tf.text import vocabularies
     from electra_tf.weights import preset
 
     keras.utils.set_random_seed(5)
@@ -292,7 +292,7 @@ def tiny_preset(tmp_path_factory, tiny_model_config, tiny_vocab):
             "generator": models.build_generator(model),
         },
         {"discriminator": model, "generator": model},
-        tokenizer.read_vocab(str(tiny_vocab)),
+        vocabularies.read(str(tiny_vocab)),
         config.TokenizerConfig(),
         {},
     )

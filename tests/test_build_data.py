@@ -9,7 +9,7 @@ import time
 import commands
 import pytest
 
-from electra_tf.text import record_reader, tokenizer
+from electra_tf.text import record_reader, vocabularies
 
 
 def start(*flags: str) -> subprocess.Popen:
@@ -57,7 +57,7 @@ def test_a_killed_build_is_no_data_and_the_next_one_finishes_it(texts):
     data = texts.parent / "data"
     (texts / "big.txt").write_text("\n\n".join(f"w{i} film" for i in range(120_000)))
     vocab = texts.parent / "vocab.txt"
-    tokenizer.write_vocab(vocab, [*tokenizer.SPECIAL_TOKENS, "film"])
+    vocabularies.write(vocab, [*vocabularies.SPECIAL_TOKENS, "film"])
     flags = [f"--corpus={texts}", f"--output={data}", f"--vocab={vocab}"]
     process = start(*flags)
     while process.poll() is None and not list(data.glob("train/*")):

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import models
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 from electra_tf.weights import weight_map
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -157,7 +157,7 @@ class World:
             for name, value in SMALL.items()
             if name.startswith("model.") and not isinstance(value, str)
         }
-        vocab = tokenizer.read_vocab(str(folder / "vocab.txt"))
+        vocab = vocabularies.read(str(folder / "vocab.txt"))
         model = config.ModelConfig(vocab_size=len(vocab), **sizes)
         network = models.build_discriminator(model)
         arrays = dict(

@@ -9,7 +9,7 @@ import commands
 import pytest
 
 from electra_tf import config
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 from electra_tf.training import workdir
 
 
@@ -56,9 +56,9 @@ def test_what_is_wrong_is_said_in_one_line(flags, parts, pretrain, tmp_path):
 
 
 def test_a_vocabulary_without_mask_is_refused(pretrain, own_data, tiny_vocab):
-    tokens = tokenizer.read_vocab(tiny_vocab)
+    tokens = vocabularies.read(tiny_vocab)
     tokens[tokens.index("[MASK]")] = "[GAP]"
-    tokenizer.write_vocab(own_data / "vocab.txt", tokens)
+    vocabularies.write(own_data / "vocab.txt", tokens)
     commands.assert_ends_in_one_line(
         pretrain(f"--set=data.records={own_data}"),
         f"vocabulary {own_data}/vocab.txt has no [MASK]; it must hold",

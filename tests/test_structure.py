@@ -58,14 +58,20 @@ def packages_imported(file):
     return {name.split(".")[0] for name in imports(file)} - sys.stdlib_module_names
 
 
-def closure(name):
-    """Returns the modules that are loaded when one is imported."""
+def closure(name, without=()):
+    """Returns the modules that are loaded when one is imported.
+
+    Args:
+        name: of the module.
+        without: patterns of modules that are left out, with what they alone import.
+    """
     found, waiting = {"electra_tf"}, [name]
     while waiting:
         module = waiting.pop()
-        if module not in found:
-            found.add(module)
-            waiting += depends_on(MODULES[module])
+        if module in found or any(re.fullmatch(one, module) for one in without):
+            continue
+        found.add(module)
+        waiting += write_build.imports(MODULES[module])
     return found - {"electra_tf"}
 
 
@@ -189,8 +195,8 @@ def test_pretraining_loads_neither_tensorflow_text_nor_keras_hub():
     assert not loaded & {"tensorflow_text", "keras_hub", "keras_nlp", "transformers"}
 
 
-# What a reader of pre-training need not read, though the run may load it, and why.
-# All else that `pretrain` imports, at any depth and wherever, is counted.
+# What a reader of pre-training need not read, though the run may load it, and why. All
+# else that `pretrain` imports, at any depth and inside functions too, is counted.
 UNREAD = {
     "weights to start from, where train.init_from names some": [
         "training/initialization",
@@ -211,16 +217,15 @@ UNREAD = {
 
 
 def test_a_reader_of_pretraining_needs_few_files_and_lines():
-    road = closure("pretrain")
-    for patterns in UNREAD.values():
-        for pattern in patterns:
-            unread = {name for name in road if re.fullmatch(pattern, name)}
-            assert unread, f"{pattern}: take it out of UNREAD"
-            road -= unread
+    unread = [pattern for patterns in UNREAD.values() for pattern in patterns]
+    for pattern in unread:
+        named = [name for name in closure("pretrain") if re.fullmatch(pattern, name)]
+        assert named, f"{pattern}: take it out of UNREAD"
+    road = closure("pretrain", without=unread)
     lines = sum(len(MODULES[name].read_text().splitlines()) for name in road)
     # Wanted: under 30 and 6,500. A change that needs more is to find them elsewhere.
     assert len(road) <= 39, sorted(road)
-    assert lines <= 9_250, lines
+    assert lines <= 8_900, lines
 
 
 # What is written elsewhere.

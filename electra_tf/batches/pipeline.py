@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.batches import masking, packing
-from electra_tf.text import record_reader, records, tokenizer
+from electra_tf.text import manifests, record_reader, vocabularies
 
 Batch = dict[str, tf.Tensor]
 Position = tuple[
@@ -89,7 +89,7 @@ def open_source(data: config.DataConfig) -> Source:
             f"data.vocab is missing: {data.records} holds records of the 2020 code, "
             "which carry no vocabulary; name the vocab.txt they were made with"
         )
-    tokens = tokenizer.read_vocab(data.vocab)
+    tokens = vocabularies.read(data.vocab)
     sampled = record_reader.sampled_hash(legacy.files)
     return Source(
         train=tuple(legacy.files),
@@ -99,7 +99,7 @@ def open_source(data: config.DataConfig) -> Source:
         tokens_per_record=legacy.row_tokens,
         legacy_row_tokens=legacy.row_tokens,
         identity={
-            "vocabulary": tokenizer.vocab_hash(tokens),
+            "vocabulary": vocabularies.hash_of(tokens),
             "records": f"{len(legacy.files)} files of rows of {legacy.row_tokens} "
             f"tokens, {sampled[:16]}",
         },
@@ -256,7 +256,7 @@ def _unknown(source: Source, token_ids: tf.Tensor) -> tf.Tensor:
 
 def _open_folder(data: config.DataConfig) -> Source:
     manifest, tokens = record_reader.read_folder(data.records)
-    if data.vocab is not None and tokenizer.read_vocab(data.vocab) != tokens:
+    if data.vocab is not None and vocabularies.read(data.vocab) != tokens:
         raise errors.UserError(
             f"data.vocab={data.vocab} is not the vocabulary that {data.records} was "
             "built with; leave it out, or build the data with it"
@@ -282,7 +282,7 @@ def _open_folder(data: config.DataConfig) -> Source:
     )
 
 
-def _identify(manifest: records.Manifest, files: Sequence[str]) -> dict[str, Any]:
+def _identify(manifest: manifests.Manifest, files: Sequence[str]) -> dict[str, Any]:
     """Returns what tells other data from these, by name; "corpus" is told alone.
 
     By the shards' checksums, else, in format_version 1, by samples of them.
@@ -315,9 +315,9 @@ def _describe_vocab(tokens: list[str]) -> Vocab:
     return Vocab(
         tokens=tokens,
         size=len(tokens),
-        cls_id=tokens.index(tokenizer.CLS),
-        sep_id=tokens.index(tokenizer.SEP),
-        mask_id=tokens.index(tokenizer.MASK),
+        cls_id=tokens.index(vocabularies.CLS),
+        sep_id=tokens.index(vocabularies.SEP),
+        mask_id=tokens.index(vocabularies.MASK),
         is_continuation=np.array([token.startswith("##") for token in tokens]),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from electra_tf.kinds import kind, texts
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 
 _TOKEN = {
     "token": "tokens",
@@ -27,9 +27,9 @@ class ReplacedTokens(texts.OfTexts):
 
     def remark(self, examples: Sequence[Any]) -> None:
         """Warns of blanks, which are for the generator."""
-        if any(tokenizer.MASK in text for text in examples):
+        if any(vocabularies.MASK in text for text in examples):
             kind.warn(
-                f"{tokenizer.MASK} in a text is judged as any other; to have blanks "
+                f"{vocabularies.MASK} in a text is judged as any other; to have blanks "
                 "filled in, take --network=generator, of a preset that has one"
             )
 

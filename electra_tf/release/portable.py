@@ -18,7 +18,7 @@ from electra_tf import errors
 from electra_tf.network import tracing
 from electra_tf.serving import saved_model
 from electra_tf.system import durable
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 
 FILES = {"tflite": "model.tflite", "onnx": "model.onnx"}
 
@@ -82,7 +82,7 @@ def export(
         with tracing.inlined_blocks():
             described = write(model, network, specs, file, weights)
         vocab = model.preprocessor.tokenizer.get_vocabulary()
-        tokenizer.write_vocab(os.path.join(building, "vocab.txt"), vocab)
+        vocabularies.write(os.path.join(building, "vocab.txt"), vocab)
         text = json.dumps({**about, "weights": weights, **described}, indent=2)
         durable.write_text(os.path.join(building, saved_model.ABOUT), f"{text}\n")
     return folder

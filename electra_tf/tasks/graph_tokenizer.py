@@ -20,7 +20,7 @@ from tokenizers import pre_tokenizers
 
 from electra_tf import config as configs
 from electra_tf import errors
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 
 # Characters from these on take a byte more in UTF-8.
 _WIDER = 0x80, 0x800, 0x10000
@@ -61,7 +61,7 @@ class GraphTokenizer:
         import tensorflow_text as tf_text  # Not above: training does without it.
 
         self._rewrites = _rewrites(config.model_copy(update={"added_tokens": ()}))
-        ids = tokenizer.token_ids(vocab)
+        ids = vocabularies.token_ids(vocab)
         self._added_ids = np.array(
             [ids[token.content] for token in config.added_tokens], np.int64
         )
@@ -69,7 +69,7 @@ class GraphTokenizer:
         self._normalized = _AddedTokens(config, self._rewrites, normalized=True)
         self._wordpiece = tf_text.FastWordpieceTokenizer(
             _held(vocab, config),
-            unknown_token=tokenizer.UNK,
+            unknown_token=vocabularies.UNK,
             max_bytes_per_word=4 * tokenizer.MAX_WORD_CHARACTERS,
             no_pretokenization=True,
             support_detokenization=False,
@@ -102,7 +102,7 @@ class GraphTokenizer:
         is_long = letters.row_lengths() > tokenizer.MAX_WORD_CHARACTERS
         is_long |= added >= 0  # One token, too.
         ids, starts, ends = self._wordpiece.tokenize_with_offsets(
-            tf.where(is_long, tokenizer.UNK, words)
+            tf.where(is_long, vocabularies.UNK, words)
         )  # [words, (tokens)]
         size = tf.strings.length(words)
         word = row_ids(ids.row_splits)
@@ -254,7 +254,7 @@ def _held(vocab: Sequence[str], config: configs.TokenizerConfig) -> list[str]:
                 "it cannot be served; in Python it works"
             )
     # No word has a space, so what has one is never found.
-    ids = tokenizer.token_ids(vocab)
+    ids = vocabularies.token_ids(vocab)
     for added in config.added_tokens:
         if not added.is_word:
             del ids[added.content]

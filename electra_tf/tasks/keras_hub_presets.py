@@ -21,7 +21,7 @@ from electra_tf import config, errors
 from electra_tf.system import checksums, durable, reading
 from electra_tf.tasks import backbone
 from electra_tf.tasks import tokenizer as task_tokenizer
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 from electra_tf.weights import model_card, opening, preset, weight_map
 
 CONFIG = "config.json"
@@ -51,7 +51,7 @@ _MARK = "electra_tf"
 _FIXED = {"activation": "gelu_approximate", "layer_norm_epsilon": 1e-12}
 
 # How KerasHub's tokenizer must cut words for ours to do the same.
-_WORDS = {"split": True, "suffix_indicator": "##", "oov_token": tokenizer.UNK}
+_WORDS = {"split": True, "suffix_indicator": "##", "oov_token": vocabularies.UNK}
 
 # What Keras keeps with a backbone's arguments.
 _NOT_OF_THE_MODEL = ("name", "trainable", "dtype")
@@ -431,7 +431,7 @@ def _open_tokenizer(
         )
     return (
         config.check(config.TokenizerConfig, settings, path),
-        tokenizer.read_vocab(os.path.join(folder, VOCABULARY)),
+        vocabularies.read(os.path.join(folder, VOCABULARY)),
         notes,
     )
 
@@ -456,7 +456,7 @@ def _found_in_text(given: dict[str, Any], path: str) -> list[dict[str, Any]]:
     return [
         {"content": word, "normalized": False, "special": True, "is_word": True}
         for word in dict.fromkeys(stated)
-        if word not in tokenizer.SPECIAL_TOKENS
+        if word not in vocabularies.SPECIAL_TOKENS
     ]
 
 

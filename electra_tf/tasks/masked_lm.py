@@ -29,7 +29,7 @@ from electra_tf.tasks import (
     streams,
     task,
 )
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 
 # Blanks of a row that are filled in at once, for each takes V numbers.
 _BLANKS = 32
@@ -300,7 +300,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
 
     def _encode(self, text: str) -> inputs.Ids:
         words = self.preprocessor.tokenizer
-        first, *others = (words.encode(part) for part in text.split(tokenizer.MASK))
+        first, *others = (words.encode(part) for part in text.split(vocabularies.MASK))
         blank = np.array([words.mask_token_id], np.int32)
         return np.concatenate([first, *(a for part in others for a in (blank, part))])
 
@@ -366,7 +366,9 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
 
         example = [words.cls_token_id, words.mask_token_id, words.sep_token_id]
         return {
-            saved_model.DEFAULT: graph.of_text(fill_in, f"The quick {tokenizer.MASK}."),
+            saved_model.DEFAULT: graph.of_text(
+                fill_in, f"The quick {vocabularies.MASK}."
+            ),
             "tokens": saved_model.Signature(
                 of_ids,
                 {name: fields[name] for name in fields if name != "padding_mask"},
@@ -378,7 +380,7 @@ class ElectraMaskedLM(task.ElectraTask, keras_hub.models.MaskedLM):
         self, before: graph.Preprocessor, text: tf.Tensor
     ) -> tf.RaggedTensor:
         """Turns string [N] into tokens, int32 [N, (tokens)]; [MASK] is one."""
-        parts = tf.strings.split(text, tokenizer.MASK)  # [N, (parts)]
+        parts = tf.strings.split(text, vocabularies.MASK)  # [N, (parts)]
         parts = graph.bounded(parts, TOP_K)
         ids = before.encode(parts.values).ids  # [parts, (tokens)]
         number = tf.range(ids.nrows())

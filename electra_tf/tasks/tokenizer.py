@@ -22,7 +22,7 @@ import tensorflow as tf
 from electra_tf import config, errors
 from electra_tf.system import checksums
 from electra_tf.tasks import backbone, graph_tokenizer
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 from electra_tf.weights import preset
 
 VOCABULARY = "vocabulary.txt"
@@ -86,8 +86,8 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         for name in ("cls", "sep", "pad", "mask", "unk"):
             self._add_special_token(f"[{name.upper()}]", f"{name}_token")
         # KerasHub's packers ask for these.
-        self._add_special_token(tokenizer.CLS, "start_token")
-        self._add_special_token(tokenizer.SEP, "end_token")
+        self._add_special_token(vocabularies.CLS, "start_token")
+        self._add_special_token(vocabularies.SEP, "end_token")
         self.file_assets = [VOCABULARY]
         self.set_vocabulary(vocabulary)
 
@@ -152,24 +152,24 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         """Takes tokens, or a file of them.
 
         Raises:
-            UserError: `tokenizer.check_vocab` refuses them.
+            UserError: `vocabularies.check` refuses them.
         """
         self._vocabulary: tuple[str, ...] = ()
         self._graph: Any = None
         if vocabulary is None:
             return
         if isinstance(vocabulary, str | Path):
-            vocabulary = tokenizer.read_vocab(vocabulary)
+            vocabulary = vocabularies.read(vocabulary)
         else:
-            tokenizer.check_vocab(vocabulary, "of ElectraTokenizer")
+            vocabularies.check(vocabulary, "of ElectraTokenizer")
         self._vocabulary = tuple(vocabulary)
-        self._ids = tokenizer.token_ids(vocabulary)
+        self._ids = vocabularies.token_ids(vocabulary)
         self._encoder = tokenizer.Encoder(vocabulary, self.tokenizer_config)
         self._update_special_token_ids()
 
     def save_assets(self, folder: str) -> None:
         """Writes the vocabulary."""
-        tokenizer.write_vocab(os.path.join(folder, VOCABULARY), self._tokens())
+        vocabularies.write(os.path.join(folder, VOCABULARY), self._tokens())
 
     def load_assets(self, folder: str) -> None:
         """Reads the vocabulary."""

@@ -1,7 +1,7 @@
 """Builds a data folder: a corpus becomes a vocabulary, shards of records, a manifest.
 
 In:   paths of text, maybe a vocabulary, a `config.BuildDataConfig`.
-Out:  a folder as in `records`, the manifest written last.
+Out:  a folder as in `manifests`, the manifest written last.
 
 This process reads, writes and tokenizes, others tokenize. Results are taken in the
 order of the corpus, so the shards are the same, byte for byte, whatever the number of
@@ -35,10 +35,12 @@ from electra_tf.system import checksums, console, cores, durable, interrupts
 from electra_tf.text import (
     corpus,
     corpus_files,
+    manifests,
     records,
     text_loss,
     tokenizer,
     vocab_trainer,
+    vocabularies,
 )
 
 # Text handed to a process at a time: milliseconds of work, little to hold.
@@ -74,7 +76,7 @@ _LEAST_TOKENS = 16
 # What a build calls its files, finished or not.
 _OUR_FILES = re.compile(
     r"(train|validation)/part-\d{5}(-of-\d{5})?\.tfrecord|"
-    rf"({re.escape(records.VOCAB)}|{re.escape(records.MANIFEST)})(\.draft)?"
+    rf"({re.escape(manifests.VOCAB)}|{re.escape(manifests.MANIFEST)})(\.draft)?"
 )
 
 
@@ -83,7 +85,7 @@ def build(
     output: str,
     vocab: str | None,
     config: configs.BuildDataConfig,
-) -> records.Manifest:
+) -> manifests.Manifest:
     """Builds the data, or finds them built already.
 
     Args:
@@ -96,21 +98,21 @@ def build(
         UserError: nothing to read, something unreadable in it, or an output folder
             that holds something else.
     """
-    tokens = tokenizer.read_vocab(vocab) if vocab else None
+    tokens = vocabularies.read(vocab) if vocab else None
     with console.doing("looking through the corpus"):
         text = corpus.Corpus(paths, config, _skip(output, vocab))
     for source in text.sources:
         if source.left_out:
             left_out = corpus_files.describe(source.left_out)
             _say(f"left out of {source.path}: {left_out}")
-    there = Path(output, records.MANIFEST)
+    there = Path(output, manifests.MANIFEST)
     is_there = there.exists()
     if is_there:
         try:
-            manifest = records.parse_manifest(there.read_bytes(), str(there))
+            manifest = manifests.parse(there.read_bytes(), str(there))
             _refuse_other_data(output, manifest, text, tokens, config)
             damage = _find_damage(Path(output), manifest)
-        except records.DamagedManifestError:
+        except manifests.DamagedError:
             damage = f"{there} is damaged"
         if damage is None:
             _say(f"{output} is already built: the same corpus, settings and vocabulary")
@@ -128,7 +130,7 @@ def _skip(output: str, vocab: str | None) -> corpus_files.Skip:
     def skip(path: Path) -> str | None:
         if path.is_dir():
             is_output = os.path.exists(output) and path.samefile(output)
-            is_ours = is_output or records.is_data_folder(path)
+            is_ours = is_output or manifests.is_data_folder(path)
             return "a data folder of build_data" if is_ours else None
         same_name = vocab and path.name == Path(vocab).name and path.exists()
         is_vocab = same_name and path.samefile(vocab or "")
@@ -137,11 +139,11 @@ def _skip(output: str, vocab: str | None) -> corpus_files.Skip:
     return skip
 
 
-def _find_damage(folder: Path, manifest: records.Manifest) -> str | None:
+def _find_damage(folder: Path, manifest: manifests.Manifest) -> str | None:
     """Says which file is not as it was written, if any; reads all there is."""
-    vocab = folder / records.VOCAB
+    vocab = folder / manifests.VOCAB
     try:
-        if tokenizer.vocab_hash(tokenizer.read_vocab(vocab)) != manifest.vocab_hash:
+        if vocabularies.hash_of(vocabularies.read(vocab)) != manifest.vocab_hash:
             return f"{vocab} is damaged"
     except errors.UserError as error:
         return str(error)
@@ -161,7 +163,7 @@ def _write(
     text: corpus.Corpus,
     given: list[str] | None,
     config: configs.BuildDataConfig,
-) -> records.Manifest:
+) -> manifests.Manifest:
     tokens = _train_vocab(text, config) if given is None else given
     if given and (doubt := tokenizer.doubt_casing(given, config.tokenizer)):
         _say(f"WARNING: the vocabulary given: {doubt} See tokenizer.lowercase")
@@ -175,9 +177,9 @@ def _write(
         progress.update()
     train, validation = writer.close()
     progress.close()
-    manifest = records.Manifest(
+    manifest = manifests.Manifest(
         vocab_size=len(tokens),
-        vocab_hash=tokenizer.vocab_hash(tokens),
+        vocab_hash=vocabularies.hash_of(tokens),
         vocab_trained=given is None,
         unk_rate=loss.unk_rate,
         lost_rate=loss.lost_rate,
@@ -422,13 +424,13 @@ class _Folder:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
             self._remove(self._added)
-        (self.path / records.BUILDING).unlink()
+        (self.path / manifests.BUILDING).unlink()
         durable.sync(str(self.path))
         self._leave()
 
     def _open_list(self) -> None:
         """Begins the list of files; removes those of a build that was killed."""
-        listed = self.path / records.BUILDING
+        listed = self.path / manifests.BUILDING
         interrupted = listed.exists()
         if not interrupted:
             self._refuse_strangers()
@@ -459,7 +461,7 @@ class _Folder:
         """
         assert self._list is not None
         self._added += names
-        with durable.explained(str(self.path / records.BUILDING)):
+        with durable.explained(str(self.path / manifests.BUILDING)):
             self._list.writelines(f"{name}\n" for name in names)
             self._list.flush()
             os.fsync(self._list.fileno())
@@ -467,22 +469,24 @@ class _Folder:
 
     def write_vocab(self, tokens: Sequence[str]) -> None:
         """Writes the vocabulary, under another name until all is whole."""
-        (draft,) = self.add(f"{records.VOCAB}.draft")
+        (draft,) = self.add(f"{manifests.VOCAB}.draft")
         with durable.explained(str(draft)):
-            tokenizer.write_vocab(draft, tokens)
+            vocabularies.write(draft, tokens)
 
-    def finish(self, manifest: records.Manifest) -> None:
+    def finish(self, manifest: manifests.Manifest) -> None:
         """Writes the manifest: only now the data are whole."""
-        (draft,) = self.add(f"{records.MANIFEST}.draft")
+        (draft,) = self.add(f"{manifests.MANIFEST}.draft")
         with durable.explained(str(draft)):
-            draft.write_text(records.dump_manifest(manifest), encoding="utf-8")
+            draft.write_text(manifests.dump(manifest), encoding="utf-8")
             durable.sync_tree(str(self.path))
-            (vocab,) = self.add(records.VOCAB)  # Now, for an old one stays until then.
-            vocab.with_name(f"{records.VOCAB}.draft").rename(vocab)
-            draft.rename(self.path / records.MANIFEST)
+            (vocab,) = self.add(
+                manifests.VOCAB
+            )  # Now, for an old one stays until then.
+            vocab.with_name(f"{manifests.VOCAB}.draft").rename(vocab)
+            draft.rename(self.path / manifests.MANIFEST)
             durable.sync(str(self.path))
         new = {shard.file for shard in manifest.train + manifest.validation}
-        for name in set(self._ours()) - new - {records.VOCAB, records.MANIFEST}:
+        for name in set(self._ours()) - new - {manifests.VOCAB, manifests.MANIFEST}:
             (self.path / name).unlink()
 
     def _remove(self, names: Sequence[str]) -> None:
@@ -498,17 +502,17 @@ class _Folder:
         """Raises UserError for files that are there, unless it is to replace data."""
         if self._replace:
             return
-        if (self.path / records.MANIFEST).exists():  # It was not when we looked.
+        if (self.path / manifests.MANIFEST).exists():  # It was not when we looked.
             raise errors.UserError(
                 f"another build_data has just ended in {self.path}; run the command "
                 "again"
             )
         for file in sorted(self.path.rglob("*")):
             name = str(file.relative_to(self.path))
-            if name not in ("train", "validation", records.BUILDING, durable.LOCK):
+            if name not in ("train", "validation", manifests.BUILDING, durable.LOCK):
                 raise errors.UserError(
-                    f"{self.path} holds {name} and no {records.MANIFEST}, so it is no "
-                    "finished build; remove it, or choose another --output"
+                    f"{self.path} holds {name} and no {manifests.MANIFEST}, so it is "
+                    "no finished build; remove it, or choose another --output"
                 )
 
 
@@ -532,13 +536,13 @@ class _OpenShard:
         self._records.append((draw, record))
         self.tokens += num_tokens
 
-    def close(self) -> records.Shard:
+    def close(self) -> manifests.Shard:
         with durable.explained(str(self._path)):
             sha256 = records.write(
                 self._path, (record for _, record in sorted(self._records))
             )
             durable.sync(str(self._path))
-        closed = records.Shard(
+        closed = manifests.Shard(
             file=self.file,
             documents=self.documents,
             tokens=self.tokens,
@@ -560,7 +564,7 @@ class _Split:
         self._num_open = num_open
         self._max_tokens = max_tokens
         self._open: dict[int, _OpenShard] = {}
-        self._closed: list[records.Shard] = []
+        self._closed: list[manifests.Shard] = []
         self._new: list[_OpenShard] = []  # of files that are noted, and not begun
         self.tokens = 0
 
@@ -585,7 +589,7 @@ class _Split:
             self._new = list(map(_OpenShard, files, paths))
         return self._new.pop(0)
 
-    def close(self) -> list[records.Shard]:
+    def close(self) -> list[manifests.Shard]:
         """Closes the shards and gives them their names, which tell their number."""
         self._closed += [shard.close() for shard in self._open.values()]
         self._closed.sort(key=lambda shard: shard.file)
@@ -636,7 +640,7 @@ class _SplitWriter:
         chance = self._rate * document.num_tokens * (1 + missing / max(1, largest))
         self._deal(draw, document, part if share * part < chance else 0)
 
-    def close(self) -> tuple[list[records.Shard], list[records.Shard]]:
+    def close(self) -> tuple[list[manifests.Shard], list[manifests.Shard]]:
         """Returns the shards of training and of validation.
 
         Raises:
@@ -768,7 +772,7 @@ class _Progress:
 
 def _refuse_other_data(
     output: str,
-    manifest: records.Manifest,
+    manifest: manifests.Manifest,
     text: corpus.Corpus,
     tokens: list[str] | None,
     config: configs.BuildDataConfig,
@@ -782,7 +786,7 @@ def _refuse_other_data(
     ]
     if tokens is None and not manifest.vocab_trained:
         differences.append("its vocabulary was given")
-    if tokens is not None and tokenizer.vocab_hash(tokens) != manifest.vocab_hash:
+    if tokens is not None and vocabularies.hash_of(tokens) != manifest.vocab_hash:
         differences.append("its vocabulary is another")
     if _sources(text) != manifest.sources:
         differences.append(
@@ -796,9 +800,9 @@ def _refuse_other_data(
         )
 
 
-def _sources(text: corpus.Corpus) -> list[records.Source]:
+def _sources(text: corpus.Corpus) -> list[manifests.Source]:
     return [
-        records.Source(
+        manifests.Source(
             # JSON has no bytes that are not UTF-8, file names may.
             path=source.path.encode("utf-8", "backslashreplace").decode(),
             files=len(source.files),
@@ -809,13 +813,13 @@ def _sources(text: corpus.Corpus) -> list[records.Source]:
     ]
 
 
-def _summarize(manifest: records.Manifest, progress: _Progress) -> None:
+def _summarize(manifest: manifests.Manifest, progress: _Progress) -> None:
     _say(
         f"{manifest.num_documents} documents, {manifest.num_tokens} tokens, "
         f"{progress.megabytes_per_second:.1f} MB/s, {len(manifest.train)} training and "
         f"{len(manifest.validation)} validation shards, "
         f"{manifest.validation_share:.2%} of the tokens held out, "
-        f"{manifest.unk_rate:.3%} {tokenizer.UNK}"
+        f"{manifest.unk_rate:.3%} {vocabularies.UNK}"
     )
     wanted = manifest.settings.validation_rate
     if abs(manifest.validation_share - wanted) > wanted / 2:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from electra_tf import errors
-from electra_tf.text import records, tokenizer
+from electra_tf.text import manifests, vocabularies
 
 _LEGACY_FEATURES = {"input_ids", "input_mask", "segment_ids"}
 
@@ -28,7 +28,7 @@ _SAMPLE_BYTES = 4096
 class DataFolder(NamedTuple):
     """What a data folder says of its records."""
 
-    manifest: records.Manifest
+    manifest: manifests.Manifest
     vocab: list[str]  # that they were made with
 
 
@@ -73,17 +73,17 @@ def parse_legacy(serialized: tf.Tensor, row_tokens: int) -> dict[str, tf.Tensor]
     return {name: tf.cast(value, tf.int32) for name, value in parsed.items()}
 
 
-def read_manifest(folder: str) -> records.Manifest:
+def read_manifest(folder: str) -> manifests.Manifest:
     """Reads a data folder's manifest and checks that its shards are there and whole.
 
     Raises:
         UserError: no data, data half built, of another format, or a shard or the
             vocabulary missing, cut short or changed.
     """
-    file = os.path.join(folder, records.MANIFEST)
+    file = os.path.join(folder, manifests.MANIFEST)
     if not tf.io.gfile.exists(file):
         raise errors.UserError(_why_no_manifest(folder))
-    manifest = records.parse_manifest(_read(file), file)
+    manifest = manifests.parse(_read(file), file)
     for shard in manifest.train + manifest.validation:
         _check_size(os.path.join(folder, shard.file), shard.bytes)
     return manifest
@@ -96,15 +96,15 @@ def read_folder(folder: str) -> DataFolder:
         UserError: see `read_manifest`; or the vocabulary is not the records'.
     """
     manifest = read_manifest(folder)
-    file = os.path.join(folder, records.VOCAB)
+    file = os.path.join(folder, manifests.VOCAB)
     if not tf.io.gfile.exists(file):
-        raise errors.UserError(f"{file} is missing; {records.BUILD_AGAIN}")
-    tokens = tokenizer.parse_vocab(_read(file), file)
-    if tokenizer.vocab_hash(tokens) != manifest.vocab_hash:
+        raise errors.UserError(f"{file} is missing; {manifests.BUILD_AGAIN}")
+    tokens = vocabularies.parse(_read(file), file)
+    if vocabularies.hash_of(tokens) != manifest.vocab_hash:
         raise errors.UserError(
             f"{file} is not the vocabulary these records were built with (its hash "
-            f"differs from the one in {records.MANIFEST}); put the right one back, or "
-            f"{records.BUILD_AGAIN}"
+            f"differs from the one in {manifests.MANIFEST}); put the right one back, "
+            f"or {manifests.BUILD_AGAIN}"
         )
     return DataFolder(manifest, tokens)
 
@@ -115,7 +115,7 @@ def find_legacy(path: str) -> LegacyRecords | None:
     Returns:
         None where the path holds none.
     """
-    if tf.io.gfile.exists(os.path.join(path, records.MANIFEST)):
+    if tf.io.gfile.exists(os.path.join(path, manifests.MANIFEST)):
         return None
     pattern = os.path.join(glob.escape(path), "*") if tf.io.gfile.isdir(path) else path
     found = [
@@ -167,25 +167,25 @@ def _read(file: str) -> bytes:
 def _why_no_manifest(folder: str) -> str:
     if not tf.io.gfile.exists(folder):
         return f"no data folder {folder}; make it with python -m electra_tf.build_data"
-    if tf.io.gfile.exists(os.path.join(folder, records.BUILDING)):
+    if tf.io.gfile.exists(os.path.join(folder, manifests.BUILDING)):
         return (
             f"{folder} holds the remains of an interrupted build; run the same "
             "python -m electra_tf.build_data again"
         )
     return (
-        f"{folder} has no {records.MANIFEST}; want the --output folder of "
+        f"{folder} has no {manifests.MANIFEST}; want the --output folder of "
         "python -m electra_tf.build_data (if it is one, remove it and build again)"
     )
 
 
 def _check_size(file: str, want: int) -> None:
     if not tf.io.gfile.exists(file):
-        raise errors.UserError(f"shard {file} is missing; {records.BUILD_AGAIN}")
+        raise errors.UserError(f"shard {file} is missing; {manifests.BUILD_AGAIN}")
     found = tf.io.gfile.stat(file).length
     if found != want:
         raise errors.UserError(
             f"shard {file} has {found} bytes, want {want}: it was cut short or "
-            f"changed; copy it again, or {records.BUILD_AGAIN}"
+            f"changed; copy it again, or {manifests.BUILD_AGAIN}"
         )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from electra_tf import config as configs
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 
 # Of all tokens, characters or letters: a loss that is told. BERT's vocabulary makes
 # below 0.1 % of English text [UNK].
@@ -169,7 +169,7 @@ class Total:
         if max(self.unk_rate, self.lost_rate) > _TOLD:
             shown = ", ".join(map(repr, self.lost_words[:_SHOWN]))
             yield (
-                f"{self.unk_rate:.1%} of all tokens are {tokenizer.UNK}, and "
+                f"{self.unk_rate:.1%} of all tokens are {vocabularies.UNK}, and "
                 f"{self.lost_rate:.1%} of the characters are lost in them, such as "
                 f"{shown}. {self._cause(vocab, config, trained)}"
             )
@@ -201,7 +201,7 @@ class Total:
                     f"Most would be known with --set tokenizer.{setting}: is the "
                     "vocabulary of this casing?"
                 )
-        ids = tokenizer.token_ids(vocab)
+        ids = vocabularies.token_ids(vocab)
         normalize = tokenizer.normalizer(config).normalize_str
         missing: collections.Counter[str] = collections.Counter()
         for word, count in self.words.items():

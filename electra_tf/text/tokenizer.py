@@ -8,11 +8,9 @@ so it cannot drift from it with a Unicode version. Special tokens in the text ar
 "[MASK]" reads "[", "mask", "]"; tokens that were added to a vocabulary are tokens.
 """
 
-import hashlib
 import re
 import string
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,17 +20,13 @@ from tokenizers import models, normalizers, pre_tokenizers
 
 from electra_tf import config as configs
 from electra_tf import errors
-
-PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+from electra_tf.text import vocabularies
 
 # A longer word is [UNK] (Hugging Face's limit; BERT's own code says 200).
 MAX_WORD_CHARACTERS = 100
 
 # Words remembered by an encoder; about 150 bytes each.
 _MAX_REMEMBERED = 500_000
-
-# Half a character: JSON can hold one, UTF-8 cannot.
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Tokens that say nothing of the text: [unused1], <S>.
 _IN_BRACKETS = re.compile(r"\[.*\]|<.*>", re.DOTALL)
@@ -46,103 +40,6 @@ _APART = [(mark, f" {mark} ") for mark in string.punctuation]
 # Ideographs that split_cjk makes words of their own; the rarer planes are left to
 # the library, which knows them all.
 _COMMON_CJK = re.compile("([\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
-
-
-def read_vocab(file: str | Path) -> list[str]:
-    """Reads and checks a vocab.txt.
-
-    Raises:
-        UserError: it cannot be read, or `parse_vocab` refuses it.
-    """
-    path = Path(file)
-    if path.is_fifo() or path.is_char_device():  # They may never end, nor begin.
-        raise errors.UserError(f"vocabulary {file} is a pipe or a device; want a file")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise errors.UserError(
-            f"cannot read vocabulary {file}: {error.strerror}"
-        ) from None
-    return parse_vocab(data, str(file))
-
-
-def parse_vocab(data: bytes, where: str) -> list[str]:
-    """Returns the tokens that the bytes of a vocab.txt hold, checked.
-
-    As `tokenizers` and the 2020 code do: every line is a token and counts, blank ones
-    too, and loses the space after it; of a token that stands twice the last has its
-    text. A byte order mark, which both would take for a part of the first, is dropped.
-
-    Raises:
-        UserError: not UTF-8, or `check_vocab` refuses it; `where` names it.
-    """
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise errors.UserError(
-            f"vocabulary {where} is not UTF-8 at byte {error.start}; "
-            "want a text file with one token per line"
-        ) from None
-    lines = text.removeprefix("\ufeff").split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    tokens = list(map(_as_read, lines))
-    check_vocab(tokens, where)
-    return tokens
-
-
-def check_vocab(tokens: Sequence[str], where: str) -> None:
-    """Raises UserError unless tokens are a vocabulary that this code can use."""
-    for token in SPECIAL_TOKENS:
-        if token not in tokens:
-            raise errors.UserError(
-                f"vocabulary {where} has no {token}; it must hold "
-                + " ".join(SPECIAL_TOKENS)
-            )
-        if tokens.count(token) > 1:
-            first = tokens.index(token)
-            raise errors.UserError(
-                f"vocabulary {where}: {token} stands twice, on lines {first + 1} and "
-                f"{tokens.index(token, first + 1) + 1}; rename one, such as [unused1]"
-            )
-    if tokens[0] != PAD:
-        raise errors.UserError(
-            f"vocabulary {where}: the first token is {tokens[0]!r}, want {PAD}, "
-            "for 0 means padding everywhere"
-        )
-    for line, token in enumerate(tokens, 1):
-        if writable(token) != token:
-            raise errors.UserError(
-                f"vocabulary {where}: token {line} is {token!r:.80}, which no line of "
-                "a file can hold; no text becomes it, so leave it blank"
-            )
-
-
-def writable(token: str) -> str:
-    """Returns a token, blank if no line can hold it; then no text becomes it either."""
-    if "\n" in token or _as_read(token) != token or _SURROGATE.search(token):
-        return ""
-    return token
-
-
-def _as_read(line: str) -> str:
-    """Returns the token of a line; one of space alone stays as it is, but for CR."""
-    return line.rstrip() or line.rstrip("\r")
-
-
-def token_ids(vocab: Sequence[str]) -> dict[str, int]:
-    """Returns the id of each token that a word can become; the last has its text."""
-    return {token: i for i, token in enumerate(vocab) if token.strip()}
-
-
-def write_vocab(file: str | Path, tokens: Sequence[str]) -> None:
-    """Writes one token per line."""
-    Path(file).write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
-
-
-def vocab_hash(tokens: Sequence[str]) -> str:
-    """Returns the SHA-256 of the tokens as vocab.txt holds them, in hex."""
-    return hashlib.sha256("\n".join(tokens).encode()).hexdigest()
 
 
 def guess_casing(vocab: Sequence[str]) -> configs.TokenizerConfig:
@@ -190,7 +87,7 @@ def doubt_casing(
     if small and not config.lowercase and len(cased) >= _CASED_ALPHABET:
         return (
             "no token has a capital, though text is not lower-cased, so every word "
-            f"with one is {UNK}: is the vocabulary of this casing?"
+            f"with one is {vocabularies.UNK}: is the vocabulary of this casing?"
         )
     return None
 
@@ -217,7 +114,7 @@ class Encoder:
 
     def __init__(self, vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
         self._reference, self._table = _reference(vocab, config)
-        self._unk_id = vocab.index(UNK)
+        self._unk_id = vocab.index(vocabularies.UNK)
         self._ids = _Remembered(self._reference, config.lowercase, self._unk_id)
         self._config = config
 
@@ -373,14 +270,16 @@ def _reference(
     Raises:
         UserError: an added token is not in the vocabulary.
     """
-    ids = token_ids(vocab)
+    ids = vocabularies.token_ids(vocab)
     apart = {token.content for token in config.added_tokens if not token.is_word}
     words = {token: i for token, i in ids.items() if token not in apart}
     if config.added_tokens:
         words = {token: i for i, token in enumerate(words)}
     reference = tokenizers.Tokenizer(
         models.WordPiece(
-            words, unk_token=UNK, max_input_chars_per_word=MAX_WORD_CHARACTERS
+            words,
+            unk_token=vocabularies.UNK,
+            max_input_chars_per_word=MAX_WORD_CHARACTERS,
         )
     )
     reference.normalizer = normalizer(config)
@@ -388,7 +287,7 @@ def _reference(
     if not config.added_tokens:
         return reference, None
     for token in config.added_tokens:
-        if token.content not in ids or token.content in SPECIAL_TOKENS:
+        if token.content not in ids or token.content in vocabularies.SPECIAL_TOKENS:
             raise errors.UserError(
                 f"added_tokens: {token.content!r:.80} is not in the vocabulary, or is "
                 "one of its special tokens; leave it out"

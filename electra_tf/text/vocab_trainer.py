@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
 from electra_tf import config as configs
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 
 # Share of the running text whose characters must be in a trained vocabulary, as far as
 # they have room: half of it, or the share of the text in words of one character.
@@ -33,7 +33,7 @@ def train(
     """
     words = _count_words(texts, config)
     alphabet = _Alphabet(words)
-    room = size - len(tokenizer.SPECIAL_TOKENS)
+    room = size - len(vocabularies.SPECIAL_TOKENS)
     # Where characters are words of their own, there is little else to learn.
     share = max(_ALPHABET_SHARE, alphabet.standing_alone)
     kept = alphabet.choose(int(room * share), _ALPHABET_COVERAGE)
@@ -73,12 +73,12 @@ def _learn(
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
         min_frequency=2,
-        special_tokens=[*tokenizer.SPECIAL_TOKENS, *sorted(inner)],
+        special_tokens=[*vocabularies.SPECIAL_TOKENS, *sorted(inner)],
         initial_alphabet=characters,
         limit_alphabet=len(characters),
         show_progress=False,
     )
-    learner = tokenizers.Tokenizer(models.WordPiece(unk_token=tokenizer.UNK))
+    learner = tokenizers.Tokenizer(models.WordPiece(unk_token=vocabularies.UNK))
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     learner.train_from_iterator(_repeat(words), trainer)
     ids = learner.get_vocab()

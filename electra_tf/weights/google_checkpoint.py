@@ -22,7 +22,7 @@ from pydantic import PositiveInt
 
 from electra_tf import config, errors
 from electra_tf.system import reading
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 from electra_tf.weights import weight_map
 
 HEAD_WIDTH = 64  # of the published models
@@ -495,7 +495,7 @@ def _read_vocab(
     if file is None and not os.path.isfile(beside):
         return None
     file = file or beside
-    vocab = tokenizer.read_vocab(file)
+    vocab = vocabularies.read(file)
     for name, model in networks.items():
         if len(vocab) != model.vocab_size:
             raise errors.UserError(

@@ -18,7 +18,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from electra_tf import config, errors
 from electra_tf.system import durable, reading
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 
 VOCAB = "vocab.txt"
 FAST_TOKENIZER = "tokenizer.json"
@@ -197,7 +197,7 @@ def _special(stated: _SpecialTokens, folder: str) -> list[_AddedToken]:
                 continue
             found = _AddedToken(content=token) if isinstance(token, str) else token
             want = f"[{name.removesuffix('_token').upper()}]"
-            if found.content != want and want in tokenizer.SPECIAL_TOKENS:
+            if found.content != want and want in vocabularies.SPECIAL_TOKENS:
                 raise errors.UserError(
                     f"{folder}: {name} is {found.content!r:.60}; only BERT's {want} is "
                     "known"
@@ -214,10 +214,10 @@ def _found_in(
     Raises:
         UserError: one has no id.
     """
-    ids = tokenizer.token_ids(vocab)
+    ids = vocabularies.token_ids(vocab)
     found = []
     for content, token in added.items():
-        if content in tokenizer.SPECIAL_TOKENS:
+        if content in vocabularies.SPECIAL_TOKENS:
             continue
         if content not in ids:
             raise errors.UserError(
@@ -246,7 +246,7 @@ def _refuse_word_limit(fast: _FastTokenizer, path: str) -> None:
         raise errors.UserError(
             f"{path}: max_input_chars_per_word is {found}; only BERT's "
             f"{tokenizer.MAX_WORD_CHARACTERS} is known: write that if longer words may "
-            f"be {tokenizer.UNK}"
+            f"be {vocabularies.UNK}"
         )
 
 
@@ -267,16 +267,16 @@ def _read_vocab(
 ) -> tuple[list[str] | None, Container[str]]:
     """Returns the tokens, added ones too, and which of them WordPiece knows."""
     path = os.path.join(folder, VOCAB)
-    vocab = tokenizer.read_vocab(path) if os.path.exists(path) else None
+    vocab = vocabularies.read(path) if os.path.exists(path) else None
     if fast is not None:
         path, words = os.path.join(folder, FAST_TOKENIZER), fast.model.vocab
     elif vocab is not None:
-        words = tokenizer.token_ids(vocab)
+        words = vocabularies.token_ids(vocab)
     else:
         return None, ()
     ids = dict(words)
     for content, token in added.items():
-        if tokenizer.writable(content) != content:
+        if vocabularies.writable(content) != content:
             raise errors.UserError(
                 f"{path}: {content!r:.80}, a token that was added, is one that "
                 f"no line of a {VOCAB} can hold; rename it"
@@ -296,13 +296,13 @@ def _read_vocab(
     tokens = tokens + [""] * (size - len(tokens))
     ids = {content: n for content, n in ids.items() if content.strip()}
     for content, number in ids.items():
-        tokens[number] = tokens[number] or tokenizer.writable(content)
-    if vocab is not None and tokenizer.token_ids(tokens) != ids:
+        tokens[number] = tokens[number] or vocabularies.writable(content)
+    if vocab is not None and vocabularies.token_ids(tokens) != ids:
         raise errors.UserError(
             f"{folder}: {VOCAB} and {FAST_TOKENIZER} do not hold the same tokens; "
             "remove the wrong one"
         )
-    tokenizer.check_vocab(tokens, path)
+    vocabularies.check(tokens, path)
     return tokens, words
 
 
@@ -316,28 +316,28 @@ def write(
     max_tokens: int,
 ) -> None:
     """Writes the tokenizer three times: words, rules, and both."""
-    tokenizer.write_vocab(os.path.join(folder, VOCAB), vocab)
+    vocabularies.write(os.path.join(folder, VOCAB), vocab)
     values = {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": rules.lowercase,
         "strip_accents": rules.strip_accents,
         "tokenize_chinese_chars": rules.split_cjk,
         "model_max_length": max_tokens,
-        "pad_token": tokenizer.PAD,
-        "unk_token": tokenizer.UNK,
-        "cls_token": tokenizer.CLS,
-        "sep_token": tokenizer.SEP,
-        "mask_token": tokenizer.MASK,
+        "pad_token": vocabularies.PAD,
+        "unk_token": vocabularies.UNK,
+        "cls_token": vocabularies.CLS,
+        "sep_token": vocabularies.SEP,
+        "mask_token": vocabularies.MASK,
     }
     if special := [token.content for token in rules.added_tokens if token.special]:
         values["additional_special_tokens"] = special
     durable.write_json(os.path.join(folder, TOKENIZER_CONFIG), values)
-    ids = tokenizer.token_ids(vocab)
+    ids = vocabularies.token_ids(vocab)
     added = _at_the_end(vocab, rules.added_tokens) if len(ids) == len(vocab) else ()
     fast = tokenizers.Tokenizer(
         models.WordPiece(
             {token: i for token, i in ids.items() if token not in added},
-            unk_token=tokenizer.UNK,
+            unk_token=vocabularies.UNK,
             max_input_chars_per_word=tokenizer.MAX_WORD_CHARACTERS,
         )
     )
@@ -354,7 +354,7 @@ def write(
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
         special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
     )
-    fast.add_special_tokens(list(tokenizer.SPECIAL_TOKENS))
+    fast.add_special_tokens(list(vocabularies.SPECIAL_TOKENS))
     for token in sorted(rules.added_tokens, key=lambda token: ids[token.content]):
         fast.add_tokens([tokenizer.library_token(token)])
     path = os.path.join(folder, FAST_TOKENIZER)

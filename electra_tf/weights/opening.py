@@ -10,7 +10,7 @@ import typing
 from typing import Any, NamedTuple
 
 from electra_tf import config, errors
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 from electra_tf.weights import preset
 
 
@@ -94,7 +94,7 @@ def with_stated(source: Any, stated: Stated) -> preset.Pretrained:
             )
     if stated.vocab_file is None:
         return typing.cast(preset.Pretrained, source)
-    vocab = tokenizer.read_vocab(stated.vocab_file)
+    vocab = vocabularies.read(stated.vocab_file)
     if source.vocab not in (None, vocab):
         raise errors.UserError(
             f"{source.folder} has a vocabulary of its own, which is not that of "

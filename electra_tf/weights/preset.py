@@ -20,7 +20,7 @@ from pydantic import Field
 from electra_tf import config, errors
 from electra_tf.network import models
 from electra_tf.system import checksums, durable, reading
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 from electra_tf.weights import model_card
 
 FORMAT = 1
@@ -131,7 +131,7 @@ def save(
     """
     with durable.replacing_folder(folder, is_preset, *REFUSALS) as building:
         model_card.keep_edited(folder, building)
-        tokenizer.write_vocab(os.path.join(building, "vocab.txt"), vocab)
+        vocabularies.write(os.path.join(building, "vocab.txt"), vocab)
         for name, network in networks.items():
             reserve(building, network)
             network.save_weights(os.path.join(building, _weights(name)))
@@ -140,7 +140,7 @@ def save(
             networks={name: configs[name] for name in networks},
             roles={n: role for n, role in roles.items() if n in networks and n != role},
             tokenizer=tokenizer_config,
-            vocab_hash=tokenizer.vocab_hash(vocab),
+            vocab_hash=vocabularies.hash_of(vocab),
             origin=origin,
         )
         durable.write_json(os.path.join(building, ABOUT), about.model_dump())
@@ -192,8 +192,8 @@ def load(folder: str) -> Preset:
             "pre-training writes one into workdir/preset"
         )
     about = config.check(_About, values, path)
-    vocab = tokenizer.read_vocab(os.path.join(folder, "vocab.txt"))
-    if tokenizer.vocab_hash(vocab) != about.vocab_hash:
+    vocab = vocabularies.read(os.path.join(folder, "vocab.txt"))
+    if vocabularies.hash_of(vocab) != about.vocab_hash:
         raise errors.UserError(
             f"{folder}/vocab.txt is not the vocabulary this preset was trained with; "
             "put the right one back"

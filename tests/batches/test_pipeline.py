@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.batches import pipeline
-from electra_tf.text import records, tokenizer
+from electra_tf.text import manifests, records, vocabularies
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 DOCUMENTS = 71
@@ -366,22 +366,22 @@ def test_records_of_the_2020_code_are_rows_of_their_own(source, tmp_path):
 @pytest.fixture
 def folder(tmp_path, tiny_vocab):
     """A data folder as build_data leaves it: three training shards and no other."""
-    tokens = tokenizer.read_vocab(tiny_vocab)
+    tokens = vocabularies.read(tiny_vocab)
     folder = tmp_path / "data"
     folder.mkdir()
-    tokenizer.write_vocab(folder / "vocab.txt", tokens)
+    vocabularies.write(folder / "vocab.txt", tokens)
     document = records.serialize(np.array([7, 8, 9], np.uint32), [2, 1])
     files = write_shards(folder, [[document] * 4, [document], []])
-    manifest = records.Manifest(
+    manifest = manifests.Manifest(
         vocab_size=len(tokens),
-        vocab_hash=tokenizer.vocab_hash(tokens),
+        vocab_hash=vocabularies.hash_of(tokens),
         vocab_trained=False,
         unk_rate=0.0,
         replaced_characters=0,
         sources=[],
         settings=config.BuildDataConfig(),
         train=[
-            records.Shard(
+            manifests.Shard(
                 file=os.path.basename(file),
                 documents=documents,
                 tokens=3 * documents,
@@ -391,7 +391,7 @@ def folder(tmp_path, tiny_vocab):
         ],
         validation=[],
     )
-    (folder / "manifest.json").write_text(records.dump_manifest(manifest))
+    (folder / "manifest.json").write_text(manifests.dump(manifest))
     return folder
 
 
@@ -423,7 +423,7 @@ def test_a_folder_of_the_2020_code_says_all_there_is_to_know(tmp_path, tiny_voca
     )
     assert source.train == files
     assert source.legacy_row_tokens == 12
-    assert source.vocab.tokens == tokenizer.read_vocab(tiny_vocab)
+    assert source.vocab.tokens == vocabularies.read(tiny_vocab)
     assert source.tokenizer == config.TokenizerConfig()
     larger = dataclasses.replace(source.vocab, size=200)
     assert len(take_epochs(dataclasses.replace(source, vocab=larger), 1)[0]) == 3
@@ -440,7 +440,7 @@ def test_data_are_known_by_what_they_hold_wherever_they_lie(folder, tmp_path):
     shutil.move(folder, tmp_path / "moved")
     assert identity_of(tmp_path / "moved") == first
     file = tmp_path / "moved" / "manifest.json"
-    manifest = records.parse_manifest(file.read_bytes(), str(file))
+    manifest = manifests.parse(file.read_bytes(), str(file))
     cased = manifest.model_copy(
         update={
             "settings": config.BuildDataConfig(
@@ -448,7 +448,7 @@ def test_data_are_known_by_what_they_hold_wherever_they_lie(folder, tmp_path):
             )
         }
     )
-    file.write_text(records.dump_manifest(cased))
+    file.write_text(manifests.dump(cased))
     changed = identity_of(tmp_path / "moved")
     assert [name for name in first if first[name] != changed[name]] == [
         "tokenizer.lowercase"
@@ -466,15 +466,15 @@ def with_hashes(manifest, hashes):
 @pytest.mark.parametrize("hashes", [["a", "b", "c"], [None] * 3])
 def test_other_records_of_the_same_size_are_other_data(folder, hashes):
     file = folder / "manifest.json"
-    manifest = records.parse_manifest(file.read_bytes(), str(file))
-    file.write_text(records.dump_manifest(with_hashes(manifest, hashes)))
+    manifest = manifests.parse(file.read_bytes(), str(file))
+    file.write_text(manifests.dump(with_hashes(manifest, hashes)))
     first = identity_of(folder)
     if hashes[0] is None:  # Of format_version 1: the shards themselves are looked at.
         document = records.serialize(np.array([9, 8, 7], np.uint32), [2, 1])
         write_shards(folder, [[document] * 4, [document], []])
     else:
         changed = with_hashes(manifest, [*hashes[:2], "d"])
-        file.write_text(records.dump_manifest(changed))
+        file.write_text(manifests.dump(changed))
     changed = identity_of(folder)
     assert [name for name in first if first[name] != changed[name]] == ["records"]
 
@@ -512,10 +512,10 @@ def test_what_a_user_can_mend_is_said_in_a_line(folder, tmp_path, tiny_vocab):
     assert "[MASK]" in refuse(records=str(folder), vocab=str(unmasked))
 
     file = folder / "manifest.json"
-    manifest = records.parse_manifest(file.read_bytes(), str(file))
+    manifest = manifests.parse(file.read_bytes(), str(file))
     none = [shard.model_copy(update={"documents": 0}) for shard in manifest.train]
     empty = manifest.model_copy(update={"train": none})
-    file.write_text(records.dump_manifest(empty))
+    file.write_text(manifests.dump(empty))
     assert "no training documents" in refuse(records=str(folder))
 
 

@@ -10,7 +10,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from electra_tf import config
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 
 UNCASED = config.TokenizerConfig()
 CASED = config.TokenizerConfig(lowercase=False)
@@ -82,10 +82,10 @@ def hugging_face(
 
 def vocab_with(texts: list[str], settings: config.TokenizerConfig) -> list[str]:
     """A vocabulary that knows most characters of the texts, so that each one shows."""
-    normalizer = hugging_face(list(tokenizer.SPECIAL_TOKENS), settings).normalizer
+    normalizer = hugging_face(list(vocabularies.SPECIAL_TOKENS), settings).normalizer
     seen = sorted(set("".join(map(normalizer.normalize_str, texts))) - set(" "))
     seen = [c for i, c in enumerate(seen) if i % 11]  # Some stay unknown.
-    tokens = [*tokenizer.SPECIAL_TOKENS, *WORDS, *seen, *(f"##{c}" for c in seen)]
+    tokens = [*vocabularies.SPECIAL_TOKENS, *WORDS, *seen, *(f"##{c}" for c in seen)]
     return list(dict.fromkeys(tokens))
 
 

@@ -10,7 +10,7 @@ from electra_tf import config, errors
 from electra_tf.network import models
 from electra_tf.release import converter
 from electra_tf.tasks import keras_hub_presets
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 from electra_tf.weights import (
     hugging_face_reader,
     hugging_face_writer,
@@ -158,7 +158,7 @@ def test_a_checkpoint_without_vocabulary_makes_no_preset(ours, tmp_path, network
     with pytest.raises(errors.UserError, match=r"no vocabulary, .* name it with --v"):
         convert(str(tmp_path / "bare"), tmp_path / "own")
     assert not (tmp_path / "own").exists()
-    tokenizer.write_vocab(str(tmp_path / "vocab.txt"), VOCAB)
+    vocabularies.write(str(tmp_path / "vocab.txt"), VOCAB)
     stated = opening.Stated(str(tmp_path / "vocab.txt"))
     convert(str(tmp_path / "bare"), tmp_path / "own", stated=stated)
     assert preset.load(str(tmp_path / "own")).vocab == VOCAB

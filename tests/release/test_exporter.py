@@ -13,7 +13,7 @@ from electra_tf.network import models
 from electra_tf.release import exporter
 from electra_tf.serving import saved_model
 from electra_tf.tasks import masked_lm, replaced_token_detector, task, text_embedder
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 from electra_tf.weights import preset
 
 SETTINGS = task_config.ExportConfig()
@@ -88,7 +88,7 @@ def encoder(tmp_path_factory, tiny_model_config, tiny_vocab):
         str(folder),
         {"encoder": models.build_encoder(tiny_model_config)},
         {"encoder": tiny_model_config},
-        tokenizer.read_vocab(str(tiny_vocab)),
+        vocabularies.read(str(tiny_vocab)),
         config.TokenizerConfig(),
         {},
     )

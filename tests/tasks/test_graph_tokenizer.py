@@ -9,7 +9,7 @@ import wordpiece
 
 from electra_tf import config, errors
 from electra_tf.tasks import graph_tokenizer
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 
 UNCASED = wordpiece.UNCASED
 
@@ -31,7 +31,7 @@ def test_the_graph_tokenizer_equals_hugging_face(case):
 def test_the_one_known_difference_is_the_order_of_marks_that_are_kept():
     # Two musical marks in the order that Unicode does not call canonical.
     flag, stem = "\U0001d16d", "\U0001d165"
-    vocab = [*tokenizer.SPECIAL_TOKENS, "x", f"##{flag}", f"##{stem}"]
+    vocab = [*vocabularies.SPECIAL_TOKENS, "x", f"##{flag}", f"##{stem}"]
     text = "x" + flag + stem
     tokenize = graph_tokenizer.GraphTokenizer(vocab, UNCASED)
     assert tokenize(tf.constant([text])).to_list() == [[5, 6, 7]]
@@ -62,7 +62,16 @@ def in_order(text: str) -> bool:
 
 
 def test_blank_lines_and_tokens_that_are_alike_keep_their_ids_in_the_graph():
-    vocab = [*tokenizer.SPECIAL_TOKENS, "film", "", "\u2028", "##s", "film", "##s", ""]
+    vocab = [
+        *vocabularies.SPECIAL_TOKENS,
+        "film",
+        "",
+        "\u2028",
+        "##s",
+        "film",
+        "##s",
+        "",
+    ]
     tokenize = graph_tokenizer.GraphTokenizer(vocab, UNCASED)
     assert tokenize(tf.constant(["films \u2028 x"])).to_list() == [[9, 10, 1]]
     assert tokenizer.Encoder(vocab, UNCASED).encode("films \u2028 x").tolist() == [
@@ -72,7 +81,7 @@ def test_blank_lines_and_tokens_that_are_alike_keep_their_ids_in_the_graph():
 
 def test_a_token_that_the_graph_cannot_hold_is_refused_by_name():
     long = "\U0001d4d0" * 65
-    vocab = [*tokenizer.SPECIAL_TOKENS, "film", long]
+    vocab = [*vocabularies.SPECIAL_TOKENS, "film", long]
     with pytest.raises(errors.UserError, match=r"token 6 of the voc.* 256 bytes"):
         graph_tokenizer.GraphTokenizer(vocab, UNCASED)
     assert tokenizer.Encoder(vocab, UNCASED).encode(long).tolist() == [6]
@@ -103,7 +112,7 @@ TEXTS = [
 def test_added_tokens_are_found_in_the_graph_as_the_library_finds_them():
     contents = [token["content"] for token in ADDED]
     words = "film ##s x ##x c + [ ] ent ##9 19 - \u4f60 \u597d new york e".split()
-    vocab = [*tokenizer.SPECIAL_TOKENS, *contents, *words]
+    vocab = [*vocabularies.SPECIAL_TOKENS, *contents, *words]
     settings = config.TokenizerConfig(added_tokens=ADDED)
     encoder = tokenizer.Encoder(vocab, settings)
     encode = tf.function(
@@ -127,14 +136,14 @@ def test_added_tokens_are_found_in_the_graph_as_the_library_finds_them():
     ],
 )
 def test_added_tokens_that_no_graph_can_decide_are_refused_by_name(added, message):
-    vocab = [*tokenizer.SPECIAL_TOKENS, "film", "ab", "bc", "aba"]
+    vocab = [*vocabularies.SPECIAL_TOKENS, "film", "ab", "bc", "aba"]
     settings = config.TokenizerConfig(added_tokens=added)
     with pytest.raises(errors.UserError, match=message):
         graph_tokenizer.GraphTokenizer(vocab, settings)
 
 
 def test_bytes_that_are_not_utf8_are_dropped_in_the_graph():
-    vocab = [*tokenizer.SPECIAL_TOKENS, "film"]
+    vocab = [*vocabularies.SPECIAL_TOKENS, "film"]
     tokenize = graph_tokenizer.GraphTokenizer(vocab, UNCASED)
     assert tokenize(tf.constant([b"fi\xfflm", b"\xc3"])).to_list() == [[5], []]
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from electra_tf import errors
 from electra_tf.tasks import preprocessor
 from electra_tf.tasks import tokenizer as tokenizers
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def words(tiny_vocab):
 @pytest.fixture
 def tokens(tiny_vocab):
     """Turns ids back into tokens."""
-    vocab = tokenizer.read_vocab(tiny_vocab)
+    vocab = vocabularies.read(tiny_vocab)
     return lambda ids: " ".join(vocab[i] for i in ids)
 
 

@@ -24,7 +24,7 @@ from electra_tf.tasks import (
     text_regressor,
 )
 from electra_tf.tasks import tokenizer as task_tokenizer
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 from electra_tf.weights import (
     google_checkpoint,
     hugging_face_reader,
@@ -45,7 +45,7 @@ def sources(tmp_path_factory, tiny_model_config, tiny_vocab):
     folder = tmp_path_factory.mktemp("sources")
     network = models.build_discriminator(tiny_model_config)
     named = {"discriminator": network}, {"discriminator": tiny_model_config}
-    words = tokenizer.read_vocab(tiny_vocab), config.TokenizerConfig()
+    words = vocabularies.read(tiny_vocab), config.TokenizerConfig()
     preset.save(str(folder / "run" / "preset"), *named, *words, {})
     hugging_face_writer.save_networks(str(folder / "hugging_face"), *named, *words, {})
     opened = preset.load(str(folder / "run" / "preset"))
@@ -153,7 +153,7 @@ def test_a_masked_language_model_has_an_encoder_too(
         str(tmp_path),
         {"generator": network},
         {"generator": tiny_model_config},
-        tokenizer.read_vocab(tiny_vocab),
+        vocabularies.read(tiny_vocab),
         config.TokenizerConfig(),
         {},
     )

@@ -11,7 +11,7 @@ import tensorflow as tf
 from electra_tf import config, errors
 from electra_tf.tasks import backbone
 from electra_tf.tasks import tokenizer as tokenizers
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 
 VOCAB = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat ##s un ##able caf ##e ##\u00e9".split()
 VOCAB += ["The", "\u4f60", "\u597d", "\u4f60\u597d", "##"]
@@ -209,7 +209,7 @@ def test_a_token_that_is_not_there_is_refused():
 
 
 def test_it_reads_its_vocabulary_from_a_file(tmp_path):
-    tokenizer.write_vocab(tmp_path / "vocab.txt", VOCAB)
+    vocabularies.write(tmp_path / "vocab.txt", VOCAB)
     for file in (tmp_path / "vocab.txt", str(tmp_path / "vocab.txt")):
         assert tokenizers.ElectraTokenizer(file).get_vocabulary() == VOCAB
 
@@ -257,7 +257,7 @@ def test_a_preset_keeps_every_setting(tmp_path):
 
 
 def test_a_config_from_elsewhere_makes_it_read_no_file(tmp_path):
-    tokenizer.write_vocab(tmp_path / "secret.txt", VOCAB)
+    vocabularies.write(tmp_path / "secret.txt", VOCAB)
     serialized = keras.saving.serialize_keras_object(made(dtype="int64"))
     assert "cat" not in json.dumps(serialized)
     serialized["config"]["vocabulary"] = str(tmp_path / "secret.txt")

@@ -19,10 +19,16 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.system import cores, durable
-from electra_tf.text import corpus, data_builder, record_reader, records, tokenizer
+from electra_tf.text import (
+    corpus,
+    data_builder,
+    manifests,
+    record_reader,
+    vocabularies,
+)
 
 VOCAB = [
-    *tokenizer.SPECIAL_TOKENS,
+    *vocabularies.SPECIAL_TOKENS,
     *(f"w{i}" for i in range(90)),
     *(f"##{i}" for i in range(10)),
 ]
@@ -43,11 +49,11 @@ def texts(tmp_path):
     folder.mkdir()
     (folder / "a.txt").write_text("\n\n".join(documents[:200]))
     (folder / "b.txt").write_text("\n\n".join(documents[200:]))
-    tokenizer.write_vocab(tmp_path / "given.txt", VOCAB)
+    vocabularies.write(tmp_path / "given.txt", VOCAB)
     return folder
 
 
-def build(texts, output="data", vocab="given.txt", **settings) -> records.Manifest:
+def build(texts, output="data", vocab="given.txt", **settings) -> manifests.Manifest:
     settings = {"processes": 1, "min_shards": 3, "shard_tokens": 800, **settings}
     return data_builder.build(
         [str(texts)],
@@ -300,7 +306,7 @@ def test_a_vocabulary_is_trained_on_a_sample_of_a_large_corpus(texts):
 
 
 def test_a_given_vocabulary_of_another_casing_is_told(texts, capsys):
-    tokenizer.write_vocab(texts.parent / "cased.txt", [*VOCAB, "Berlin"])
+    vocabularies.write(texts.parent / "cased.txt", [*VOCAB, "Berlin"])
     build(texts, vocab="cased.txt")
     assert "WARNING: the vocabulary given: 1 of" in capsys.readouterr().out
     build(texts, output="cased", vocab="cased.txt", tokenizer={"lowercase": False})
@@ -336,7 +342,7 @@ def test_the_sample_for_the_vocabulary_is_as_large_as_wanted(texts, form, wanted
 
 def test_a_corpus_may_hold_its_own_data(texts, capsys):
     alone = build(texts, "elsewhere", shard_tokens=10**6)
-    tokenizer.write_vocab(texts / "given.txt", VOCAB)
+    vocabularies.write(texts / "given.txt", VOCAB)
     paths, output = [str(texts)], str(texts / "data")
     settings = config.BuildDataConfig(processes=1)
     first = data_builder.build(paths, output, str(texts / "given.txt"), settings)
@@ -477,7 +483,7 @@ def test_a_rebuild_that_is_killed_is_taken_up_by_the_next(texts, monkeypatch):
     ],
 )
 def test_other_data_are_not_written_over(texts, change, message):
-    tokenizer.write_vocab(texts.parent / "other.txt", [*VOCAB[:-1], "##x"])
+    vocabularies.write(texts.parent / "other.txt", [*VOCAB[:-1], "##x"])
     build(texts)
     before = contents(texts.parent / "data")
     with pytest.raises(errors.UserError, match=message):
@@ -599,7 +605,7 @@ def files_of_at_most(size: int):
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_data(texts):
-    tokenizer.write_vocab(texts.parent / "long.txt", [*VOCAB, *map(str, range(9999))])
+    vocabularies.write(texts.parent / "long.txt", [*VOCAB, *map(str, range(9999))])
     for size, vocab, file in (
         (0, "given.txt", r"\.building"),
         (3000, "given.txt", "train/part-0000"),

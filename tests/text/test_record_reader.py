@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 
 from electra_tf import config, errors
-from electra_tf.text import record_reader, records, tokenizer
+from electra_tf.text import manifests, record_reader, records, vocabularies
 
 DOCUMENTS = [([5, 300, 7, 70_000], [3, 1]), ([9], [1]), ([6, 7], [1, 1])]
-VOCAB = [*tokenizer.SPECIAL_TOKENS, "film", "good"]
+VOCAB = [*vocabularies.SPECIAL_TOKENS, "film", "good"]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def folder(tmp_path):
         ]
         sha256 = records.write(tmp_path / file, serialized)
         shards.append(
-            records.Shard(
+            manifests.Shard(
                 file=file,
                 documents=len(documents),
                 tokens=sum(len(token_ids) for token_ids, _ in documents),
@@ -32,21 +32,21 @@ def folder(tmp_path):
                 sha256=sha256,
             )
         )
-    tokenizer.write_vocab(tmp_path / "vocab.txt", VOCAB)
-    manifest = records.Manifest(
+    vocabularies.write(tmp_path / "vocab.txt", VOCAB)
+    manifest = manifests.Manifest(
         vocab_size=len(VOCAB),
-        vocab_hash=tokenizer.vocab_hash(VOCAB),
+        vocab_hash=vocabularies.hash_of(VOCAB),
         vocab_trained=False,
         unk_rate=0.25,
         replaced_characters=0,
-        sources=[records.Source(path="texts", files=3, bytes=17, fingerprint="f")],
+        sources=[manifests.Source(path="texts", files=3, bytes=17, fingerprint="f")],
         settings=config.BuildDataConfig(
             seed=11, tokenizer=config.TokenizerConfig(lowercase=False)
         ),
         train=shards[:1],
         validation=shards[1:],
     )
-    (tmp_path / "manifest.json").write_text(records.dump_manifest(manifest))
+    (tmp_path / "manifest.json").write_text(manifests.dump(manifest))
     return tmp_path
 
 
@@ -70,7 +70,7 @@ def test_a_manifest_is_read_as_it_was_written(folder):
 
 def test_the_vocabulary_of_a_folder_is_the_one_its_records_were_made_with(folder):
     assert record_reader.read_folder(str(folder)).vocab == VOCAB
-    tokenizer.write_vocab(folder / "vocab.txt", [*VOCAB, "##s"])
+    vocabularies.write(folder / "vocab.txt", [*VOCAB, "##s"])
     with pytest.raises(errors.UserError, match=r"vocab\.txt is not the vocabulary"):
         record_reader.read_folder(str(folder))
     (folder / "vocab.txt").unlink()

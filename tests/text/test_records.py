@@ -1,15 +1,11 @@
 """What is written is what TensorFlow would write, byte for byte."""
 
-import contextlib
 import hashlib
-import json
 import random
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
-from electra_tf import config, errors
 from electra_tf.text import records
 
 
@@ -42,53 +38,3 @@ def test_a_shard_is_what_tensorflow_writes(tmp_path):
 def test_no_records_are_an_empty_file(tmp_path):
     records.write(tmp_path / "none", [])
     assert (tmp_path / "none").read_bytes() == b""
-
-
-MANIFEST = records.Manifest(
-    vocab_size=7,
-    vocab_hash="0a1b",
-    vocab_trained=False,
-    unk_rate=0.25,
-    replaced_characters=0,
-    sources=[records.Source(path="t\u00eaxts", files=3, bytes=17, fingerprint="f")],
-    settings=config.BuildDataConfig(),
-    train=[records.Shard(file="a", documents=2, tokens=5, bytes=60, sha256="7c")],
-    validation=[],
-)
-
-
-def test_every_flipped_bit_of_a_manifest_is_noticed():
-    data = records.dump_manifest(MANIFEST).encode()
-    assert records.parse_manifest(data, "m") == MANIFEST
-    chance = random.Random(5)
-    for _ in range(400):
-        place, bit = chance.randrange(len(data)), chance.randrange(8)
-        flipped = bytearray(data)
-        flipped[place] ^= 1 << bit
-        with contextlib.suppress(records.DamagedManifestError):
-            # Space, tab and the like mean the same between two fields.
-            assert records.parse_manifest(bytes(flipped), "m") == MANIFEST
-
-
-def test_a_manifest_of_a_later_version_is_not_taken_for_a_damaged_one():
-    later = records.dump_manifest(MANIFEST.model_copy(update={"format_version": 3}))
-    with pytest.raises(errors.UserError, match=r"format_version 3, .* update") as error:
-        records.parse_manifest(later.encode(), "m")
-    assert not isinstance(error.value, records.DamagedManifestError)
-
-
-def test_a_manifest_of_the_first_version_is_read():
-    fields = json.loads(records.dump_manifest(MANIFEST))
-    del fields["checksum"], fields["train"][0]["sha256"]
-    old = records.parse_manifest(
-        json.dumps(fields | {"format_version": 1}).encode(), ""
-    )
-    assert old.num_tokens == MANIFEST.num_tokens
-    assert old.records_hash is None
-    assert MANIFEST.records_hash
-
-
-@pytest.mark.parametrize("data", [b"", b"null", b"[" * 100_000, b"\xff", b'{"a": 1}'])
-def test_what_is_no_manifest_is_damaged(data):
-    with pytest.raises(records.DamagedManifestError, match=r"^m is damaged .* again"):
-        records.parse_manifest(data, "m")

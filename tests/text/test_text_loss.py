@@ -3,11 +3,11 @@
 import pytest
 
 from electra_tf import config
-from electra_tf.text import text_loss, tokenizer
+from electra_tf.text import text_loss, tokenizer, vocabularies
 
 UNCASED = config.TokenizerConfig()
 CASED = config.TokenizerConfig(lowercase=False)
-VOCAB = [*tokenizer.SPECIAL_TOKENS, "film", "good", "x", "##x", "e", "ete"]
+VOCAB = [*vocabularies.SPECIAL_TOKENS, "film", "good", "x", "##x", "e", "ete"]
 
 
 def total(documents, settings=UNCASED, vocab=VOCAB, rate=1.0):

@@ -1,17 +1,15 @@
-"""The tokenizer against Hugging Face's BERT tokenizer, and the vocabulary's rules."""
+"""The tokenizer against Hugging Face's BERT tokenizer."""
 
 import collections
-import os
 import string
 import subprocess
 import sys
 
 import pytest
 import wordpiece
-from tokenizers import models
 
 from electra_tf import config, errors
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 
 UNCASED, CASED = wordpiece.UNCASED, wordpiece.CASED
 
@@ -40,7 +38,7 @@ def test_offsets_lead_from_the_ids_into_the_text(case):
 
 
 def test_offsets_count_characters_of_the_text_as_it_was_given():
-    vocab = [*tokenizer.SPECIAL_TOKENS, "film", "cafe", "##s", "!", "\u4f60"]
+    vocab = [*vocabularies.SPECIAL_TOKENS, "film", "cafe", "##s", "!", "\u4f60"]
     encoder = tokenizer.Encoder(vocab, UNCASED)
     text = "FI\x00LM\u4f60 \U0001f600 CAF\u00c9S!"
     ids, offsets = encoder.encode_with_offsets(text)
@@ -66,7 +64,7 @@ def test_an_encoder_whose_memory_is_full_still_answers(monkeypatch):
 
 
 def test_a_document_keeps_its_sentence_lengths_and_loses_empty_ones():
-    vocab = [*tokenizer.SPECIAL_TOKENS, *wordpiece.WORDS]
+    vocab = [*vocabularies.SPECIAL_TOKENS, *wordpiece.WORDS]
     document = tokenizer.Encoder(vocab, UNCASED).encode_document(
         ["good film", "\x00\ufffd", "unable!"]
     )
@@ -112,7 +110,7 @@ def test_accents_follow_lowercase_unless_they_are_stated(stated):
 
 
 LETTERS = [*string.ascii_lowercase, *(f"##{c}" for c in string.ascii_lowercase)]
-SPECIAL = [*tokenizer.SPECIAL_TOKENS, "[UNUSED1]", "<S>"]
+SPECIAL = [*vocabularies.SPECIAL_TOKENS, "[UNUSED1]", "<S>"]
 
 
 @pytest.mark.parametrize(
@@ -173,11 +171,11 @@ def test_added_tokens_are_found_as_the_library_finds_them():
     words = "x y f i l m ##x ##film ##s - 19 [ ent ] mask co covid ##v \u4f60".split()
     # Not at the end, and not in the order of their ids.
     contents = [token.content for token in ADDED]
-    vocab = [*tokenizer.SPECIAL_TOKENS, *contents, "", *words]
+    vocab = [*vocabularies.SPECIAL_TOKENS, *contents, "", *words]
     settings = config.TokenizerConfig(added_tokens=ADDED)
     encoder = tokenizer.Encoder(vocab, settings)
     reference = wordpiece.hugging_face(
-        [*tokenizer.SPECIAL_TOKENS, *words, "film"], UNCASED
+        [*vocabularies.SPECIAL_TOKENS, *words, "film"], UNCASED
     )
     reference.add_tokens([tokenizer.library_token(token) for token in ADDED])
     names = {i: token for token, i in reference.get_vocab().items()}
@@ -198,79 +196,4 @@ def test_added_tokens_are_found_as_the_library_finds_them():
 def test_an_added_token_must_be_in_the_vocabulary(content):
     settings = config.TokenizerConfig(added_tokens=[{"content": content}])
     with pytest.raises(errors.UserError, match=r"'(none|\[MASK\])' is not in the voc"):
-        tokenizer.Encoder([*tokenizer.SPECIAL_TOKENS, "film"], settings)
-
-
-def test_a_vocabulary_is_read_as_it_was_written(tmp_path):
-    blank = ["\u2028", "", "\u3000", "\u00a0", "\x85", ""]
-    tokens = [*tokenizer.SPECIAL_TOKENS, "caf\u00e9", *blank, "##\u4f60", "x", "x", ""]
-    tokenizer.write_vocab(tmp_path / "vocab.txt", tokens)
-    assert tokenizer.read_vocab(tmp_path / "vocab.txt") == tokens
-
-
-def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path):
-    file = tmp_path / "vocab.txt"
-    text = "\ufeff" + "\r\n".join([*tokenizer.SPECIAL_TOKENS, "film", ""])
-    file.write_bytes(text.encode())
-    assert tokenizer.read_vocab(file) == [*tokenizer.SPECIAL_TOKENS, "film"]
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_every_line_has_the_id_that_the_library_gives_it(tmp_path, end):
-    file = tmp_path / "vocab.txt"
-    odd = ["the ", "\u2028", "", "film", " x", "\u3000", "film", "a\rb", "good\u00a0"]
-    for last in ("end", "", "\x85"):
-        lines = [*tokenizer.SPECIAL_TOKENS, *odd, last, ""]
-        file.write_bytes(end.join(lines).encode())
-        want = models.WordPiece.read_file(str(file))
-        tokens = tokenizer.read_vocab(file)
-        assert len(tokens) == len(lines) - 1
-        assert tokenizer.token_ids(tokens) == {t: i for t, i in want.items() if t}
-        encoder = tokenizer.Encoder(tokens, UNCASED)
-        assert encoder.encode("the\u2028 film\u3000 good").tolist() == [5, 11, 13]
-
-
-def test_tokens_that_no_line_can_hold_are_refused():
-    for token in ("a\nb", "film ", "\r", "\ud800"):
-        with pytest.raises(errors.UserError, match=r"token 6 .* leave it blank"):
-            tokenizer.check_vocab([*tokenizer.SPECIAL_TOKENS, token], "given")
-
-
-def test_the_hash_tells_vocabularies_apart():
-    assert tokenizer.vocab_hash(["a", "b"]) == tokenizer.vocab_hash(["a", "b"])
-    hashes = {tokenizer.vocab_hash(v) for v in (["a", "b"], ["b", "a"], ["ab"], ["a"])}
-    assert len(hashes) == 4
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ("[PAD] [UNK] [CLS] [SEP] film", r"has no \[MASK\]"),
-        (
-            "[PAD] [UNK] [CLS] [SEP] [MASK] film [CLS]",
-            r"\[CLS\] stands twice.* 3 and 7",
-        ),
-        ("film [PAD] [UNK] [CLS] [SEP] [MASK]", r"first token is 'film', want \[PAD\]"),
-    ],
-)
-def test_a_bad_vocabulary_is_refused_by_name(tmp_path, lines, message):
-    file = tmp_path / "vocab.txt"
-    file.write_text(lines.replace(" ", "\n") + "\n")
-    with pytest.raises(errors.UserError, match=message) as error:
-        tokenizer.read_vocab(file)
-    assert str(file) in str(error.value)
-
-
-def test_a_vocabulary_that_is_not_there_or_not_text_is_refused(tmp_path):
-    with pytest.raises(errors.UserError, match="cannot read vocabulary"):
-        tokenizer.read_vocab(tmp_path / "none.txt")
-    (tmp_path / "model.bin").write_bytes(b"[PAD]\n\xff")
-    with pytest.raises(errors.UserError, match="not UTF-8 at byte 6"):
-        tokenizer.read_vocab(tmp_path / "model.bin")
-
-
-def test_a_vocabulary_that_may_never_end_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "vocab.txt")
-    for file in (tmp_path / "vocab.txt", "/dev/zero"):
-        with pytest.raises(errors.UserError, match=r"is a pipe or a device; want a fi"):
-            tokenizer.read_vocab(file)
+        tokenizer.Encoder([*vocabularies.SPECIAL_TOKENS, "film"], settings)

@@ -4,7 +4,7 @@ import random
 
 import wordpiece
 
-from electra_tf.text import tokenizer, vocab_trainer
+from electra_tf.text import tokenizer, vocab_trainer, vocabularies
 
 UNCASED, CASED = wordpiece.UNCASED, wordpiece.CASED
 
@@ -17,8 +17,8 @@ TEXTS = [
 
 def test_a_trained_vocabulary_is_valid_and_as_large_as_asked_for():
     tokens = vocab_trainer.train(TEXTS * 3, 57, UNCASED)
-    tokenizer.check_vocab(tokens, "trained")
-    assert tokens[:5] == list(tokenizer.SPECIAL_TOKENS)
+    vocabularies.check(tokens, "trained")
+    assert tokens[:5] == list(vocabularies.SPECIAL_TOKENS)
     assert len(tokens) == 57
 
 

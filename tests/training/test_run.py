@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from electra_tf import config, errors
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 from electra_tf.training import run, train_step
 from electra_tf.weights import hugging_face_writer, preset, weight_map
 
@@ -180,7 +180,7 @@ def save_as_google(folder, trained, vocab):
         shape_and_slices=[""] * len(arrays),
         tensors=list(arrays.values()),
     )
-    tokenizer.write_vocab(folder / "vocab.txt", vocab)
+    vocabularies.write(folder / "vocab.txt", vocab)
     heads = configs_of(trained)["discriminator"].num_heads
     (folder / "config.json").write_text(json.dumps({"num_attention_heads": heads}))
 
@@ -369,13 +369,13 @@ def test_settings_that_do_not_fit_are_refused(overrides, message, settings, tmp_
 
 def test_another_vocabulary_than_the_records_is_refused(settings, vocab, tmp_path):
     other = tmp_path / "vocab.txt"
-    tokenizer.write_vocab(other, [*vocab[:-1], "##z"])
+    vocabularies.write(other, [*vocab[:-1], "##z"])
     with pytest.raises(errors.UserError, match=r"vocab.txt is not the vocabulary that"):
         run.run(settings(f"data.vocab={other}"), str(tmp_path / "run"))
 
 
 def test_a_vocabulary_that_was_changed_is_refused(settings, own_data, vocab, tmp_path):
-    tokenizer.write_vocab(own_data / "vocab.txt", [*vocab[:-1], "##z"])
+    vocabularies.write(own_data / "vocab.txt", [*vocab[:-1], "##z"])
     with pytest.raises(errors.UserError, match=r"is not the vocabulary these records"):
         run.run(settings(f"data.records={own_data}"), str(tmp_path / "run"))
     assert not os.path.exists(tmp_path / "run")

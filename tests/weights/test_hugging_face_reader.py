@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from electra_tf import config, errors
-from electra_tf.text import tokenizer
+from electra_tf.text import vocabularies
 from electra_tf.weights import hugging_face, hugging_face_reader, model_card, preset
 
 # The same numbers.
@@ -212,9 +212,9 @@ def test_what_does_not_fit_is_refused_in_one_line(copy, damage, message):
 
 def test_a_vocabulary_of_another_length_is_refused(copy):
     folder = copy("encoder")
-    tokens = tokenizer.read_vocab(golden.GOLDEN / "vocab.txt")
+    tokens = vocabularies.read(golden.GOLDEN / "vocab.txt")
     for changed in (tokens[:-1], [*tokens, "more"]):
-        tokenizer.write_vocab(folder / "vocab.txt", changed)
+        vocabularies.write(folder / "vocab.txt", changed)
         with pytest.raises(errors.UserError, match=f"has {len(changed)} tokens, but"):
             hugging_face_reader.open_directory(str(folder))
 

@@ -9,7 +9,7 @@ import pytest
 import tokenizers
 
 from electra_tf import config, errors
-from electra_tf.text import tokenizer
+from electra_tf.text import tokenizer, vocabularies
 from electra_tf.weights import (
     hugging_face_reader,
     hugging_face_tokenizer,
@@ -33,7 +33,7 @@ from electra_tf.weights import (
 @pytest.mark.parametrize("without", ["tokenizer.json", "vocab.txt"])
 def test_vocabulary_and_rules_are_found_in_either_file(copy, model, rules, without):
     folder = copy(model)
-    want = tokenizer.read_vocab(golden.GOLDEN / "vocab.txt")
+    want = vocabularies.read(golden.GOLDEN / "vocab.txt")
     shutil.copy(golden.GOLDEN / "vocab.txt", folder)
     os.remove(folder / without)
     found = hugging_face_reader.open_directory(str(folder))
@@ -102,7 +102,7 @@ def test_rows_of_a_vocab_txt_that_no_text_uses_are_kept(copy):
     want[-4:-1] = ["", "", ""]
     assert hugging_face_reader.open_directory(str(folder)).vocab == want
     want[-4:-1] = [want[-1], "", "\u2028"]
-    tokenizer.write_vocab(folder / "vocab.txt", want)
+    vocabularies.write(folder / "vocab.txt", want)
     found = hugging_face_reader.open_directory(str(folder))
     assert found.vocab == want
     written = folder / "written"
@@ -118,7 +118,7 @@ def test_rows_of_a_vocab_txt_that_no_text_uses_are_kept(copy):
     assert (written / "vocab.txt").read_bytes() == (folder / "vocab.txt").read_bytes()
     assert hugging_face_reader.open_directory(str(written)).vocab == want
     want[-3] = "else"
-    tokenizer.write_vocab(folder / "vocab.txt", want)
+    vocabularies.write(folder / "vocab.txt", want)
     with pytest.raises(errors.UserError, match="do not hold the same tokens"):
         hugging_face_reader.open_directory(str(folder))
 
@@ -161,7 +161,7 @@ def as_old_files(folder, ids):
 @pytest.mark.parametrize("add", [as_fast, as_decoder, as_old_files])
 def test_added_tokens_are_found_wherever_they_stand_and_kept(copy, tmp_path, add):
     folder = copy("discriminator")
-    words = tokenizer.read_vocab(golden.GOLDEN / "vocab.txt")
+    words = vocabularies.read(golden.GOLDEN / "vocab.txt")
     ids = {content: len(words) + i for i, content in enumerate(TAGS)}
     add(folder, ids)
     vocab, rules = hugging_face_tokenizer.read(str(folder))
@@ -208,7 +208,7 @@ def test_tokens_that_were_added_later_are_part_of_the_vocabulary(copy):
     fast["added_tokens"].append({"id": len(ids), "content": "<new>", "special": True})
     (folder / "tokenizer.json").write_text(json.dumps(fast))
     vocab = hugging_face_reader.open_directory(str(folder)).vocab
-    assert vocab == [*tokenizer.read_vocab(golden.GOLDEN / "vocab.txt")[:-1], "<new>"]
+    assert vocab == [*vocabularies.read(golden.GOLDEN / "vocab.txt")[:-1], "<new>"]
 
 
 def test_the_tokenizer_that_is_written_puts_pairs_together(save, vocab, tmp_path):
