@@ -6,7 +6,8 @@ Out:  presets that load anywhere; networks with the weights that were found.
 model_card              what is known of a model -> README.md
 preset                  config, vocabulary and weights in a folder
 weight_map              every variable's name: ours, TF1's, Hugging Face's, KerasHub's
-google_checkpoint       reads the 2020 code's checkpoints
+google_configuration    what stands beside the 2020 code's checkpoints
+google_checkpoint       opens those
 hugging_face            what a Hugging Face directory consists of
 hugging_face_arrays     its weights, an array at a time
 hugging_face_tokenizer  its tokenizer's files, read and written

@@ -8,30 +8,21 @@ the activation: the JSON files beside the checkpoint may. Optimizer slots, the s
 fine-tuned heads are passed over; of any other array it must be known whose it is.
 """
 
+import glob
+import math
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import numpy.typing as npt
-import pydantic
 import tensorflow as tf
-from pydantic import PositiveInt
 
 from electra_tf import config, errors
-from electra_tf.system import reading
 from electra_tf.text import tokenizer, vocabularies
-from electra_tf.weights import weight_map
-
-HEAD_WIDTH = 64  # of the published models
-
-# Widths and depths of the 2020 code's `model_size` (2020 code, training_utils.py).
-_MODEL_SIZES = {"small": (256, 12), "base": (768, 12), "large": (1024, 24)}
-
-# A configuration is a small file; what is larger beside a checkpoint is none.
-_MAX_CONFIG_BYTES = 1_000_000
+from electra_tf.weights import google_configuration, weight_map
 
 _SLOTS = ("/adam_m", "/adam_v")
 _STEP = "global_step"
@@ -41,34 +32,6 @@ _TOWERS = ("generator_ltr/", "generator_rtl/", "cloze_predictions/")
 
 _FILE_ENDING = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 _LATEST = re.compile(r'^model_checkpoint_path: "(.*)"', re.MULTILINE)
-
-
-class _Beside(config.Settings):
-    """What a configuration beside a checkpoint says: BERT's and transformers' words."""
-
-    model_config = pydantic.ConfigDict(extra="ignore")
-
-    num_attention_heads: PositiveInt
-    hidden_size: PositiveInt | None = None
-    num_hidden_layers: PositiveInt | None = None
-    intermediate_size: PositiveInt | None = None
-    embedding_size: PositiveInt | None = None
-    vocab_size: PositiveInt | None = None
-    max_position_embeddings: PositiveInt | None = None
-    type_vocab_size: PositiveInt | None = None
-    hidden_act: Literal["gelu", "relu"] = "gelu"
-
-
-# What these are called in `config.ModelConfig`.
-_SIZES = {
-    "hidden_size": "hidden_size",
-    "num_hidden_layers": "num_layers",
-    "intermediate_size": "intermediate_size",
-    "embedding_size": "embedding_size",
-    "vocab_size": "vocab_size",
-    "max_position_embeddings": "max_positions",
-    "type_vocab_size": "num_segments",
-}
 
 
 class GoogleCheckpoint(NamedTuple):
@@ -180,12 +143,28 @@ class _Arrays:
             for name, shape in shapes.items()
             if kinds[name].is_floating
         }
+        self._refuse_absurd(
+            sum(math.prod(s) * kinds[name].size for name, s in self.shapes.items())
+        )
 
     def read(self, name: str, dtype: Any = np.float32) -> npt.NDArray[Any]:
         try:
             return np.asarray(self._reader.get_tensor(name)).astype(dtype)
         except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
             raise self._unreadable(name, error) from None
+
+    def _refuse_absurd(self, stated: int) -> None:
+        """Refuses an index that describes more bytes of arrays than are there.
+
+        A network of those sizes would take all memory before an array was read.
+        """
+        files = glob.glob(f"{glob.escape(self._prefix)}.data-*")
+        found = sum(map(os.path.getsize, files))
+        if stated > found:
+            raise errors.UserError(
+                f"checkpoint {self._prefix}: its index describes {stated:,} bytes of "
+                f"arrays, and {found:,} are there; fetch its files again"
+            )
 
     def _unreadable(self, what: str, error: Exception) -> errors.UserError:
         # TensorFlow takes the path for a pattern in which [ and \ stand for others.
@@ -295,10 +274,11 @@ def _networks(
                 f"{prefix}: {setting}={value}, but it has no such encoder; leave that "
                 f"out (it has {there})"
             )
-    beside = _Configurations(prefix, {s: sizes[n] for s, n in encoders.items()}, given)
+    beside = google_configuration.Configurations(
+        prefix, {setting: sizes[name] for setting, name in encoders.items()}, given
+    )
     heads = {
-        setting: _count_heads(prefix, name, setting, sizes[name], given, beside)
-        for setting, name in encoders.items()
+        setting: beside.count_heads(setting, name) for setting, name in encoders.items()
     }
     models = {}
     for name, found in sizes.items():
@@ -316,141 +296,6 @@ def _networks(
 def _setting(scope: weight_map.Scopes) -> str:
     """Returns the name of the setting that counts an encoder's heads."""
     return "generator_num_heads" if scope.encoder == "generator" else "num_heads"
-
-
-def _count_heads(
-    prefix: str,
-    name: str,
-    setting: str,
-    sizes: Mapping[str, int],
-    given: Mapping[str, int | None],
-    beside: "_Configurations",
-) -> int:
-    """Counts heads: as given, as a file says, or by the width where that is sure."""
-    width, count, stated = sizes["hidden_size"], given[setting], beside.heads(setting)
-    if count is not None:
-        if stated not in (None, count):
-            beside.notes.append(
-                f"{beside.files[setting]} says {stated} heads of the {name}; "
-                f"{setting}={count} goes before"
-            )
-        return count
-    if stated is not None:
-        return stated
-    if setting == "generator_num_heads" and width % max(1, width // HEAD_WIDTH) == 0:
-        return max(1, width // HEAD_WIDTH)  # As in the 2020 code.
-    if width % HEAD_WIDTH:
-        raise errors.UserError(
-            f"{prefix}: its {name} is {width} wide, which heads {HEAD_WIDTH} wide do "
-            "not divide, and no file beside it says how many it has; convert it with "
-            f"--{setting}=<the number it was trained with> (python -m "
-            "electra_tf.convert), or put its config.json there"
-        )
-    count = width // HEAD_WIDTH
-    beside.notes.append(
-        f"the {name} is taken to have {count} attention heads, {HEAD_WIDTH} wide, as "
-        f"those that were published; if it was trained with others, give --{setting}"
-    )
-    return count
-
-
-class _Configurations:
-    """The JSON files beside a checkpoint that say how many heads an encoder has."""
-
-    def __init__(
-        self,
-        prefix: str,
-        encoders: Mapping[str, Mapping[str, int]],
-        given: Mapping[str, int | None],
-    ) -> None:
-        """Reads them.
-
-        Args:
-            prefix: of the checkpoint.
-            encoders: sizes of each, by the setting of its heads, the main one first.
-            given: see `_networks`.
-
-        Raises:
-            UserError: one is damaged, or is of another model; two contradict each
-                other.
-        """
-        self.files: dict[str, str] = {}
-        self.notes: list[str] = []
-        self._stated: dict[str, _Beside] = {}
-        for file, stated in _read_beside(os.path.dirname(prefix) or "."):
-            apart = {s: _contradiction(stated, sizes) for s, sizes in encoders.items()}
-            of = [setting for setting, reason in apart.items() if not reason]
-            if of:
-                self._take(of[0], file, stated)
-            elif any(given[setting] is not None for setting in encoders):
-                self.notes.append(f"{file} is not of this checkpoint and is not read")
-            else:
-                raise errors.UserError(
-                    f"{file} is not of the checkpoint beside it, {prefix}: "
-                    f"{next(iter(apart.values()))}; put the right one there, or move "
-                    "it away"
-                )
-
-    def heads(self, setting: str) -> int | None:
-        """Returns how many heads a file says; None where none does."""
-        stated = self._stated.get(setting)
-        return stated.num_attention_heads if stated else None
-
-    def activation(self, setting: str) -> str:
-        """Returns the activation; the 2020 code's where no file says."""
-        stated = self._stated.get(setting)
-        return stated.hidden_act if stated else "gelu"
-
-    def _take(self, setting: str, file: str, stated: _Beside) -> None:
-        before = self._stated.setdefault(setting, stated)
-        self.files.setdefault(setting, file)
-        what = ("num_attention_heads", "hidden_act")
-        if any(getattr(before, name) != getattr(stated, name) for name in what):
-            raise errors.UserError(
-                f"{self.files[setting]} and {file} do not say the same {what[0]} and "
-                f"{what[1]}; move the wrong one away"
-            )
-
-
-def _read_beside(folder: str) -> Iterable[tuple[str, _Beside]]:
-    """Yields (file, what it says) of the configurations in a folder."""
-    for name in sorted(os.listdir(folder)):
-        file = os.path.join(folder, name)
-        is_small = os.path.isfile(file) and os.path.getsize(file) <= _MAX_CONFIG_BYTES
-        if not name.endswith(".json") or not is_small:
-            continue
-        with open(file, "rb") as stream:
-            text = stream.read()
-        if b"num_attention_heads" not in text and b"hparam_overrides" not in text:
-            continue
-        values = reading.read_json(file)
-        overrides = values.get("model_hparam_overrides")
-        if isinstance(overrides, dict):
-            values = _resolved(values, overrides)
-        if "num_attention_heads" in values:
-            yield file, config.check(_Beside, values, file)
-
-
-def _resolved(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Returns the architecture that hyperparameters of the 2020 code mean."""
-    size = values.get("model_size", "small")
-    width, depth = _MODEL_SIZES.get(str(size), (None, None))
-    width = overrides.get("hidden_size", width)
-    if isinstance(width, int):  # Else it is refused when it is checked.
-        values |= {
-            "num_attention_heads": max(1, width // HEAD_WIDTH),
-            "intermediate_size": 4 * width,
-        }
-    return values | {"hidden_size": width, "num_hidden_layers": depth} | overrides
-
-
-def _contradiction(stated: _Beside, sizes: Mapping[str, int]) -> str:
-    """Says the first size of an encoder that is not as stated; "" if there is none."""
-    for name, ours in _SIZES.items():
-        value = getattr(stated, name)
-        if value is not None and value != sizes[ours]:
-            return f"it says {name}={value}, and the arrays have {sizes[ours]}"
-    return ""
 
 
 def _sizes(
