@@ -30,7 +30,7 @@ from electra_tf.finetuning import (
 )
 from electra_tf.reports import progress
 from electra_tf.system import console, durable, interrupts
-from electra_tf.tasks import catalog, keras_hub_presets
+from electra_tf.tasks import catalog, keras_hub_writer
 from electra_tf.training import distribution, workdir
 from electra_tf.weights import preset
 
@@ -348,7 +348,7 @@ def _write_preset(
         origin,
     )
     folder = preset_folder(this.folder, job.name, len(this.jobs))
-    keras_hub_presets.save_task(folder, model, source)
+    keras_hub_writer.save_task(folder, model, source)
 
 
 def _write_outcome(this: _Run) -> None:

@@ -8,11 +8,12 @@ Out:  a preset; Hugging Face directories; KerasHub presets, of our classes or it
 import os
 from collections.abc import Callable, Iterator
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
-from electra_tf import errors
-from electra_tf.tasks import catalog, keras_hub_presets, task
+from electra_tf import config, errors
+from electra_tf.tasks import catalog, keras_hub_presets, keras_hub_writer, task
 from electra_tf.text import tokenizer
 from electra_tf.weights import (
     model_card,
@@ -120,7 +121,7 @@ def _convert_tuned(
         else kind.from_pretrained(source)
     )
     if format == "keras_hub":
-        keras_hub_presets.save_task(folder, model, source, facts)
+        keras_hub_writer.save_task(folder, model, source, facts)
     else:
         write_hugging_face(model, folder, source.origin, facts)
 
@@ -182,15 +183,9 @@ def _write_preset(
             f"{source.folder} has no vocabulary, which a preset needs; name it with "
             "--vocab"
         )
-    preset.save(
-        folder,
-        {name: preset.build(source, name) for name in source.networks},
-        dict(source.networks),
-        source.vocab,
-        source.tokenizer,
-        source.origin,
-        facts,
-    )
+    networks, configs = _built(source)
+    words = source.vocab, source.tokenizer
+    preset.save(folder, networks, configs, *words, source.origin, facts)
 
 
 def _write_hugging_face(
@@ -201,14 +196,10 @@ def _write_hugging_face(
 ) -> None:
     from electra_tf.weights import hugging_face_writer  # Loaded where it writes.
 
+    networks, configs = _built(source)
+    words = source.vocab, source.tokenizer
     hugging_face_writer.save_networks(
-        folder,
-        {name: preset.build(source, name) for name in source.networks},
-        dict(source.networks),
-        source.vocab,
-        source.tokenizer,
-        source.origin,
-        facts,
+        folder, networks, configs, *words, source.origin, facts
     )
 
 
@@ -221,9 +212,9 @@ def _write_keras_hub(
     for name, place in _places(source, folder):
         if name in catalog.OF_NETWORK:
             model = catalog.of_network(name).from_pretrained(source)
-            keras_hub_presets.save_task(place, model, source, facts)
+            keras_hub_writer.save_task(place, model, source, facts)
         else:
-            keras_hub_presets.save_backbone(place, source, name, facts)
+            keras_hub_writer.save_backbone(place, source, name, facts)
 
 
 def _write_keras_hub_electra(
@@ -233,10 +224,16 @@ def _write_keras_hub_electra(
     say: Callable[[str], None],
 ) -> None:
     for name, place in _places(source, folder):
-        for note in keras_hub_presets.save_keras_hub_electra(
-            place, source, name, facts
-        ):
+        for note in keras_hub_writer.save_keras_hub_electra(place, source, name, facts):
             say(f"warning: {name}: {note}")
+
+
+def _built(
+    source: preset.Pretrained,
+) -> tuple[dict[str, keras.Model], dict[str, config.ModelConfig]]:
+    """Builds all of its networks, with their weights; and their architectures."""
+    built = {name: preset.build(source, name) for name in source.networks}
+    return built, dict(source.networks)
 
 
 def _places(source: preset.Pretrained, folder: str) -> Iterator[tuple[str, str]]:

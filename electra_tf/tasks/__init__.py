@@ -6,7 +6,9 @@ Out:  classes that train, predict, save themselves, and export a graph to serve.
 backbone                 the encoder as a KerasHub backbone
 graph_tokenizer          WordPiece in a TensorFlow graph
 tokenizer                WordPiece as a KerasHub tokenizer
-keras_hub_presets        reads and writes KerasHub's directories
+keras_hub_electra        KerasHub's own ELECTRA and its tokenizer
+keras_hub_presets        opens KerasHub's directories, and weights of any kind
+keras_hub_writer         writes KerasHub's directories
 columns                  what people hold values in -> lists
 labels                   labels of any form -> class numbers, vectors, weights
 inputs                   texts -> rows -> batches of like length

@@ -262,6 +262,14 @@ def extract(
         yield _name(row, column, SCOPES), array
 
 
+def copy(
+    source: Mapping[str, keras.Variable], target: Mapping[str, keras.Variable]
+) -> None:
+    """Gives each variable of a network the value of that with its path in another."""
+    for path, variable in target.items():
+        variable.assign(source[path])
+
+
 def _match(variables: Mapping[str, keras.Variable], rows: Collection[Row]) -> None:
     """The table and the network must say the same; only we can break this."""
     named = [row.ours for row in rows]

@@ -16,7 +16,7 @@ from electra_tf import config, errors
 from electra_tf.network import models
 from electra_tf.tasks import (
     backbone,
-    keras_hub_presets,
+    keras_hub_writer,
     preprocessor,
     replaced_token_detector,
     text_classifier,
@@ -49,8 +49,8 @@ def sources(tmp_path_factory, tiny_model_config, tiny_vocab):
     preset.save(str(folder / "run" / "preset"), *named, *words, {})
     hugging_face_writer.save_networks(str(folder / "hugging_face"), *named, *words, {})
     opened = preset.load(str(folder / "run" / "preset"))
-    keras_hub_presets.save_backbone(str(folder / "ours"), opened, "discriminator")
-    keras_hub_presets.save_keras_hub_electra(
+    keras_hub_writer.save_backbone(str(folder / "ours"), opened, "discriminator")
+    keras_hub_writer.save_keras_hub_electra(
         str(folder / "theirs"), opened, "discriminator"
     )
     detector = replaced_token_detector.ElectraReplacedTokenDetector.from_preset(
