@@ -38,11 +38,6 @@ USED = (
     "export_for_serving",
     "save_to_preset",
 )
-# Sections of which there are several kinds, chosen by their setting `name`.
-CHOICES = {
-    "objective": config.ObjectiveConfig.KINDS,
-    "optimizer": config.OptimizerConfig.KINDS,
-}
 # Methods that Keras asks for and nobody else.
 OF_KERAS = (
     "call",
@@ -141,7 +136,8 @@ def _sections(kind: type[config.Settings]) -> Iterator[str]:
         and issubclass(field.annotation, config.Settings)
     }
     for name, section in sections.items():
-        choices = CHOICES.get(name, {"": section})
+        # A section may have several kinds of settings, chosen by its `name`.
+        choices = getattr(section, "KINDS", None) or {"": section}
         for choice, one in choices.items():
             title = f"{name}, name: {choice}" if choice else name
             about = _cell(one.__doc__ or "")
