@@ -64,6 +64,20 @@ def test_a_link_that_leads_nowhere_is_found():
     ]
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        page for page in PAGES if page.parent.name != "results"
+    ],  # They stay as they were.
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_the_files_that_a_page_names_exist(page):
+    text = re.sub(r"\]\([^)]*\)", "", page.read_text("utf-8"))  # Links: see above.
+    folders = "configs|docs|electra_tf|scripts|tests"
+    for path in re.findall(rf"(?<![\w/.-])(?:{folders})/[\w/.-]*\w", text):
+        assert (ROOT / path).exists(), path
+
+
 def test_each_command_has_a_page_with_all_its_settings_and_flags():
     for name in program.COMMANDS:
         assert f"# {name}\n" in MADE[f"commands/{name}.md"]
