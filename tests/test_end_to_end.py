@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_tf.reports import progress
+from electra_tf.reports import sample_rows
 from electra_tf.weights import preset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,7 +148,7 @@ def test_the_metrics_are_there_for_machines(folder, trained):
 
 
 def test_held_out_rows_show_what_was_hidden_drawn_and_suspected(folder, trained):
-    samples = progress.read_samples(str(folder / "run" / "samples.json"))
+    samples = sample_rows.read(str(folder / "run" / "samples.json"))
     assert samples.step == 8
     for row in samples.rows:
         assert row.tokens[0] == "[CLS]"

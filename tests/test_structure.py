@@ -205,8 +205,10 @@ UNREAD = {
         "weights/opening",
         "weights/weight_map",
     ],
-    "pages for people, which it writes when it has ended": [
+    "several machines, where TF_CONFIG lists them": ["training/cluster"],
+    "what it writes for people when it has ended": [
         "reports/report_page",
+        "reports/sample_rows",
         "weights/model_card",
     ],
     "objectives other than the one that is trained": [
@@ -225,7 +227,7 @@ def test_a_reader_of_pretraining_needs_few_files_and_lines():
     lines = sum(len(MODULES[name].read_text().splitlines()) for name in road)
     # Wanted: under 30 and 6,500. A change that needs more is to find them elsewhere.
     assert len(road) <= 39, sorted(road)
-    assert lines <= 8_900, lines
+    assert lines <= 8_650, lines
 
 
 # What is written elsewhere.

@@ -3,6 +3,7 @@
 In:   metrics, held-out rows; workdirs.
 Out:  lines on the console, metrics.jsonl, TensorBoard, report.html.
 
-progress     progress, metrics.jsonl, TensorBoard, held-out rows
+progress     progress, metrics.jsonl, TensorBoard
+sample_rows  held-out rows as text
 report_page  runs -> one HTML page
 """

@@ -30,7 +30,7 @@ import yaml
 import electra_tf
 from electra_tf import config, errors
 from electra_tf.objectives import objective
-from electra_tf.reports import progress
+from electra_tf.reports import progress, sample_rows
 from electra_tf.system import console, durable
 
 SPLITS = ("train", "validation")
@@ -55,7 +55,7 @@ class Run:
     records: list[dict[str, Any]]
     info: dict[str, Any]  # run.json
     settings: dict[str, Any]  # {"train.steps": 2400, ...}
-    samples: progress.Samples | None
+    samples: sample_rows.Samples | None
     notes: list[str]  # What was missing or broken.
     # How its values are shown, in their order.
     shown: Mapping[str, objective.Shown] = dataclasses.field(default_factory=dict)
@@ -184,7 +184,7 @@ def read_run(workdir: str, name: str) -> Run:
     )
     samples = None
     try:
-        samples = progress.read_samples(os.path.join(workdir, "samples.json"))
+        samples = sample_rows.read(os.path.join(workdir, "samples.json"))
     except errors.UserError as error:
         notes.append(f"no held-out rows: {error}")
     last = datetime.datetime.fromtimestamp(
@@ -484,7 +484,7 @@ def _held_out_rows(runs: Sequence[Run]) -> str:
             _row(number, row, run.samples)
             for number, row in enumerate(run.samples.rows, start=1)
         )
-        plain = escape("\n".join(progress.sample_lines(run.samples)))
+        plain = escape("\n".join(sample_rows.lines(run.samples)))
         summary = f"{_swatch(index)}{escape(run.name)}, step {run.samples.step:,}"
         blocks.append(
             f"<details{'' if blocks else ' open'}><summary>{summary}</summary>\n"
@@ -497,7 +497,7 @@ def _held_out_rows(runs: Sequence[Run]) -> str:
     return section("Held-out rows", "\n".join(blocks))
 
 
-def _key(samples: progress.Samples) -> str:
+def _key(samples: sample_rows.Samples) -> str:
     """Explains the marks of held-out rows."""
     filled, judge = escape(samples.filled_by), escape(samples.judged_by)
     ramp = ""
@@ -506,10 +506,10 @@ def _key(samples: progress.Samples) -> str:
     return _SAMPLES_KEY.format(filled=filled, ramp=ramp)
 
 
-def _row(number: int, row: progress.Row, told: progress.Samples) -> str:
+def _row(number: int, row: sample_rows.Row, told: sample_rows.Samples) -> str:
     text = "".join(
         ("<br>" if span.gap == "\n" else span.gap) + _token(span, told)
-        for span in progress.spans(row)
+        for span in sample_rows.spans(row)
     )
     return (
         f'<div class="row"><p class="count">Row {number}: {_count(row, told)}</p>'
@@ -517,7 +517,7 @@ def _row(number: int, row: progress.Row, told: progress.Samples) -> str:
     )
 
 
-def _count(row: progress.Row, told: progress.Samples) -> str:
+def _count(row: sample_rows.Row, told: sample_rows.Samples) -> str:
     """Says how often those who fill in and who judge were right."""
     replaced = {item.position for item in row.hidden if item.is_replaced}
     lucky = len(row.hidden) - len(replaced)
@@ -536,8 +536,8 @@ def _count(row: progress.Row, told: progress.Samples) -> str:
     )
 
 
-def _token(span: progress.Span, told_by: progress.Samples) -> str:
-    text = escape(span.token[2:] if progress.is_piece(span.token) else span.token)
+def _token(span: sample_rows.Span, told_by: sample_rows.Samples) -> str:
+    text = escape(span.token[2:] if sample_rows.is_piece(span.token) else span.token)
     kind, told = "t", [span.token]
     if span.hidden and span.hidden.is_replaced:
         was, put = span.hidden.original, span.hidden.sampled

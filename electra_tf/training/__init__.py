@@ -6,7 +6,8 @@ Out:  a workdir: checkpoints, metrics, report, preset.
 groups          who learns at which rate, decays, is clipped with whom
 optimizer       the schedule, the 2020 AdamW, every optimizer by its name
 train_step      a batch -> an update, summed over replicas
-distribution    CPU, GPUs, TPU, several machines
+cluster         several machines: TF_CONFIG -> workers that have met
+distribution    CPU, GPUs, TPU or a cluster -> a strategy
 checkpoint      save, keep, resume
 loop            the one loop
 duration        how long a run will take on this machine

@@ -16,7 +16,7 @@ import tensorflow as tf
 from electra_tf import config, errors
 from electra_tf.batches import pipeline
 from electra_tf.objectives import objective, registry
-from electra_tf.reports import progress, report_page
+from electra_tf.reports import progress, report_page, sample_rows
 from electra_tf.system import console
 from electra_tf.training import (
     checkpoint,
@@ -330,15 +330,15 @@ def _finish(
         roles={one.saved_as: one.role for one in kept.values()},
     )
     if data.validation:
-        samples = progress.Samples(
+        samples = sample_rows.Samples(
             step=steps,
             **learned.declared.rows._asdict(),
             rows=_samples(learned, data.validation[0], vocab),
         )
-        progress.write_samples(os.path.join(folder, "samples.json"), samples)
+        sample_rows.write(os.path.join(folder, "samples.json"), samples)
         listener.say("\nheld-out rows, as the model sees them:\n")
         few = samples.model_copy(update={"rows": samples.rows[:3]})
-        for line in progress.sample_lines(few):
+        for line in sample_rows.lines(few):
             listener.say(line)
     report = os.path.join(folder, "report.html")
     report_page.write_report([folder], report)
@@ -354,7 +354,7 @@ def _as_it_is(network: keras.Model) -> keras.Model:
 
 def _samples(
     learned: objective.Objective, batch: objective.Batch, vocab: list[str]
-) -> list[progress.Row]:
+) -> list[sample_rows.Row]:
     """Turns held-out rows into text: what was hidden, drawn, and suspected."""
     verdicts = {name: value.numpy() for name, value in learned.verdicts(batch).items()}
     fields = {name: value.numpy() for name, value in batch.items()}
@@ -369,10 +369,10 @@ def _samples(
         drawn = verdicts["sampled"][index][used]
         probability = verdicts.get("probability")
         rows.append(
-            progress.Row(
+            sample_rows.Row(
                 tokens=[vocab[i] for i in original[:length]],
                 hidden=[
-                    progress.Hidden(
+                    sample_rows.Hidden(
                         position=int(place), original=vocab[i], sampled=vocab[j]
                     )
                     for place, i, j in zip(where, ids, drawn, strict=True)

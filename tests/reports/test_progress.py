@@ -1,12 +1,10 @@
 import io
-import itertools
 import json
 import os
 import pty
 import re
 import sys
 import warnings
-from pathlib import Path
 
 import disk
 import pytest
@@ -36,20 +34,6 @@ VALUES = {
     "tokens_per_second": 12345.6,
     "row_fill": 0.9869,
 }
-CHINESE = ["\u9019", "\u90e8", "\u96fb", "\u5f71", "\u3002"]
-ROW = progress.Row(
-    tokens=["[CLS]", "an", "un", "##able", "film", "(", "fun", ")", "!", "[SEP]"],
-    hidden=[
-        progress.Hidden(position=3, original="##able", sampled="##fit"),
-        progress.Hidden(position=6, original="fun", sampled="fun"),
-    ],
-    probability=[0.0, 0.51, 0.1, 0.93, 0.5, 0.2, 0.04, 0.3, 0.1, 0.0],
-)
-
-
-def samples_of(*rows, step=7, **told):
-    words = {"filled_by": "the generator", "judged_by": "the judge", "judged": "odd"}
-    return progress.Samples(step=step, rows=list(rows), **{**words, **told})
 
 
 class Terminal(io.StringIO):
@@ -307,91 +291,6 @@ def test_text_that_the_stream_cannot_hold_is_escaped(tmp_path):
     with progress.Reporter(str(tmp_path), 20, SHOWN, stream=stream) as reporter:
         reporter.say("caf\u00e9")
     assert raw.getvalue() == b"caf\\xe9\n"
-
-
-def test_samples_come_back_as_they_were_written(tmp_path):
-    path = str(tmp_path / "samples.json")
-    other = progress.Row(tokens=CHINESE, hidden=[], probability=None)
-    progress.write_samples(path, samples_of(ROW, other))
-    assert progress.read_samples(path) == samples_of(ROW, other)
-    plain = json.loads(Path(path).read_text(encoding="utf-8"))
-    assert plain["rows"][0]["hidden"][0] == {
-        "position": 3,
-        "original": "##able",
-        "sampled": "##fit",
-    }
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["{", "[]", '{"step": 1, "rows": [{"tokens": ["a"], "hidden": []}]}', "\xff"],
-)
-def test_a_file_without_samples_is_named(tmp_path, text):
-    path = tmp_path / "samples.json"
-    path.write_text(text, encoding="latin-1")
-    with pytest.raises(
-        errors.UserError, match=r"samples\.json holds no samples"
-    ) as info:
-        progress.read_samples(str(path))
-    assert "\n" not in str(info.value)
-
-
-def test_verdicts_and_hidden_positions_must_fit_the_tokens():
-    with pytest.raises(ValueError, match="2 verdicts for 3 tokens"):
-        progress.Row(tokens=["a", "b", "c"], hidden=[], probability=[0, 1])
-    beyond = progress.Hidden(position=3, original="a", sampled="b")
-    with pytest.raises(ValueError, match="exceeds the 3 tokens"):
-        progress.Row(tokens=["a", "b", "c"], hidden=[beyond], probability=None)
-
-
-def running_text(tokens):
-    row = progress.Row(tokens=tokens, hidden=[], probability=None)
-    return "".join(
-        span.gap + (span.token[2:] if progress.is_piece(span.token) else span.token)
-        for span in progress.spans(row)
-    )
-
-
-def test_running_text_joins_pieces_and_punctuation_and_breaks_at_examples():
-    tokens = ["[CLS]", "un", "##able", "(", "so", ",", "no", ")", "[SEP]"]
-    text = "[CLS] unable (so, no) [SEP]"
-    assert running_text(tokens * 2) == f"{text}\n{text}"
-
-
-def test_running_text_has_spaces_between_words_only_of_scripts_that_have_them():
-    korean = ["\ud55c\uad6d", "\uc601\ud654"]
-    assert running_text(CHINESE) == "".join(CHINESE)
-    assert running_text(korean) == " ".join(korean)
-    assert running_text(["", "##", "[UNK]"]) == "## [UNK]"
-
-
-def test_a_row_as_text_shows_fills_lucky_guesses_and_flagged_tokens():
-    assert progress.sample_lines(samples_of(ROW)) == [
-        "{was->put p}: hidden, and what the generator put; {was= p}: a lucky guess;",
-        "p: how probably it is odd, says the judge; !: above 0.5.",
-        "",
-        "row 1:",
-        "[CLS] an{0.51!} un{##able->##fit 0.93!} film ({fun= 0.04})! [SEP]",
-    ]
-
-
-def test_a_row_without_verdicts_shows_the_fills_alone():
-    row = ROW.model_copy(update={"probability": None})
-    lines = progress.sample_lines(samples_of(row, judged_by=""))
-    assert not [line for line in lines if line.startswith("p:")]
-    text = "[CLS] an un{##able->##fit} film ({fun=})! [SEP]"
-    assert progress.sample_lines(samples_of(row))[-1] == text
-
-
-def test_long_rows_are_wrapped_between_words_of_any_width():
-    words = [*["word", "##s"] * 40, *CHINESE * 12]
-    row = progress.Row(tokens=words, hidden=[], probability=None)
-    lines = progress.sample_lines(samples_of(row, row), width=30)
-    body = lines[lines.index("row 2:") + 1 :]
-    assert "".join(body).replace(" ", "") == "words" * 40 + "".join(CHINESE * 12)
-    widths = [sum(1 if char.isascii() else 2 for char in line) for line in body]
-    assert max(widths) <= 30 + len("s")  # A piece stays with its word.
-    assert all(first != "" for first, _ in itertools.pairwise(body))
 
 
 def test_warnings_are_said_in_one_line_and_once():

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from electra_tf import config, errors
-from electra_tf.reports import progress, report_page
+from electra_tf.reports import report_page, sample_rows
 
 SHOWN = {
     "loss": {"title": "Total loss", "is_compared": True},
@@ -19,11 +19,11 @@ SHOWN = {
     "rtd_recall": {"title": "RTD recall", "is_compared": False},
 }
 ELECTRA = {"mlm_loss": 5.5, "rtd_loss": 0.375, "rtd_auc": 0.8125}
-ROW = progress.Row(
+ROW = sample_rows.Row(
     tokens=["[CLS]", "<script>", "un", "##able", "film", "[SEP]"],
     hidden=[
-        progress.Hidden(position=1, original="<script>", sampled="<b>"),
-        progress.Hidden(position=4, original="film", sampled="film"),
+        sample_rows.Hidden(position=1, original="<script>", sampled="<b>"),
+        sample_rows.Hidden(position=4, original="film", sampled="film"),
     ],
     probability=[0.0, 0.9375, 0.625, 0.25, 0.125, 0.0],
 )
@@ -84,7 +84,7 @@ class Page(html.parser.HTMLParser):
 
 def samples_of(step, *rows, **told):
     words = {"filled_by": "the generator", "judged_by": "the judge", "judged": "odd"}
-    return progress.Samples(step=step, rows=list(rows), **{**words, **told})
+    return sample_rows.Samples(step=step, rows=list(rows), **{**words, **told})
 
 
 def write_run(folder, values=ELECTRA, steps=(100, 200), rows=(ROW,), **files):
@@ -96,9 +96,7 @@ def write_run(folder, values=ELECTRA, steps=(100, 200), rows=(ROW,), **files):
     ]
     (folder / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
     if rows:
-        progress.write_samples(
-            str(folder / "samples.json"), samples_of(steps[-1], *rows)
-        )
+        sample_rows.write(str(folder / "samples.json"), samples_of(steps[-1], *rows))
     files = {"run_json": json.dumps({"values": SHOWN}), **files}
     for name, text in files.items():
         if text is not None:
@@ -279,7 +277,7 @@ def test_held_out_rows_show_fills_guesses_and_verdicts(tmp_path):
         "Row 1: 2 hidden, 1 of them guessed right by the generator; the judge "
         "flags 1 of 1 replaced and 1 of 5 other tokens"
     ]
-    assert page.texts("pre") == ["\n".join(progress.sample_lines(samples_of(200, ROW)))]
+    assert page.texts("pre") == ["\n".join(sample_rows.lines(samples_of(200, ROW)))]
 
 
 def test_a_run_says_itself_how_its_values_and_rows_are_told(tmp_path):
@@ -291,7 +289,7 @@ def test_a_run_says_itself_how_its_values_and_rows_are_told(tmp_path):
     info = json.dumps({"values": shown})
     run = write_run(tmp_path / "run", values=values, run_json=info)
     told = samples_of(7, ROW, filled_by="both towers", judged_by="", judged="")
-    progress.write_samples(str(run / "samples.json"), told)
+    sample_rows.write(str(run / "samples.json"), told)
     other = write_run(tmp_path / "other", values={"mlm_loss": 1.0})
     _, page = write_page(tmp_path, run, other)
     assert [title for title in page.texts("figcaption") if title] == [
@@ -330,8 +328,8 @@ def test_a_report_needs_neither_tensorflow_nor_keras():
 
 def test_what_is_no_text_does_not_decide_the_direction_of_a_row(tmp_path):
     arabic = ["[CLS]", "\u0643\u0627\u0646", "\u0641\u064a", "[SEP]"]
-    hidden = [progress.Hidden(position=1, original=arabic[1], sampled="the")]
-    row = progress.Row(tokens=arabic, hidden=hidden, probability=None)
+    hidden = [sample_rows.Hidden(position=1, original=arabic[1], sampled="the")]
+    row = sample_rows.Row(tokens=arabic, hidden=hidden, probability=None)
     _, page = write_page(tmp_path, write_run(tmp_path / "run", rows=[row]))
     assert page.find("p", **{"class": "text", "dir": "auto"})
     isolated = page.texts("bdi")
