@@ -89,6 +89,8 @@ class Batching(_OtherHalf):
         Raises:
             UserError: there are no classes, or several an input.
         """
+        if class_weight is None:
+            return data
         if self.classes is None:
             raise errors.UserError(
                 f"class_weight: {type(self).__name__} has no classes to weigh; give "

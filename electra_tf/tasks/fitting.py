@@ -7,7 +7,9 @@ It asks the task for its loss, metrics and rates: `default_loss`, `usual_recipe`
 like; of `batching` the batches.
 """
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -73,48 +75,47 @@ class Fitting(_OtherHalf):
             UserError: an argument would have no effect, or makes no sense. As after
                 each error, all is as it was before.
         """
-        given = {
-            "learning_rate": learning_rate,
-            "layer_decay": layer_decay,
-            "weight_decay": weight_decay,
-        }
-        is_ours = isinstance(optimizer, recipes.AutoAdamW)
-        automatic = is_ours or (isinstance(optimizer, str) and optimizer == "auto")
-        rates = {name: rate for name, rate in given.items() if rate is not None}
-        recipes.check_rates(rates, optimizer, automatic)
-        usual = optimizer.rates_given() if is_ours else self.usual_recipe()
-        if isinstance(loss_weights, str) and loss_weights == "auto":
-            own = isinstance(loss, str) and loss == "auto"
-            loss_weights = self.default_loss_weights() if own else None
-        if isinstance(weighted_metrics, str) and weighted_metrics == "auto":
-            weighted_metrics = self.default_weighted_metrics()
-        if isinstance(metrics, str) and metrics == "auto":
-            metrics = self.default_metrics()
-        recipe = recipes.Recipe(
-            {
-                "loss": self.default_loss() if loss == "auto" else loss,
-                "loss_weights": loss_weights,
-                # Of None, Keras would keep those of the compile before.
-                "metrics": metrics or [],
-                "weighted_metrics": weighted_metrics,
-                "run_eagerly": run_eagerly,
-                "steps_per_execution": steps_per_execution,
-                "jit_compile": jit_compile,
-                "auto_scale_loss": auto_scale_loss,
-            },
-            automatic,
-            **{**usual, **rates},
+        rates = recipes.rates(
+            optimizer,
+            self.usual_recipe(),
+            learning_rate=learning_rate,
+            layer_decay=layer_decay,
+            weight_decay=weight_decay,
         )
-        if automatic:
+        is_auto, weights = recipes.is_auto, None
+        if is_auto(loss):
+            loss, weights = self.default_loss(), self.default_loss_weights()
+        if is_auto(metrics):
+            metrics = self.default_metrics()
+        if is_auto(weighted_metrics):
+            weighted_metrics = self.default_weighted_metrics()
+        compiled = {
+            "loss": loss,
+            "loss_weights": weights if is_auto(loss_weights) else loss_weights,
+            "metrics": metrics or [],  # Of None, Keras would keep those of before.
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile,
+            "auto_scale_loss": auto_scale_loss,
+        }
+        recipe = recipes.Recipe(compiled, recipes.is_automatic(optimizer), **rates)
+        if recipe.automatic:
             optimizer = self._optimizer(recipe, steps=1)
+        with self._unchanged_by_errors():
+            super().compile(optimizer=optimizer, **compiled)
+        self._recipe = recipe
+
+    @contextlib.contextmanager
+    def _unchanged_by_errors(self) -> Iterator[None]:
+        """Leaves all as it was where Keras refuses what it was given half-way."""
         before = dict(self.__dict__)
         try:
-            super().compile(optimizer=optimizer, **recipe.compiled)
+            yield
         except Exception:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-        self._recipe = recipe
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile`, for a .keras file or a clone."""
@@ -188,54 +189,56 @@ class Fitting(_OtherHalf):
             seed: of the order of the examples.
         """
         self._assert_compile_called("fit")
-        size = batch_size or recipes.BATCH_SIZE
         watchers = predicting.listed(callbacks)
         self._check_watchers(watchers, patience)
         self._refuse_idle(x, batch_size)
         num_epochs = _num_epochs(epochs, initial_epoch)
-        if validation_data is None and not validation_split:
+        if validation_data is None and validation_split:
+            x, y, sample_weight, validation_data = self._split(
+                x, y, sample_weight, validation_split
+            )
+        elif validation_data is None:
             _refuse_unvalidated(
                 patience=patience,
                 validation_steps=validation_steps,
                 validation_batch_size=validation_batch_size,
             )
-        if validation_split and validation_data is None:
-            x, y, sample_weight, validation_data = self._split(
-                x, y, sample_weight, validation_split
-            )
-        made = train = self._batches(
+        size = batch_size or recipes.BATCH_SIZE
+        made = self._batches(
             x, y, sample_weight, size, seed if shuffle else None, in_order=not shuffle
         )
-        if class_weight is not None:
-            train = self._weighed(train, class_weight)
-        if validation_data is not None:
-            held_out = self.held_out(validation_data)
-            self._refuse_idle(held_out[0], validation_batch_size)
-            validation_data = self._batches(*held_out, validation_batch_size or size)
-        steps = steps_per_epoch or int(train.cardinality())
-        self._prepare(steps * num_epochs)
+        train = self._weighed(made, class_weight)
+        held_out = self._held_out(validation_data, validation_batch_size, size)
+        self._prepare((steps_per_epoch or int(train.cardinality())) * num_epochs)
         self.make_variables(train.element_spec)
-        is_watched = any(
-            isinstance(one, keras.callbacks.EarlyStopping) for one in watchers
-        )
-        if validation_data is not None and not is_watched:
-            watchers += _best_epoch(epochs, patience, restore_best)
+        if held_out is not None:
+            watchers += _best_epoch(watchers, epochs, patience, restore_best)
         history = keras.Model.fit(
             self,
             train,
             epochs=epochs,
             verbose=verbose,
             callbacks=watchers,
-            validation_data=validation_data,
+            validation_data=held_out,
             shuffle=False,
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
             validation_freq=validation_freq,
         )
-        for data in (made, validation_data):
+        for data in (made, held_out):
             streams.warn_of_truncation(data, self._length(), self.way_out)
         return history
+
+    def _held_out(
+        self, validation_data: Any, batch_size: int | None, usual: int
+    ) -> tf.data.Dataset | None:
+        """Makes batches of what `fit` validates on, if it does."""
+        if validation_data is None:
+            return None
+        x, y, sample_weight = self.held_out(validation_data)
+        self._refuse_idle(x, batch_size)
+        return self._batches(x, y, sample_weight, batch_size or usual)
 
     def _check_watchers(self, watchers: list[Any], patience: int | None) -> None:
         """Refuses callbacks that could not do what they are for."""
@@ -369,13 +372,22 @@ def _num_epochs(epochs: int, initial_epoch: int) -> int:
     return epochs - initial_epoch
 
 
-def _best_epoch(epochs: int, patience: int | None, restore_best: bool) -> list[Any]:
-    """Returns what stops early, or goes back to the best epoch; nothing for neither."""
-    if patience is None and not restore_best:
+def _best_epoch(
+    watchers: list[Any], epochs: int, patience: int | None, restore_best: bool
+) -> list[Any]:
+    """Returns what stops early, or goes back to the best epoch; nothing for neither.
+
+    Nor where a callback of the user's says so.
+    """
+    is_watched = any(isinstance(one, keras.callbacks.EarlyStopping) for one in watchers)
+    if is_watched or (patience is None and not restore_best):
         return []
-    patience = epochs if patience is None else patience
     return [
-        _BestEpoch("val_loss", patience=patience, restore_best_weights=restore_best)
+        _BestEpoch(
+            "val_loss",
+            patience=epochs if patience is None else patience,
+            restore_best_weights=restore_best,
+        )
     ]
 
 

@@ -38,10 +38,32 @@ def usual_rates(model: config.ModelConfig) -> tuple[float, float]:
     return next(found[1:] for found in RATES if model.hidden_size <= found[0])
 
 
-def check_rates(rates: dict[str, Any], optimizer: Any, automatic: bool) -> None:
-    """Refuses rates that another optimizer would not heed, or that are no numbers."""
-    for name, rate in rates.items():
-        if not automatic:
+def is_auto(value: Any) -> bool:
+    """Tells whether an argument of `compile` says "auto"."""
+    return isinstance(value, str) and value == "auto"
+
+
+def is_automatic(optimizer: Any) -> bool:
+    """Tells whether an optimizer is for us to make."""
+    return is_auto(optimizer) or isinstance(optimizer, AutoAdamW)
+
+
+def rates(
+    optimizer: Any, usual: dict[str, float], **stated: float | None
+) -> dict[str, float]:
+    """Returns the rates of `compile` by name, those that are stated over the usual.
+
+    Args:
+        optimizer: what `compile` was given.
+        usual: of the task.
+        **stated: None = not stated.
+
+    Raises:
+        UserError: the optimizer would not heed a rate, or it is no number.
+    """
+    given = {name: rate for name, rate in stated.items() if rate is not None}
+    for name, rate in given.items():
+        if not is_automatic(optimizer):
             is_name = isinstance(optimizer, str)
             called = optimizer if is_name else type(optimizer).__name__
             raise errors.UserError(
@@ -55,6 +77,9 @@ def check_rates(rates: dict[str, Any], optimizer: Any, automatic: bool) -> None:
                 f"{name}={rate!r:.60}: want a number, 0 or more; a schedule of your "
                 "own goes into an optimizer of your own"
             )
+    if isinstance(optimizer, AutoAdamW):
+        usual = optimizer.rates_given()
+    return {**usual, **given}
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
