@@ -31,6 +31,9 @@ text_embedder            texts -> vectors
 token_classifier         words -> tags
 replaced_token_detector  the discriminator: what was replaced
 masked_lm                the generator: fills in the blank
+span_heads               what question answering puts on the encoder
+contexts                 contexts, their windows, the spans that may answer
+questions                questions and answers of any form -> pairs, spans
 question_answerer        question and context -> answers
 multiple_choice          prompt and choices -> one of them
 catalog                  every task by its name; opens fine-tuned presets
