@@ -19,7 +19,7 @@ from tensorflow.python.data.ops import iterator_ops
 
 from electra_tf import config
 from electra_tf.finetuning import task_config
-from electra_tf.network import block
+from electra_tf.network import tracing
 
 # Before anything starts TensorFlow: a machine's first CPU becomes two devices, so that
 # every machine can train on two replicas. Side by side (pytest -n), one thread each.
@@ -76,7 +76,7 @@ def pytest_collection_finish():
 def _nothing_outlives_its_module():
     """Frees models and graphs, those too that blocks share."""
     yield
-    block._shared_block.cache_clear()
+    tracing.shared.cache_clear()
     gc.collect()
 
 

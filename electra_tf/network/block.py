@@ -1,16 +1,15 @@
-"""The encoder's block: attention and feed-forward, each added to its input.
+"""The encoder's block, as in the figure of the paper; and who sees whom in it.
 
-In:   states [B, L, D]; example_ids int32 [B, L] say who sees whom.
-Out:  states [B, L, D]; attention stays within one example of a row.
+In:   states [B, Q, D]; the ids of their examples, int32 [B, Q].
+Out:  states [B, Q, D].
 
-B rows, L tokens a row, D hidden, F feed-forward, H heads, K = D / H. As in the 2020
-code: post-LayerNorm BERT, exact GELU.
+B rows, Q tokens that see, S tokens that are seen (most often the same), D hidden,
+F feed-forward, H heads, K = D / H. As in the 2020 code: post-LayerNorm BERT, exact
+GELU. What is fast stands in `kernels`, how a block comes into a graph in `tracing`.
 """
 
-import functools
-import itertools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -24,26 +23,234 @@ NO_ATTENTION = -10_000.0
 
 @keras.saving.register_keras_serializable(package="electra_tf")
 class AttentionBias(keras.layers.Layer):
-    """Lets tokens attend within their example only.
+    """Decides who sees whom: nothing else does.
 
-    Padding, example 0, attends to padding: harmless, and no row of the softmax is
+    A token sees those of its own example, in its row or, with `seen_ids`, in another
+    sequence. Padding, example 0, sees padding: harmless, and no row of the softmax is
     empty.
+
+    Args:
+        sees: "all"; or only itself and those on its "left" (causal), or its "right".
+        **kwargs: of `keras.layers.Layer`.
     """
 
-    def call(self, example_ids: tf.Tensor) -> tf.Tensor:
-        """Turns int32 [B, L] into what is added to the scores, [B, 1, L, L]."""
-        apart = tf.not_equal(
-            example_ids[:, None, :, None], example_ids[:, None, None, :]
-        )
+    def __init__(
+        self, sees: Literal["all", "left", "right"] = "all", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sees = sees
+
+    def call(
+        self,
+        example_ids: tf.Tensor,
+        seen_ids: tf.Tensor | None = None,
+        first: int | tf.Tensor = 0,
+    ) -> tf.Tensor:
+        """Makes what is added to the scores, [B, 1, Q, S]: 0 or `NO_ATTENTION`.
+
+        Args:
+            example_ids: int32 [B, Q], of the tokens that see.
+            seen_ids: int32 [B, S], of the tokens that are seen; None = the same. An
+                example of which none is seen would see all.
+            first: the place of the first token that sees among those that are seen:
+                how many a cache holds already.
+        """
+        seen_ids = example_ids if seen_ids is None else seen_ids
+        apart = tf.not_equal(example_ids[:, None, :, None], seen_ids[:, None, None, :])
+        if self.sees != "all":
+            place = first + tf.range(tf.shape(example_ids)[1])[:, None]  # [Q, 1]
+            other = tf.range(tf.shape(seen_ids)[1])[None, :]  # [1, S]
+            apart |= other > place if self.sees == "left" else other < place
         return tf.cast(apart, self.compute_dtype) * NO_ATTENTION
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer."""
+        return {**super().get_config(), "sees": self.sees}
+
+
+class Product(NamedTuple):
+    """What a Keras `Dense` does, with its weights as tensors."""
+
+    kernel: tf.Tensor
+    bias: tf.Tensor
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Turns [tokens, one width] into [tokens, the other]."""
+        return tf.nn.bias_add(tf.matmul(x, self.kernel), self.bias)
+
+
+# A `Product`, or a Keras `Dense`.
+Projection = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Attention(NamedTuple):
+    """The parts of an attention: each projection turns [tokens, D] into the same."""
+
+    query: Projection
+    key: Projection
+    value: Projection
+    output: Projection
+    norm: kernels.Norm
+
+
+class FeedForward(NamedTuple):
+    """The parts of a feed-forward: [tokens, D] into [tokens, F], and back."""
+
+    intermediate: Projection
+    output: Projection
+    norm: kernels.Norm
+
+
+class Parts(NamedTuple):
+    """What a block is made of."""
+
+    attention: Attention
+    feed_forward: FeedForward
+
+
+class Seeds(NamedTuple):
+    """The seeds of a block's dropout, int32 [2]; None drops nothing."""
+
+    shares: tf.Tensor | None  # of the attention that a token pays to another
+    attention: tf.Tensor | None  # what attention adds to a state
+    feed_forward: tf.Tensor | None  # what feed-forward adds to it
+
+
+class KeysValues(NamedTuple):
+    """Tokens as attention sees them, made once: of another sequence, or of a cache."""
+
+    keys: tf.Tensor  # [B, H, S, K]
+    values: tf.Tensor  # [B, H, S, K]
+
+
+class _Rows(NamedTuple):
+    """States as one matrix: its products are faster than those of a stack."""
+
+    flat: tf.Tensor  # [B * Q, D]
+    batch: int | tf.Tensor  # B
+    tokens: int | tf.Tensor  # Q
+
+
+def block(
+    model: config.ModelConfig,
+    parts: Parts,
+    x: tf.Tensor,
+    bias: tf.Tensor,
+    seen: tf.Tensor | KeysValues | None,
+    seeds: Seeds,
+    training: bool,
+) -> tf.Tensor:
+    """Attends and feeds forward; each is added to its input, and the sum normalized.
+
+    Args:
+        model: the architecture.
+        parts: the weights.
+        x: [B, Q, D], the states.
+        bias: [B, 1, Q, S], from `AttentionBias`.
+        seen: whom they see: states [B, S, D], their keys and values; None: each other.
+        seeds: of dropout.
+        training: whether slopes are asked for.
+
+    Returns:
+        [B, Q, D].
+    """
+    rows = _flatten(x)
+    if not isinstance(seen, KeysValues):
+        others = rows if seen is None else _flatten(seen)
+        seen = keys_and_values(model, parts.attention, others, training)
+    flat = attend(model, parts.attention, rows, seen, bias, seeds, training)
+    flat = feed_forward(model, parts.feed_forward, flat, seeds.feed_forward)
+    return tf.reshape(flat, [rows.batch, rows.tokens, model.hidden_size])
+
+
+def keys_and_values(
+    model: config.ModelConfig, parts: Attention, rows: _Rows, training: bool
+) -> KeysValues:
+    """Makes of states what attention sees of them."""
+    heads = [
+        kernels.split_heads(
+            project(rows.flat), rows.batch, rows.tokens, model.num_heads, training
+        )
+        for project in (parts.key, parts.value)
+    ]  # [B, H, S, K]
+    return KeysValues(*heads)
+
+
+def attend(
+    model: config.ModelConfig,
+    parts: Attention,
+    rows: _Rows,
+    seen: KeysValues,
+    bias: tf.Tensor,
+    seeds: Seeds,
+    training: bool,
+) -> tf.Tensor:
+    """Adds to states what they see, and normalizes: [B * Q, D]."""
+    queries = kernels.split_heads(
+        parts.query(rows.flat), rows.batch, rows.tokens, model.num_heads, training
+    )  # [B, H, Q, K]
+    rate = model.attention_dropout_rate
+    context = kernels.attention(queries, *seen, bias, rate, seeds.shares)  # [B * Q, D]
+    more = parts.output(context)
+    return _add_and_norm(model, rows.flat, more, parts.norm, seeds.attention)
+
+
+def feed_forward(
+    model: config.ModelConfig, parts: FeedForward, flat: tf.Tensor, seed: Any
+) -> tf.Tensor:
+    """Adds to states [tokens, D] what a wider layer makes of them, and normalizes."""
+    activate = kernels.activation(model.activation)
+    wide = activate(parts.intermediate(flat))  # [tokens, F]
+    return _add_and_norm(model, flat, parts.output(wide), parts.norm, seed)
+
+
+def _add_and_norm(
+    model: config.ModelConfig, x: tf.Tensor, more: tf.Tensor, norm: Any, seed: Any
+) -> tf.Tensor:
+    epsilon, rate = model.layer_norm_epsilon, model.hidden_dropout_rate
+    return kernels.add_and_norm(x, more, norm, epsilon, rate, seed)
+
+
+def _flatten(x: tf.Tensor) -> _Rows:
+    batch, tokens, size = kernels.sizes(x)
+    return _Rows(tf.reshape(x, [-1, size]), batch, tokens)
+
+
+def _block_of_pieces(
+    model: config.ModelConfig,
+    pieces: int,
+    parts: Parts,
+    x: tf.Tensor,
+    bias: tf.Tensor,
+    seen: tf.Tensor | KeysValues | None,
+    seeds: Seeds,
+    training: bool,
+) -> tf.Tensor:
+    """Does as `block`, for pieces of each row side by side (`tracing.split_rows`)."""
+
+    def run(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        return block(model, parts, x, bias, seen, seeds, training)
+
+    if pieces == 1:
+        return run(x, bias)
+    if not isinstance(seen, KeysValues):
+        made = [
+            keys_and_values(model, parts.attention, _flatten(piece), training)
+            for piece in tracing.cut(x if seen is None else seen, pieces, 1)
+        ]
+        seen = KeysValues(*(tf.concat(kind, 2) for kind in zip(*made, strict=True)))
+    if x.shape[1] == 1:
+        return run(x, bias)
+    cut = zip(tracing.cut(x, pieces, 1), tracing.cut(bias, pieces, 2), strict=True)
+    return tf.concat([run(*piece) for piece in cut], 1)
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
 class EncoderBlock(keras.layers.Layer):
-    """Self-attention and feed-forward, each added to its input and normalized.
+    """Attention and feed-forward, each added to its input and normalized.
 
     One Keras layer with plain operations inside, which all blocks of an architecture
-    share as one graph (`_shared_block`). The kernels live in `Dense` layers, which is
+    share as one graph (`tracing.shared`). The kernels live in `Dense` layers, which is
     what LoRA and quantization look for.
     """
 
@@ -96,41 +303,49 @@ class EncoderBlock(keras.layers.Layer):
         bias: tf.Tensor,
         training: bool = False,
         first_only: bool = False,
+        seen: tf.Tensor | KeysValues | None = None,
     ) -> tf.Tensor:
-        """Turns [B, L, D] into [B, L, D]; `bias` [B, 1, L, L] goes onto the scores.
+        """Turns states [B, Q, D] into states [B, Q, D].
 
-        With `first_only` into [B, 1, D], the state of the first token alone: the others
-        are attended to, and that is all that is done for them (D29).
+        Args:
+            x: [B, Q, D].
+            bias: [B, 1, Q, S], from `AttentionBias`.
+            training: whether dropout drops.
+            first_only: whether only the first token's state is asked for, [B, 1, D]:
+                the others are seen, and that is all that is done for them (D29).
+            seen: whom they see: states [B, S, D] of another sequence, or what
+                `keys_and_values` made before; None = each other.
         """
-        seeds = [self.attention_dropout.next_seed(training)]
-        seeds += [self.hidden_dropout.next_seed(training) for _ in range(2)]
-        kernels = (
-            self.query,
-            self.key,
-            self.value,
-            self.attention_output,
-            self.intermediate,
-            self.output_dense,
+        if first_only:
+            seen = x if seen is None else seen
+            x, bias = x[:, :1], bias[:, :, :1]
+        seeds = Seeds(
+            self.attention_dropout.next_seed(training),
+            self.hidden_dropout.next_seed(training),
+            self.hidden_dropout.next_seed(training),
         )
-        norms = [
-            (tf.convert_to_tensor(norm.gamma), tf.convert_to_tensor(norm.beta))
-            for norm in (self.attention_norm, self.output_norm)
-        ]
-        if tracing.are_blocks_inlined() or any(
-            layer.quantization_mode for layer in kernels
-        ):
-            return _block(
-                self._config, kernels, norms, x, bias, seeds, first_only=first_only
-            )
-        parts = 1 if training else tracing.parts_of_rows()
-        weights = [
-            (tf.convert_to_tensor(layer.kernel), tf.convert_to_tensor(layer.bias))
-            for layer in kernels
-        ]
-        block = _shared_block(self._config, parts, first_only)
+        parts = self._parts()
+        if not self._is_shared():
+            return block(self._config, parts, x, bias, seen, seeds, training)
+        pieces = 1 if training else tracing.pieces_of_rows()
+        shared = tracing.shared(_block_of_pieces, self._config, pieces)
         if self.recompute and training:
-            return tracing.recomputed(block, weights, norms, x, bias, seeds)
-        return block(weights, norms, x, bias, seeds, training)
+            return tracing.recomputed(
+                lambda states, parts: shared(
+                    parts, states[0], bias, states[1], seeds, training
+                ),
+                (x, seen),
+                parts,
+            )
+        return shared(parts, x, bias, seen, seeds, training)
+
+    def keys_and_values(self, states: tf.Tensor) -> KeysValues:
+        """Makes of states [B, S, D] what others see of them, to be kept: in inference.
+
+        A block that is called token by token joins them to those made before.
+        """
+        parts = self._parts().attention
+        return keys_and_values(self._config, parts, _flatten(states), training=False)
 
     def compute_output_spec(
         self,
@@ -138,116 +353,54 @@ class EncoderBlock(keras.layers.Layer):
         bias: keras.KerasTensor,
         training: bool = False,
         first_only: bool = False,
+        seen: Any = None,
     ) -> keras.KerasTensor:
         """Returns what `call` does, without tracing it."""
         batch, length, size = x.shape
         shape = (batch, 1 if first_only else length, size)
         return keras.KerasTensor(shape, self.compute_dtype)
 
+    def _is_shared(self) -> bool:
+        """Tells whether the block is a call of the graph that others call too.
+
+        Quantized layers compute in ways of their own.
+        """
+        projections = (
+            self.query,
+            self.key,
+            self.value,
+            self.attention_output,
+            self.intermediate,
+            self.output_dense,
+        )
+        return not tracing.are_blocks_inlined() and not any(
+            layer.quantization_mode for layer in projections
+        )
+
+    def _parts(self) -> Parts:
+        def tensor(weight: keras.Variable) -> tf.Tensor:
+            return tf.cast(tf.convert_to_tensor(weight), self.compute_dtype)
+
+        def part(dense: keras.layers.Dense) -> Any:
+            if not self._is_shared():
+                return dense
+            return Product(tensor(dense.kernel), tensor(dense.bias))
+
+        return Parts(
+            Attention(
+                part(self.query),
+                part(self.key),
+                part(self.value),
+                part(self.attention_output),
+                self.attention_norm.tensors(),
+            ),
+            FeedForward(
+                part(self.intermediate),
+                part(self.output_dense),
+                self.output_norm.tensors(),
+            ),
+        )
+
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same layer."""
         return {**super().get_config(), "config": self._config.model_dump()}
-
-
-@functools.cache
-def _shared_block(
-    model: config.ModelConfig, parts: int, first_only: bool
-) -> Callable[..., tf.Tensor]:
-    """Returns one graph for all blocks of an architecture, their weights its inputs.
-
-    A graph is traced for each new kind of inputs, not for each block; and as it is
-    called and not copied into the step, TensorFlow prepares it once (D20).
-    """
-
-    def block(
-        weights: list[tuple[tf.Tensor, tf.Tensor]],
-        norms: list[tuple[tf.Tensor, tf.Tensor]],
-        x: tf.Tensor,
-        bias: tf.Tensor,
-        seeds: list[tf.Tensor | None],
-        training: bool,
-    ) -> tf.Tensor:
-        dense = [functools.partial(_dense, *pair) for pair in weights]
-        swap = kernels.swap_in_training if training else kernels.swap_inner_axes
-        return _block(model, dense, norms, x, bias, seeds, parts, first_only, swap)
-
-    shared: Callable[..., tf.Tensor] = tf.function(
-        block, autograph=False, experimental_attributes={"_noinline": True}
-    )
-    return shared
-
-
-def _dense(kernel: tf.Tensor, bias: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    return tf.nn.bias_add(tf.matmul(x, kernel), bias)
-
-
-def _block(
-    model: config.ModelConfig,
-    dense: Sequence[Callable[[tf.Tensor], tf.Tensor]],
-    norms: Sequence[tuple[tf.Tensor, tf.Tensor]],
-    x: tf.Tensor,
-    bias: tf.Tensor,
-    seeds: Sequence[tf.Tensor | None],
-    parts: int = 1,
-    first_only: bool = False,
-    swap: Callable[[tf.Tensor], tf.Tensor] = kernels.swap_inner_axes,
-) -> tf.Tensor:
-    """Attends and feeds forward.
-
-    Args:
-        model: the architecture.
-        dense: query, key, value, attention output, intermediate, output: each turns
-            [B * L, ...] into the same with another last axis.
-        norms: gamma and beta after attention and after feed-forward.
-        x: [B, L, D].
-        bias: [B, 1, L, L], goes onto the scores.
-        seeds: of dropout on attention's shares, after attention, after feed-forward.
-        parts: see `split_rows`; more than one needs seeds that are None.
-        first_only: whether only the first token's state is asked for.
-        swap: `kernels.swap_inner_axes`, or the same with another gradient.
-
-    Returns:
-        [B, L, D], or [B, 1, D].
-    """
-    query, key, value, attention_output, intermediate, output = dense
-    size, heads = model.hidden_size, model.num_heads
-    batch, length, _ = kernels.sizes(x)
-    activate = kernels.activation(model.activation)
-
-    def split(projected: tf.Tensor, tokens: Any) -> tf.Tensor:
-        by_head = tf.reshape(projected, [batch, tokens, heads, size // heads])
-        return swap(by_head)  # [B, H, tokens, K]
-
-    def finish(x: tf.Tensor, more: tf.Tensor, seed: Any, norm: Any) -> tf.Tensor:
-        mask = kernels.dropout_mask(
-            kernels.sizes(more), model.hidden_dropout_rate, seed
-        )
-        return kernels.add_and_norm(x, more, mask, norm, model.layer_norm_epsilon)
-
-    def attend(flat: tf.Tensor, tokens: Any, bias: tf.Tensor) -> tf.Tensor:
-        rate, queries = model.attention_dropout_rate, split(query(flat), tokens)
-        context = kernels.attention(queries, keys, values, bias, rate, seeds[0])
-        flat = finish(flat, attention_output(context), seeds[1], norms[0])
-        wide = activate(intermediate(flat))  # [B * tokens, F]
-        flat = finish(flat, output(wide), seeds[2], norms[1])
-        return tf.reshape(flat, [batch, tokens, size])
-
-    pieces, biases, tokens = [x], [bias], [length]
-    if parts > 1:
-        cuts = [length * index // parts for index in range(parts + 1)]
-        spans = list(itertools.pairwise(cuts))
-        pieces = [x[:, low:high] for low, high in spans]
-        biases = [bias[:, :, low:high] for low, high in spans]
-        tokens = [high - low for low, high in spans]
-    flats = [tf.reshape(piece, [-1, size]) for piece in pieces]  # [B * tokens, D]
-    of_all = list(zip(flats, tokens, strict=True))
-    keys = _joined([split(key(flat), count) for flat, count in of_all], 2)
-    values = _joined([split(value(flat), count) for flat, count in of_all], 2)
-    if first_only:
-        return attend(tf.reshape(x[:, 0], [-1, size]), 1, bias[:, :, :1])
-    found = [attend(*one) for one in zip(flats, tokens, biases, strict=True)]
-    return _joined(found, 1)
-
-
-def _joined(parts: list[tf.Tensor], axis: int) -> tf.Tensor:
-    return tf.concat(parts, axis) if len(parts) > 1 else parts[0]

@@ -4,12 +4,15 @@ In:   tensors, settings as plain values, a seed where chance is asked for.
 Out:  dropout, LayerNorm, GELU, attention, and adding with LayerNorm, each with its
       gradient by hand (D6, D26, D30); Keras layers of the first two.
 
-B rows, L tokens a row, D hidden, H heads, K = D / H.
+Behind each kernel stands its plain twin: the same in TensorFlow's own operations, with
+TensorFlow's own gradient. It says what the kernel computes, and tests compare the two.
+
+B rows, Q tokens that see, S tokens that are seen, D hidden, H heads, K = D / H.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -21,44 +24,37 @@ from electra_tf.network import tracing
 Architecture = config.ModelConfig | dict[str, Any]
 
 
-@keras.saving.register_keras_serializable(package="electra_tf")
-class Dropout(keras.layers.Layer):
-    """Zeroes a share of the units and scales up the rest, in training.
+class Norm(NamedTuple):
+    """What LayerNorm scales and shifts by, both [last axis]."""
 
-    Inside `dropout_seed` the mask depends on that seed and the order of the calls
-    alone; outside, in plain `fit`, on a generator of its own and on the replica.
+    gamma: tf.Tensor
+    beta: tf.Tensor
+
+
+# Dropout.
+
+
+def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
+    """Zeroes a share of the units and scales up the rest.
+
+    Args:
+        x: of any shape.
+        rate: share of the units, 0 to 1.
+        seed: int32 [2]; the same seed drops the same units, None drops none.
     """
-
-    def __init__(self, rate: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.rate = rate
-        self._generator = keras.random.SeedGenerator()
-        self.built = True
-
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns `x`, of any shape, with units dropped where `training`."""
-        seed = self.next_seed(training)
-        if seed is None:
-            return x
-        mask = dropout_mask(sizes(x), self.rate, seed)
-        return tracing.custom_gradient(lambda x: (mask(x), mask))(x)
-
-    def next_seed(self, training: bool) -> tf.Tensor | None:
-        """Returns the seed of the next mask, int32 [2]; None where nothing drops."""
-        return self._seed() if training and self.rate else None
-
-    def _seed(self) -> tf.Tensor:
-        if (seed := tracing.next_dropout_seed()) is not None:
-            return seed
-        seed = tf.cast(self._generator.next(ordered=False), tf.int32)
-        return seed + tf.stack([_replica(), 0])
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make the same layer."""
-        return {**super().get_config(), "rate": self.rate}
+    drop = _dropping(sizes(x), rate, seed)
+    return tracing.custom_gradient(lambda x: (drop(x), drop))(x)
 
 
-def dropout_mask(
+def plain_dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
+    """Does as `dropout`."""
+    if seed is None:
+        return x
+    keep, scale = _kept(sizes(x), rate, seed)
+    return tf.where(keep, x * tf.cast(scale, x.dtype), tf.zeros_like(x))
+
+
+def _dropping(
     shape: list[Any], rate: float, seed: tf.Tensor | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns what drops the same units each time; it keeps one byte per unit."""
@@ -84,18 +80,6 @@ def _kept(shape: list[Any], rate: float, seed: tf.Tensor) -> tuple[tf.Tensor, fl
     return tf.reshape(drawn[2 * places :], shape) >= dropped, 1.0 / (1.0 - rate)
 
 
-def sizes(x: tf.Tensor) -> list[Any]:
-    """Returns the sizes of the axes, as numbers where they are known."""
-    found = tf.shape(x)
-    return [found[i] if size is None else size for i, size in enumerate(x.shape)]
-
-
-def _replica() -> tf.Tensor | int:
-    """Returns the number of the replica that runs this, 0 outside a strategy."""
-    context = tf.distribute.get_replica_context()
-    return context.replica_id_in_sync_group if context else 0
-
-
 def _random_bytes(size: Any, seed: tf.Tensor) -> tf.Tensor:
     """Draws so many uniform bytes, four from each 32-bit word.
 
@@ -109,29 +93,69 @@ def _random_bytes(size: Any, seed: tf.Tensor) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
-class LayerNorm(keras.layers.Layer):
-    """Normalizes the last axis, in float32, then scales and shifts."""
+class Dropout(keras.layers.Layer):
+    """Zeroes a share of the units and scales up the rest, in training.
 
-    def __init__(self, epsilon: float, **kwargs: Any) -> None:
+    Inside `dropout_seed` the mask depends on that seed and the order of the calls
+    alone; outside, in plain `fit`, on a generator of its own and on the replica.
+    """
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.epsilon = epsilon
+        self.rate = rate
+        self._generator = keras.random.SeedGenerator()
+        self.built = True
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
-        """Makes gamma and beta, both [last axis]."""
-        self.gamma = self.add_weight(name="gamma", shape=shape[-1:], initializer="ones")
-        self.beta = self.add_weight(name="beta", shape=shape[-1:], initializer="zeros")
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns `x`, of any shape, with units dropped where `training`."""
+        seed = self.next_seed(training)
+        return x if seed is None else dropout(x, self.rate, seed)
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Returns `x` normalized, in the dtype it came in."""
-        normalize = tracing.custom_gradient(
-            lambda x, gamma, beta: _normalized(x, gamma, beta, self.epsilon)
-        )
-        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        return normalize(x, gamma, beta)
+    def next_seed(self, training: bool) -> tf.Tensor | None:
+        """Returns the seed of the next mask, int32 [2]; None where nothing drops."""
+        return self._seed() if training and self.rate else None
+
+    def _seed(self) -> tf.Tensor:
+        if (seed := tracing.next_dropout_seed()) is not None:
+            return seed
+        seed = tf.cast(self._generator.next(ordered=False), tf.int32)
+        return seed + tf.stack([_replica(), 0])
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same layer."""
-        return {**super().get_config(), "epsilon": self.epsilon}
+        return {**super().get_config(), "rate": self.rate}
+
+
+def _replica() -> tf.Tensor | int:
+    """Returns the number of the replica that runs this, 0 outside a strategy."""
+    context = tf.distribute.get_replica_context()
+    return context.replica_id_in_sync_group if context else 0
+
+
+# LayerNorm.
+
+
+def layer_norm(x: tf.Tensor, norm: Norm, epsilon: float) -> tf.Tensor:
+    """Normalizes the last axis, in float32, then scales and shifts.
+
+    Args:
+        x: of any shape and float dtype, in which the result is too.
+        norm: what to scale and shift by.
+        epsilon: added to the variance.
+    """
+    normalize = tracing.custom_gradient(
+        lambda x, gamma, beta: _normalized(x, gamma, beta, epsilon)
+    )
+    return normalize(x, *norm)
+
+
+def plain_layer_norm(x: tf.Tensor, norm: Norm, epsilon: float) -> tf.Tensor:
+    """Does as `layer_norm`."""
+    x32 = tf.cast(x, tf.float32)
+    mean, variance = tf.nn.moments(x32, axes=[-1], keepdims=True)
+    gamma, beta = (tf.cast(part, tf.float32) for part in norm)
+    y = (x32 - mean) / tf.sqrt(variance + epsilon) * gamma + beta
+    return tf.cast(y, x.dtype)
 
 
 def _normalized(
@@ -162,6 +186,35 @@ def _normalized(
     return tf.cast(normal * gamma32 + tf.cast(beta, tf.float32), x.dtype), gradient
 
 
+@keras.saving.register_keras_serializable(package="electra_tf")
+class LayerNorm(keras.layers.Layer):
+    """Normalizes the last axis, in float32, then scales and shifts."""
+
+    def __init__(self, epsilon: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Makes gamma and beta, both [last axis]."""
+        self.gamma = self.add_weight(name="gamma", shape=shape[-1:], initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=shape[-1:], initializer="zeros")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns `x` normalized, in the dtype it came in."""
+        return layer_norm(x, self.tensors(), self.epsilon)
+
+    def tensors(self) -> Norm:
+        """Returns what it scales and shifts by."""
+        return Norm(tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer."""
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+# GELU.
+
+
 @tracing.custom_gradient
 def exact_gelu(x: tf.Tensor) -> Any:
     """Returns x * Phi(x), by erf (2020 code); the gradient takes Phi from it (D6).
@@ -182,6 +235,11 @@ def exact_gelu(x: tf.Tensor) -> Any:
     return y, gradient
 
 
+def plain_gelu(x: tf.Tensor) -> tf.Tensor:
+    """Does as `exact_gelu`."""
+    return tf.nn.gelu(x, approximate=False)
+
+
 def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the activation of that name; `gelu` is the exact form with erf."""
     known: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -193,6 +251,9 @@ def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
     return known[name]
 
 
+# Attention.
+
+
 def attention(
     queries: tf.Tensor,
     keys: tf.Tensor,
@@ -201,22 +262,30 @@ def attention(
     rate: float,
     seed: tf.Tensor | None,
 ) -> tf.Tensor:
-    """Mixes the values by how well keys fit queries, all [B, H, tokens, K].
+    """Mixes the values by how well keys fit queries.
 
-    For the backward pass the shares are kept once and of dropout's mask a byte a share;
-    TensorFlow's own gradient keeps three arrays of their size (D26).
+    For the backward pass the shares are kept once and of dropout's mask one byte a
+    share; TensorFlow's own gradient keeps three arrays of their size (D26).
+
+    Args:
+        queries: [B, H, Q, K].
+        keys: [B, H, S, K].
+        values: [B, H, S, K].
+        bias: [B, 1, Q, S], goes onto the scores.
+        rate: of dropout on the shares.
+        seed: of dropout, as in `dropout`.
 
     Returns:
-        [B * tokens, H * K].
+        [B * Q, H * K].
     """
     batch, heads, tokens, size = sizes(queries)
 
     @tracing.custom_gradient
     def attend(queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> Any:
-        # Scales touch the queries, K numbers a token, and not the scores, H * L.
+        # Scales touch the queries, K numbers a token, and not the scores, H * S.
         fit = 1.0 / math.sqrt(queries.shape[-1])
         scores = tf.matmul(queries * fit, keys, transpose_b=True) + bias
-        shares = tf.nn.softmax(scores)  # [B, H, tokens, L]
+        shares = tf.nn.softmax(scores)  # [B, H, Q, S]
         keep, scale = None, 1.0
         if seed is not None:
             keep, scale = _kept(sizes(shares), rate, seed)
@@ -225,20 +294,20 @@ def attention(
             return shares if keep is None else shares * tf.cast(keep, shares.dtype)
 
         context = tf.matmul(dropped(), values) * tf.cast(scale, values.dtype)
-        context = swap_inner_axes(context)  # [B, tokens, H, K]
+        context = _swap_inner_axes(context)  # [B, Q, H, K]
         context = tf.reshape(context, [batch * tokens, heads * size])
 
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             def by_head(x: tf.Tensor) -> tf.Tensor:
                 x = tf.reshape(x, [batch, tokens, heads, size])
-                return swap_inner_axes(x)  # [B, H, tokens, K]
+                return _swap_inner_axes(x)  # [B, H, Q, K]
 
             # The softmax's gradient wants the sum over a row of left * d_left: it is
             # the sum over a head of dy * context, which are smaller.
             sums = tf.reduce_sum(by_head(dy * context), axis=-1, keepdims=True)
             dy = by_head(dy * tf.cast(scale, dy.dtype))
             left = dropped()
-            d_left = tf.matmul(dy, values, transpose_b=True)  # [B, H, tokens, L]
+            d_left = tf.matmul(dy, values, transpose_b=True)  # [B, H, Q, S]
             d_scores = left * d_left - shares * sums
             return (
                 tf.matmul(d_scores, keys) * fit,
@@ -251,55 +320,112 @@ def attention(
     return attend(queries, keys, values)
 
 
-def add_and_norm(
-    x: tf.Tensor,
-    more: tf.Tensor,
-    mask: Callable[[tf.Tensor], tf.Tensor],
-    norm: tuple[tf.Tensor, tf.Tensor],
-    epsilon: float,
+def plain_attention(
+    queries: tf.Tensor,
+    keys: tf.Tensor,
+    values: tf.Tensor,
+    bias: tf.Tensor,
+    rate: float,
+    seed: tf.Tensor | None,
 ) -> tf.Tensor:
-    """Adds what the mask leaves of `more` to `x` and normalizes, by gamma and beta.
+    """Does as `attention`."""
+    batch, heads, tokens, size = sizes(queries)
+    scores = tf.einsum("bhqk,bhsk->bhqs", queries, keys)
+    shares = tf.nn.softmax(scores * size**-0.5 + bias)
+    shares = plain_dropout(shares, rate, seed)
+    context = tf.einsum("bhqs,bhsk->bqhk", shares, values)
+    return tf.reshape(context, [batch * tokens, heads * size])
 
-    As one, so that neither the sum nor `more` masked waits for the backward pass (D26).
+
+def split_heads(
+    x: tf.Tensor, batch: Any, tokens: Any, heads: int, training: bool
+) -> tf.Tensor:
+    """Turns [B * tokens, H * K] into [B, H, tokens, K].
+
+    In training with a gradient that takes nothing from the forward pass. TensorFlow's
+    own takes the order of the axes out of the function that blocks share. XLA must know
+    it, and takes all that goes into that function for known, weights too: it would
+    compile each step anew (D28). `tf.custom_gradient` would keep `x`.
     """
-
-    @tracing.custom_gradient
-    def add_and_norm(
-        x: tf.Tensor, more: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
-    ) -> Any:
-        total = tf.cast(x, tf.float32) + mask(tf.cast(more, tf.float32))
-        y, back = _normalized(total, gamma, beta, epsilon)
-
-        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            dx, *others = back(dy)
-            return tf.cast(dx, x.dtype), tf.cast(mask(dx), x.dtype), *others
-
-        return tf.cast(y, x.dtype), gradient
-
-    return add_and_norm(x, more, *norm)
-
-
-def swap_inner_axes(x: tf.Tensor) -> tf.Tensor:
-    """Turns [B, M, N, K] into [B, N, M, K]."""
-    return tf.transpose(x, [0, 2, 1, 3])
-
-
-def swap_in_training(x: tf.Tensor) -> tf.Tensor:
-    """Does the same, with a gradient that takes nothing from the forward pass.
-
-    TensorFlow's own takes the order of the axes out of the function that blocks share.
-    XLA must know it, and takes all that goes into that function for known, weights too:
-    it would compile each step anew (D28). `tf.custom_gradient` would keep `x`.
-    """
-    if not tf.is_symbolic_tensor(x):  # Under tf.config.run_functions_eagerly.
-        return swap_inner_axes(x)
+    x = tf.reshape(x, [batch, tokens, heads, x.shape[-1] // heads])
+    # Under tf.config.run_functions_eagerly there is no graph.
+    if not training or not tf.is_symbolic_tensor(x):
+        return _swap_inner_axes(x)
     with x.graph.gradient_override_map({"Transpose": "ElectraSwapInnerAxes"}):
-        return swap_inner_axes(x)
+        return _swap_inner_axes(x)
 
 
 @tf.RegisterGradient("ElectraSwapInnerAxes")
 def _swap_back(_: tf.Operation, dy: tf.Tensor) -> tuple[tf.Tensor, None]:
-    return swap_inner_axes(dy), None
+    return _swap_inner_axes(dy), None
+
+
+def _swap_inner_axes(x: tf.Tensor) -> tf.Tensor:
+    """Turns [B, M, N, K] into [B, N, M, K]."""
+    return tf.transpose(x, [0, 2, 1, 3])
+
+
+# Adding with LayerNorm.
+
+
+def add_and_norm(
+    x: tf.Tensor,
+    more: tf.Tensor,
+    norm: Norm,
+    epsilon: float,
+    rate: float,
+    seed: tf.Tensor | None,
+) -> tf.Tensor:
+    """Adds what dropout leaves of `more` to `x` and normalizes the sum, in float32.
+
+    As one, so that neither the sum nor what dropout leaves waits for the backward pass
+    (D26).
+
+    Args:
+        x: of any shape.
+        more: of the same shape.
+        norm: what LayerNorm scales and shifts by.
+        epsilon: added to the variance.
+        rate: of dropout on `more`.
+        seed: of dropout, as in `dropout`.
+    """
+    drop = _dropping(sizes(more), rate, seed)
+
+    @tracing.custom_gradient
+    def run(x: tf.Tensor, more: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
+        total = tf.cast(x, tf.float32) + drop(tf.cast(more, tf.float32))
+        y, back = _normalized(total, gamma, beta, epsilon)
+
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            dx, *others = back(dy)
+            return tf.cast(dx, x.dtype), tf.cast(drop(dx), x.dtype), *others
+
+        return tf.cast(y, x.dtype), gradient
+
+    return run(x, more, *norm)
+
+
+def plain_add_and_norm(
+    x: tf.Tensor,
+    more: tf.Tensor,
+    norm: Norm,
+    epsilon: float,
+    rate: float,
+    seed: tf.Tensor | None,
+) -> tf.Tensor:
+    """Does as `add_and_norm`."""
+    left = plain_dropout(tf.cast(more, tf.float32), rate, seed)
+    total = tf.cast(x, tf.float32) + left
+    return tf.cast(plain_layer_norm(total, norm, epsilon), x.dtype)
+
+
+# What all layers share.
+
+
+def sizes(x: tf.Tensor) -> list[Any]:
+    """Returns the sizes of the axes, as numbers where they are known."""
+    found = tf.shape(x)
+    return [found[i] if size is None else size for i, size in enumerate(x.shape)]
 
 
 def architecture(values: Architecture) -> config.ModelConfig:

@@ -2,12 +2,13 @@
 
 In:   a function of tensors, and around it what it is traced for: `dropout_seed`,
       `inlined_blocks`, `split_rows`.
-Out:  the same function as a graph that blocks share, or one that is made again for the
-      backward pass; gradients by hand that go when their graph goes.
+Out:  the same function as a graph that blocks share, or as one that is made again for
+      the backward pass; gradients by hand that go when their graph goes.
 """
 
 import contextlib
 import functools
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +56,7 @@ class _Tracing(threading.local):
     """How blocks come into the graph being traced, one a thread."""
 
     inline: bool = False
-    parts: int = 1
+    pieces: int = 1
 
 
 _tracing = _Tracing()
@@ -77,22 +78,22 @@ def are_blocks_inlined() -> bool:
 
 
 @contextlib.contextmanager
-def split_rows(parts: int = 2) -> Iterator[None]:
-    """Has blocks compute parts of each row side by side, where nothing is dropped.
+def split_rows(pieces: int = 2) -> Iterator[None]:
+    """Has blocks compute pieces of each row side by side, where nothing is dropped.
 
     All tokens are attended to; what is done with a token needs no other one. So a
     single text has work for several cores, and no operation is shared out (D25).
     """
-    before, _tracing.parts = _tracing.parts, parts
+    before, _tracing.pieces = _tracing.pieces, pieces
     try:
         yield
     finally:
-        _tracing.parts = before
+        _tracing.pieces = before
 
 
-def parts_of_rows() -> int:
-    """Returns how many parts of a row `split_rows` asks for; 1 outside it."""
-    return _tracing.parts
+def pieces_of_rows() -> int:
+    """Returns how many pieces `split_rows` makes of a row; 1 outside it."""
+    return _tracing.pieces
 
 
 def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,35 +127,71 @@ def _hand_over(op: tf.Operation) -> None:
     weakref.finalize(op.graph, register.pop, name, None)
 
 
-def recomputed(
-    block: Callable[..., tf.Tensor],
-    weights: list[tuple[tf.Tensor, tf.Tensor]],
-    norms: list[tuple[tf.Tensor, tf.Tensor]],
-    x: tf.Tensor,
-    bias: tf.Tensor,
-    seeds: list[tf.Tensor | None],
-) -> tf.Tensor:
-    """Runs a block of which only the input is kept for the backward pass (D22)."""
-    pairs = [*weights, *norms]
+@functools.cache
+def shared(function: Callable[..., tf.Tensor], *settings: Any) -> Any:
+    """Returns one graph for all calls of a function that have the same settings.
 
-    def run(x: tf.Tensor, flat: Sequence[tf.Tensor]) -> tf.Tensor:
-        again = tf.nest.pack_sequence_as(pairs, flat)
-        return block(again[: len(weights)], again[len(weights) :], x, bias, seeds, True)
+    A graph is traced for each new kind of inputs, not for each block, whose weights are
+    inputs too; and as it is called and not copied into the step, TensorFlow prepares it
+    once (D20).
+
+    Args:
+        function: of the settings and of nests of tensors.
+        *settings: what comes first in its arguments, hashable: no tensors.
+    """
+
+    def call(*given: Any) -> tf.Tensor:
+        return function(*settings, *given)
+
+    call.__name__ = function.__name__  # What profiles show.
+    return tf.function(
+        call, autograph=False, experimental_attributes={"_noinline": True}
+    )
+
+
+def recomputed(
+    function: Callable[[Any, Any], tf.Tensor], states: Any, weights: Any
+) -> tf.Tensor:
+    """Calls a function whose arguments alone are kept for the backward pass (D22).
+
+    Args:
+        function: of `states` and `weights`; makes the same again from the same.
+        states: nest of float tensors that are computed in the step, and of None.
+        weights: nest of float tensors, and of None.
+    """
+    nest = states, weights
+    leaves = tf.nest.flatten(nest)
+    num_states = sum(leaf is not None for leaf in tf.nest.flatten(states))
+
+    def run(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+        left = iter(tensors)
+        filled = [None if leaf is None else next(left) for leaf in leaves]
+        return function(*tf.nest.pack_sequence_as(nest, filled))
 
     @custom_gradient
-    def forward(x: tf.Tensor, *flat: tf.Tensor) -> Any:
+    def forward(*tensors: tf.Tensor) -> Any:
         def gradient(dy: tf.Tensor) -> list[tf.Tensor]:
             # Adds 0, which is not known before `dy` is: else the block would be made
             # again at once, or XLA would find that it was made already.
             first = tf.reshape(dy, [-1])[0]
             nothing = tf.where(first == first, tf.zeros_like(first), first)
-            inputs = [x + tf.cast(nothing, x.dtype), *flat]
+            again = [x + tf.cast(nothing, x.dtype) for x in tensors[:num_states]]
+            again += tensors[num_states:]
             with tf.GradientTape() as tape:
-                tape.watch(inputs)
-                y = run(inputs[0], inputs[1:])
-            gradients: list[tf.Tensor] = tape.gradient(y, inputs, dy)
+                tape.watch(again)
+                y = run(again)
+            gradients: list[tf.Tensor] = tape.gradient(y, again, dy)
             return gradients
 
-        return run(x, flat), gradient
+        return run(tensors), gradient
 
-    return forward(x, *tf.nest.flatten(pairs))
+    return forward(*[leaf for leaf in leaves if leaf is not None])
+
+
+def cut(x: tf.Tensor, pieces: int, axis: int) -> list[tf.Tensor]:
+    """Cuts a tensor along an axis, into pieces of nearly the same length."""
+    length = x.shape[axis]
+    length = tf.shape(x)[axis] if length is None else length
+    bounds = [length * index // pieces for index in range(pieces + 1)]
+    before = [slice(None)] * axis
+    return [x[(*before, slice(*pair))] for pair in itertools.pairwise(bounds)]

@@ -89,9 +89,9 @@ def test_layer_norm_computes_in_float32_and_returns_the_dtype_it_got():
 def test_a_block_adds_and_normalizes_in_float32():
     rng = np.random.default_rng(0)
     x, more = (tf.constant(rng.normal(0, 9, (400, 6)), tf.bfloat16) for _ in range(2))
-    norm = tf.ones([6]), tf.zeros([6])
-    y = kernels.add_and_norm(x, more, lambda x: x * 1.1, norm, tiny.EPSILON)
-    total = np.float32(x) + np.float32(1.1) * np.float32(more)
+    norm = kernels.Norm(tf.ones([6]), tf.zeros([6]))
+    y = kernels.add_and_norm(x, more, norm, tiny.EPSILON, 0.0, None)
+    total = np.float32(x) + np.float32(more)
     # A sum of bfloat16 would be off by 2^-8 of itself before it is normalized.
     close = np.isclose(np.float32(y), tiny.normalize(total), rtol=2**-8, atol=1e-6)
     assert np.mean(close) > 0.99

@@ -13,7 +13,7 @@ def test_all_blocks_of_an_architecture_share_one_graph():
         tiny.randomize_built(block.EncoderBlock(tiny.MODEL), seed) for seed in (1, 2, 3)
     ]
     first = np.asarray(blocks[0](x, bias))
-    shared = block._shared_block(tiny.MODEL, 1, False)
+    shared = tracing.shared(block._block_of_pieces, tiny.MODEL, 1)
     before = shared.experimental_get_tracing_count()
     others = [np.asarray(layer(x, bias)) for layer in blocks[1:]]
     assert shared.experimental_get_tracing_count() == before
@@ -89,7 +89,7 @@ def test_of_attention_the_backward_pass_keeps_the_shares_once_and_a_mask():
 
 
 def test_a_block_is_laid_without_being_traced(monkeypatch):
-    monkeypatch.setattr(block, "_block", None)
+    monkeypatch.setattr(block, "block", None)
     x = keras.Input((None, 6))
     out = block.EncoderBlock(tiny.MODEL)(x, keras.Input((1, None, None)))
     assert out.shape == x.shape
