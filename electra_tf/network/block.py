@@ -60,7 +60,7 @@ class AttentionBias(keras.layers.Layer):
         if self.sees != "all":
             place = first + tf.range(tf.shape(example_ids)[1])[:, None]  # [Q, 1]
             other = tf.range(tf.shape(seen_ids)[1])[None, :]  # [1, S]
-            apart |= other > place if self.sees == "left" else other < place
+            apart |= {"left": other > place, "right": other < place}[self.sees]
         return tf.cast(apart, self.compute_dtype) * NO_ATTENTION
 
     def get_config(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class KeysValues(NamedTuple):
     values: tf.Tensor  # [B, H, S, K]
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """States as one matrix: its products are faster than those of a stack."""
 
     flat: tf.Tensor  # [B * Q, D]
@@ -154,9 +154,9 @@ def block(
     Returns:
         [B, Q, D].
     """
-    rows = _flatten(x)
+    rows = flatten(x)
     if not isinstance(seen, KeysValues):
-        others = rows if seen is None else _flatten(seen)
+        others = rows if seen is None else flatten(seen)
         seen = keys_and_values(model, parts.attention, others, training)
     flat = attend(model, parts.attention, rows, seen, bias, seeds, training)
     flat = feed_forward(model, parts.feed_forward, flat, seeds.feed_forward)
@@ -164,7 +164,7 @@ def block(
 
 
 def keys_and_values(
-    model: config.ModelConfig, parts: Attention, rows: _Rows, training: bool
+    model: config.ModelConfig, parts: Attention, rows: Rows, training: bool
 ) -> KeysValues:
     """Makes of states what attention sees of them."""
     heads = [
@@ -179,7 +179,7 @@ def keys_and_values(
 def attend(
     model: config.ModelConfig,
     parts: Attention,
-    rows: _Rows,
+    rows: Rows,
     seen: KeysValues,
     bias: tf.Tensor,
     seeds: Seeds,
@@ -211,9 +211,10 @@ def _add_and_norm(
     return kernels.add_and_norm(x, more, norm, epsilon, rate, seed)
 
 
-def _flatten(x: tf.Tensor) -> _Rows:
+def flatten(x: tf.Tensor) -> Rows:
+    """Makes a matrix of states [B, Q, D]."""
     batch, tokens, size = kernels.sizes(x)
-    return _Rows(tf.reshape(x, [-1, size]), batch, tokens)
+    return Rows(tf.reshape(x, [-1, size]), batch, tokens)
 
 
 def _block_of_pieces(
@@ -235,7 +236,7 @@ def _block_of_pieces(
         return run(x, bias)
     if not isinstance(seen, KeysValues):
         made = [
-            keys_and_values(model, parts.attention, _flatten(piece), training)
+            keys_and_values(model, parts.attention, flatten(piece), training)
             for piece in tracing.cut(x if seen is None else seen, pieces, 1)
         ]
         seen = KeysValues(*(tf.concat(kind, 2) for kind in zip(*made, strict=True)))
@@ -324,7 +325,7 @@ class EncoderBlock(keras.layers.Layer):
             self.hidden_dropout.next_seed(training),
             self.hidden_dropout.next_seed(training),
         )
-        parts = self._parts()
+        parts = self.parts()
         if not self._is_shared():
             return block(self._config, parts, x, bias, seen, seeds, training)
         pieces = 1 if training else tracing.pieces_of_rows()
@@ -344,8 +345,8 @@ class EncoderBlock(keras.layers.Layer):
 
         A block that is called token by token joins them to those made before.
         """
-        parts = self._parts().attention
-        return keys_and_values(self._config, parts, _flatten(states), training=False)
+        parts = self.parts().attention
+        return keys_and_values(self._config, parts, flatten(states), training=False)
 
     def compute_output_spec(
         self,
@@ -377,7 +378,9 @@ class EncoderBlock(keras.layers.Layer):
             layer.quantization_mode for layer in projections
         )
 
-    def _parts(self) -> Parts:
+    def parts(self) -> Parts:
+        """Returns its weights; as layers, where those compute in ways of their own."""
+
         def tensor(weight: keras.Variable) -> tf.Tensor:
             return tf.cast(tf.convert_to_tensor(weight), self.compute_dtype)
 

@@ -207,3 +207,87 @@ def test_truncated_normal_is_cut_at_two_sigma():
     # over 40,200 draws is 0.3 %; allow four of them.
     np.testing.assert_allclose(np.std(draws), 0.02 * 0.87963, rtol=0.012)
     assert abs(np.mean(draws)) < 4 * 0.0176 / 200
+
+
+def dropping(kernel):
+    return lambda x, seed: kernel(x, 0.4, seed)
+
+
+def normalizing(kernel):
+    return lambda x, gamma, beta, _: kernel(x, kernels.Norm(gamma, beta), 0.01)
+
+
+def attending(kernel):
+    """Five tokens see those of seven that are of their example."""
+    see = np.array([[1, 1, 2, 2, 2], [1, 2, 2, 2, 2]])
+    seen = np.array([[1, 2, 2, 1, 2, 1, 1], [2, 2, 2, 2, 1, 1, 2]])
+    bias = -10_000.0 * (see[:, None, :, None] != seen[:, None, None, :])
+
+    def run(queries, keys, values, seed):
+        given = tf.cast(bias, queries.dtype)
+        return kernel(queries, keys, values, given, 0.4, seed)
+
+    return run
+
+
+def adding(kernel):
+    def run(x, more, gamma, beta, seed):
+        return kernel(x, more, kernels.Norm(gamma, beta), 0.01, 0.4, seed)
+
+    return run
+
+
+# Each kernel, its plain twin, and the shapes of what they are given.
+TWINS = {
+    "dropout": (dropping, kernels.dropout, kernels.plain_dropout, [(5, 4, 7)]),
+    "layer_norm": (
+        normalizing,
+        kernels.layer_norm,
+        kernels.plain_layer_norm,
+        [(5, 4, 7), (7,), (7,)],
+    ),
+    "gelu": (
+        lambda kernel: lambda x, _: kernel(x),
+        kernels.exact_gelu,
+        kernels.plain_gelu,
+        [(5, 4, 7)],
+    ),
+    "attention": (
+        attending,
+        kernels.attention,
+        kernels.plain_attention,
+        [(2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 4)],
+    ),
+    "add_and_norm": (
+        adding,
+        kernels.add_and_norm,
+        kernels.plain_add_and_norm,
+        [(9, 7), (9, 7), (7,), (7,)],
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", [None, [3, 4]])
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-5), ("bfloat16", 0.02)])
+@pytest.mark.parametrize("name", TWINS)
+def test_a_kernel_has_the_values_and_slopes_of_its_plain_twin(name, dtype, error, seed):
+    call, kernel, twin, shapes = TWINS[name]
+    rng = np.random.default_rng(5)
+    given = [tf.cast(rng.normal(size=shape), dtype) for shape in shapes]
+
+    def learn(kernel, given):
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            y = call(kernel)(*given, None if seed is None else tf.constant(seed))
+            weights = np.random.default_rng(6).normal(size=y.shape)
+            loss = tf.reduce_sum(tf.cast(y, tf.float32) * tf.cast(weights, tf.float32))
+        return [y, *tape.gradient(loss, given)]
+
+    found = learn(kernel, given)
+    # The twin in float32, from the same numbers: that is what rounding is held to.
+    wanted = learn(twin, [tf.cast(x, tf.float32) for x in given])
+    for one, other in zip(found, wanted, strict=True):
+        assert one.dtype == dtype
+        most = np.max(np.abs(other))
+        assert most > 0.1
+        np.testing.assert_allclose(tf.cast(one, tf.float32), other, atol=error * most)

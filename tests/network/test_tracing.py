@@ -53,14 +53,21 @@ def test_a_block_trains_the_same_where_functions_run_eagerly():
 
 
 @pytest.mark.parametrize("length", [1, 2, 7])
-def test_a_block_that_splits_its_rows_gives_the_same(length):
+@pytest.mark.parametrize("seen", ["each other", "other states", "keys and values"])
+def test_a_block_that_splits_its_rows_gives_the_same(length, seen):
     layer = tiny.randomize_built(block.EncoderBlock(tiny.MODEL), 1)
-    x = tf.random.normal([3, length, 6])
-    bias = block.AttentionBias()(tf.constant([[1] * (length - 1) + [0]] * 3))
-    whole = layer(x, bias)
+    x, ids = tf.random.normal([3, length, 6]), tf.constant([[1] * (length - 1) + [0]])
+    bias = block.AttentionBias()(tf.tile(ids, [3, 1]))
+    others = None
+    if seen != "each other":
+        others = tf.random.normal([3, 4, 6])
+        bias = block.AttentionBias()(tf.tile(ids, [3, 1]), tf.constant([[1, 1, 0, 1]]))
+        if seen == "keys and values":
+            others = layer.keys_and_values(others)
+    whole = layer(x, bias, seen=others)
     with tracing.split_rows(2):
-        parts = tf.function(layer)(x, bias)
-        dropped = layer(x, bias, training=True)  # Then it stays whole.
+        parts = tf.function(layer)(x, bias, seen=others)
+        dropped = layer(x, bias, training=True, seen=others)  # Then it stays whole.
     np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-6)
     assert dropped.shape == whole.shape
 
@@ -86,6 +93,31 @@ def test_of_attention_the_backward_pass_keeps_the_shares_once_and_a_mask():
     kept = [t for t in forward.outputs if t.shape == [2, 3, 7, 7]]
     assert {t.dtype for t in kept} == {tf.float32, tf.bool}
     assert len(kept) == 2
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_recomputed_block_keeps_nothing_that_it_makes_inside(seen):
+    layer = tiny.randomize_built(block.EncoderBlock(tiny.MODEL), 3)
+
+    @tf.function
+    def learn(x, others):
+        with tf.GradientTape() as tape:
+            tape.watch([x, others])
+            bias = tf.zeros([2, 1, 7, 5 if seen else 7])
+            y = layer(x, bias, training=True, seen=others if seen else None)
+        return tape.gradient(y, [x, *([others] if seen else [])])
+
+    def outputs(recompute):
+        layer.recompute = recompute
+        shapes = tf.TensorSpec([2, 7, 6]), tf.TensorSpec([2, 5, 6])
+        graph = tf.function(learn.python_function).get_concrete_function(*shapes).graph
+        calls = [op for op in graph.get_operations() if "PartitionedCall" in op.type]
+        return [len(call.outputs) for call in calls]
+
+    kept, _ = outputs(recompute=False)
+    first, again, _ = outputs(recompute=True)
+    assert (first, again) == (1, kept)
+    assert kept > 20
 
 
 def test_a_block_is_laid_without_being_traced(monkeypatch):
