@@ -36,6 +36,7 @@ UNTESTED = {
     "datasets/dataset": "types; tests/datasets/test_datasets.py",
     "datasets/files": "tests/datasets/test_datasets.py",
     "datasets/tables": "tests/datasets/test_tabular.py",
+    "network/plain": "tests/network/test_kernels.py",
 }
 
 

@@ -5,6 +5,7 @@ Out:  Keras functional models: encoder, generator, discriminator.
 
 tracing    how blocks come into a graph: shared, inlined, in parts, made again
 kernels    dropout, LayerNorm, GELU, attention, with gradients by hand
+plain      the same in plain operations, to read and to test against
 embedding  ids become embeddings
 block      who sees whom; attention and feed-forward
 heads      states become logits

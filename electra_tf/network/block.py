@@ -224,19 +224,18 @@ def _block_of_pieces(
     x: tf.Tensor,
     bias: tf.Tensor,
     seen: tf.Tensor | KeysValues | None,
-    seeds: Seeds,
-    training: bool,
+    *rest: Any,
 ) -> tf.Tensor:
     """Does as `block`, for pieces of each row side by side (`tracing.split_rows`)."""
 
     def run(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-        return block(model, parts, x, bias, seen, seeds, training)
+        return block(model, parts, x, bias, seen, *rest)
 
     if pieces == 1:
         return run(x, bias)
     if not isinstance(seen, KeysValues):
         made = [
-            keys_and_values(model, parts.attention, flatten(piece), training)
+            keys_and_values(model, parts.attention, flatten(piece), training=False)
             for piece in tracing.cut(x if seen is None else seen, pieces, 1)
         ]
         seen = KeysValues(*(tf.concat(kind, 2) for kind in zip(*made, strict=True)))
@@ -361,48 +360,35 @@ class EncoderBlock(keras.layers.Layer):
         shape = (batch, 1 if first_only else length, size)
         return keras.KerasTensor(shape, self.compute_dtype)
 
-    def _is_shared(self) -> bool:
-        """Tells whether the block is a call of the graph that others call too.
-
-        Quantized layers compute in ways of their own.
-        """
-        projections = (
-            self.query,
-            self.key,
-            self.value,
-            self.attention_output,
-            self.intermediate,
-            self.output_dense,
-        )
-        return not tracing.are_blocks_inlined() and not any(
-            layer.quantization_mode for layer in projections
-        )
-
     def parts(self) -> Parts:
         """Returns its weights; as layers, where those compute in ways of their own."""
+        is_shared = self._is_shared()
 
         def tensor(weight: keras.Variable) -> tf.Tensor:
             return tf.cast(tf.convert_to_tensor(weight), self.compute_dtype)
 
-        def part(dense: keras.layers.Dense) -> Any:
-            if not self._is_shared():
-                return dense
-            return Product(tensor(dense.kernel), tensor(dense.bias))
+        def part(layer: Any) -> Any:
+            if isinstance(layer, kernels.LayerNorm):
+                return layer.tensors()
+            if not is_shared:
+                return layer
+            return Product(tensor(layer.kernel), tensor(layer.bias))
 
+        attention, feed_forward = tf.nest.map_structure(part, self._sub_layers())
+        return Parts(attention, feed_forward)
+
+    def _sub_layers(self) -> Parts:
+        query, key, value = self.query, self.key, self.value
         return Parts(
-            Attention(
-                part(self.query),
-                part(self.key),
-                part(self.value),
-                part(self.attention_output),
-                self.attention_norm.tensors(),
-            ),
-            FeedForward(
-                part(self.intermediate),
-                part(self.output_dense),
-                self.output_norm.tensors(),
-            ),
+            Attention(query, key, value, self.attention_output, self.attention_norm),
+            FeedForward(self.intermediate, self.output_dense, self.output_norm),
         )
+
+    def _is_shared(self) -> bool:
+        """Tells whether it calls the graph of all blocks; quantized, it has its own."""
+        layers: list[Any] = tf.nest.flatten(self._sub_layers())
+        quantized = any(layer.quantization_mode for layer in layers)
+        return not quantized and not tracing.are_blocks_inlined()
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same layer."""

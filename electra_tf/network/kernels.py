@@ -4,8 +4,7 @@ In:   tensors, settings as plain values, a seed where chance is asked for.
 Out:  dropout, LayerNorm, GELU, attention, and adding with LayerNorm, each with its
       gradient by hand (D6, D26, D30); Keras layers of the first two.
 
-Behind each kernel stands its plain twin: the same in TensorFlow's own operations, with
-TensorFlow's own gradient. It says what the kernel computes, and tests compare the two.
+What each computes, in TensorFlow's own operations, stands in `plain`; tests compare.
 
 B rows, Q tokens that see, S tokens that are seen, D hidden, H heads, K = D / H.
 """
@@ -46,25 +45,17 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
     return tracing.custom_gradient(lambda x: (drop(x), drop))(x)
 
 
-def plain_dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
-    """Does as `dropout`."""
-    if seed is None:
-        return x
-    keep, scale = _kept(sizes(x), rate, seed)
-    return tf.where(keep, x * tf.cast(scale, x.dtype), tf.zeros_like(x))
-
-
 def _dropping(
     shape: list[Any], rate: float, seed: tf.Tensor | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns what drops the same units each time; it keeps one byte per unit."""
     if seed is None:
         return lambda x: x
-    keep, scale = _kept(shape, rate, seed)
+    keep, scale = kept(shape, rate, seed)
     return lambda x: x * (tf.cast(keep, x.dtype) * tf.cast(scale, x.dtype))
 
 
-def _kept(shape: list[Any], rate: float, seed: tf.Tensor) -> tuple[tf.Tensor, float]:
+def kept(shape: list[Any], rate: float, seed: tf.Tensor) -> tuple[tf.Tensor, float]:
     """Draws which units stay, bool of a shape, and what to scale them by.
 
     A unit is dropped if its random byte is below `rate` * 256. That is no whole number,
@@ -149,15 +140,6 @@ def layer_norm(x: tf.Tensor, norm: Norm, epsilon: float) -> tf.Tensor:
     return normalize(x, *norm)
 
 
-def plain_layer_norm(x: tf.Tensor, norm: Norm, epsilon: float) -> tf.Tensor:
-    """Does as `layer_norm`."""
-    x32 = tf.cast(x, tf.float32)
-    mean, variance = tf.nn.moments(x32, axes=[-1], keepdims=True)
-    gamma, beta = (tf.cast(part, tf.float32) for part in norm)
-    y = (x32 - mean) / tf.sqrt(variance + epsilon) * gamma + beta
-    return tf.cast(y, x.dtype)
-
-
 def _normalized(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
@@ -235,11 +217,6 @@ def exact_gelu(x: tf.Tensor) -> Any:
     return y, gradient
 
 
-def plain_gelu(x: tf.Tensor) -> tf.Tensor:
-    """Does as `exact_gelu`."""
-    return tf.nn.gelu(x, approximate=False)
-
-
 def activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the activation of that name; `gelu` is the exact form with erf."""
     known: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -288,7 +265,7 @@ def attention(
         shares = tf.nn.softmax(scores)  # [B, H, Q, S]
         keep, scale = None, 1.0
         if seed is not None:
-            keep, scale = _kept(sizes(shares), rate, seed)
+            keep, scale = kept(sizes(shares), rate, seed)
 
         def dropped() -> tf.Tensor:
             return shares if keep is None else shares * tf.cast(keep, shares.dtype)
@@ -318,23 +295,6 @@ def attention(
         return context, gradient
 
     return attend(queries, keys, values)
-
-
-def plain_attention(
-    queries: tf.Tensor,
-    keys: tf.Tensor,
-    values: tf.Tensor,
-    bias: tf.Tensor,
-    rate: float,
-    seed: tf.Tensor | None,
-) -> tf.Tensor:
-    """Does as `attention`."""
-    batch, heads, tokens, size = sizes(queries)
-    scores = tf.einsum("bhqk,bhsk->bhqs", queries, keys)
-    shares = tf.nn.softmax(scores * size**-0.5 + bias)
-    shares = plain_dropout(shares, rate, seed)
-    context = tf.einsum("bhqs,bhsk->bqhk", shares, values)
-    return tf.reshape(context, [batch * tokens, heads * size])
 
 
 def split_heads(
@@ -403,20 +363,6 @@ def add_and_norm(
         return tf.cast(y, x.dtype), gradient
 
     return run(x, more, *norm)
-
-
-def plain_add_and_norm(
-    x: tf.Tensor,
-    more: tf.Tensor,
-    norm: Norm,
-    epsilon: float,
-    rate: float,
-    seed: tf.Tensor | None,
-) -> tf.Tensor:
-    """Does as `add_and_norm`."""
-    left = plain_dropout(tf.cast(more, tf.float32), rate, seed)
-    total = tf.cast(x, tf.float32) + left
-    return tf.cast(plain_layer_norm(total, norm, epsilon), x.dtype)
 
 
 # What all layers share.

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tiny
 
 from electra_tf import config
-from electra_tf.network import kernels, tracing
+from electra_tf.network import kernels, plain, tracing
 
 
 def draw_masks(dropout, seed, calls=1, shape=(7,)):
@@ -239,29 +239,29 @@ def adding(kernel):
 
 # Each kernel, its plain twin, and the shapes of what they are given.
 TWINS = {
-    "dropout": (dropping, kernels.dropout, kernels.plain_dropout, [(5, 4, 7)]),
+    "dropout": (dropping, kernels.dropout, plain.dropout, [(5, 4, 7)]),
     "layer_norm": (
         normalizing,
         kernels.layer_norm,
-        kernels.plain_layer_norm,
+        plain.layer_norm,
         [(5, 4, 7), (7,), (7,)],
     ),
     "gelu": (
         lambda kernel: lambda x, _: kernel(x),
         kernels.exact_gelu,
-        kernels.plain_gelu,
+        plain.exact_gelu,
         [(5, 4, 7)],
     ),
     "attention": (
         attending,
         kernels.attention,
-        kernels.plain_attention,
+        plain.attention,
         [(2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 4)],
     ),
     "add_and_norm": (
         adding,
         kernels.add_and_norm,
-        kernels.plain_add_and_norm,
+        plain.add_and_norm,
         [(9, 7), (9, 7), (7,), (7,)],
     ),
 }
