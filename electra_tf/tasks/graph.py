@@ -4,7 +4,8 @@ In:   strings [N], or pairs of them.
 Out:  rows, int32 [R, L]; more rows than texts where long ones become windows. And back:
       what the model says of rows becomes what it says of texts, or of their tokens.
 
-N texts, R rows, L tokens a row, T tokens of all texts.
+Written twice, as a server has no Python, and Python no time for a graph: a test holds
+both equal (D49). N texts, R rows, L tokens a row, T tokens of all texts.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """The best spans of contexts, inside a TensorFlow graph: for serving.
 
 In:   what `question_answerer` says of windows; contexts as text.
-Out:  of each context the likeliest spans of different text, as in Python.
+Out:  of each context the likeliest spans of different text, as the task finds them in
+      Python (D49).
 
 N questions, R windows, K starts of a window, A ends of a start, S spans, T tokens of
 all contexts.

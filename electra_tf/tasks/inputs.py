@@ -5,7 +5,8 @@ Out:  a tf.data.Dataset of {token_ids, segment_ids, padding_mask} int32 [B, L] w
       labels; L is the batch's longest row, rounded up.
 
 A row is `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`. A long text may become several
-rows, its windows.
+rows, its windows. `graph` does the same where a server has no Python; here it is in
+numpy, as a call into a graph takes longer than some hundred texts do (D49).
 """
 
 import functools

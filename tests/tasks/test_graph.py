@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_tf.tasks import graph, inputs, preprocessor
+from electra_tf.tasks import graph, inputs, predicting, preprocessor
 from electra_tf.tasks import tokenizer as tokenizers
 
 CLS, SEP = 2, 3
@@ -187,6 +187,25 @@ def test_rows_of_like_length_are_run_together_and_come_in_their_order(
     ends = sorted(lengths)[7::8] + (sorted(lengths)[-1:] if count % 8 else [])
     wanted = [int(inputs.round_up(tf.constant(n))) for n in ends or [1]]
     assert sorted(widths) == [min(60, n) for n in wanted]  # Turns overlap.
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_places_and_means_are_those_of_python_whatever_the_texts_are(seed):
+    chance = random.Random(seed)
+    frame = inputs.Frame(CLS, SEP, chance.randrange(5, 12))
+    texts = [*random_rows(chance, 8, 40), *texts_of([0, 25])]
+    long = {"long_texts": "windows", "stride": chance.choice([None, 2, 50])}
+    want = inputs.frame_texts(texts, None, frame, **long)
+    rows = graph.frame_texts(ragged(texts), None, frame, **long)
+    places = np.stack(graph.best_places(rows), axis=1)
+    np.testing.assert_array_equal(places, np.concatenate(inputs.best_places(want)))
+    outputs = np.random.default_rng(seed).normal(size=(len(want.source), 2, 3))
+    np.testing.assert_allclose(
+        graph.mean_over_windows(tf.constant(outputs, tf.float32), rows),
+        predicting.mean_over_windows(list(outputs), want),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_windows_are_averaged_by_text():

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from electra_tf.tasks import graph, graph_spans, inputs
@@ -76,3 +77,42 @@ def test_each_context_has_its_own():
     )
     assert found.texts[:, 0].numpy().tolist() == [b"y", b""]
     assert found.counts.numpy().tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spans_are_those_of_plain_python_whatever_they_are(seed):
+    chance = np.random.default_rng(seed)
+    texts = ["".join(chance.choice([*"aab "], size)) for size in (0, 3, 11, 17)]
+    ids = [np.full(len(text), 7, np.int32) for text in texts]
+    question = [np.array([5], np.int32)] * len(texts)
+    frame = inputs.Frame(2, 3, 9)
+    rows = inputs.frame_texts(question, ids, frame, long_texts="windows", stride=2)
+    sizes = [len(row) - 4 for row in rows.token_ids]  # Of each window.
+    # Starts of 5 spans a window, of one to 3 tokens; some lie outside of it.
+    starts = chance.integers(-2, 8, (len(sizes), 5))
+    scores = -chance.permutation(starts.size * 3).reshape(*starts.shape, 3) / 9.0
+    places = [range(len(text)) for text in texts]
+    _, found = best(texts, places, starts, scores, length=9, stride=2, count=4)
+
+    alone = inputs.Rows(
+        [row[2:] for row in rows.token_ids],  # Without the question: [SEP], text, [SEP]
+        rows.segment_ids,
+        rows.source,
+        len(texts),
+        0,
+        rows.starts,
+    )
+    owners = inputs.best_places(alone)
+    owned, others = ([[] for _ in texts] for _ in range(2))
+    for window, number, end in np.ndindex(scores.shape):
+        text, first = rows.source[window], starts[window, number]
+        if first >= 0 and first + end < sizes[window]:
+            start = rows.starts[window] + first
+            kind = owned if owners[text][start, 0] == window else others
+            span = texts[text][start : start + end + 1]
+            kind[text].append((scores[window, number, end], span))
+    for text, (mine, rest) in enumerate(zip(owned, others, strict=True)):
+        likeliest = [span for _, span in sorted(mine or rest, reverse=True)]
+        want = list(dict.fromkeys(likeliest))[:4]
+        got = [span.decode() for span in found.texts[text].numpy()]
+        assert got[: found.counts[text]] == want
