@@ -39,9 +39,11 @@ def predict(
     split: dataset.Split,
     batch_size: int,
 ) -> Predicted:
-    """Answers a split."""
-    answers = find(model, split.inputs, batch_size)
-    return Predicted(answers, registry.KINDS[data.kind].values(split, answers))
+    """Answers a split, in the way of the data's kind."""
+    this = registry.KINDS[data.kind]
+    inputs = list(split.inputs)
+    answers = this.answer(model, inputs, batch_size) if inputs else []
+    return Predicted(answers, this.values(split, answers))
 
 
 def are_finite(found: Sequence[kind.Answer]) -> bool:

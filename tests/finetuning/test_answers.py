@@ -5,7 +5,7 @@ import pytest
 from electra_tf import errors
 from electra_tf.datasets import dataset, metrics
 from electra_tf.finetuning import answers
-from electra_tf.kinds import registry
+from electra_tf.kinds import embedding, registry
 from electra_tf.tasks import (
     masked_lm,
     multiple_choice,
@@ -117,6 +117,24 @@ def test_answers_to_a_split_are_as_score_takes_them(build_task):
     assert found.values["k0"] == metrics.QaPrediction(
         best, found.answers[0]["null_score"]
     )
+
+
+def test_the_kind_of_the_data_says_how_a_split_is_answered(build, monkeypatch):
+    class Lengths(embedding.Embedding):
+        name = "lengths"
+
+        def answer(self, model, examples, batch_size):
+            found = super().answer(model, examples, batch_size)
+            return [{"length": len(one["embedding"])} for one in found]
+
+        def values(self, split, answers):
+            return [one["length"] for one in answers]
+
+    monkeypatch.setitem(registry.KINDS, "lengths", Lengths())
+    model = build(text_embedder.ElectraTextEmbedder)
+    found = answers.predict(model, make_data("lengths"), make_split(TEXTS, None), 2)
+    assert found.values == [12, 12, 12]
+    assert answers.find(model, TEXTS, 2)[0].keys() == {"embedding"}
 
 
 def test_data_that_do_not_fit_are_refused_in_one_line(build_task):
