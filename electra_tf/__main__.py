@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def usage() -> str:
-    """Returns the commands, a line each: what their modules say of themselves."""
+    """Returns the commands, one per line: what their modules say of themselves."""
     lines = ["usage: electra-tf COMMAND --FLAG=VALUE ...", ""]
     for name in COMMANDS:
         text = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ class Start(NamedTuple):
 
 
 def main() -> None:
-    """Prints a line a start, then medians and ratios."""
+    """Prints one line per start, then medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--config", default=str(ROOT / "configs/small.yaml"))
     parser.add_argument("--records", required=True, help="folder that build_data wrote")

@@ -29,7 +29,7 @@ def read_losses(workdir: Path) -> Losses:
 
 
 def compare(first: Losses, second: Losses, tolerance: float) -> int:
-    """Prints a line a loss and returns how many part by more than `tolerance`."""
+    """Prints one line per loss and returns how many part by more than `tolerance`."""
     num_apart = 0
     for split, step, field in sorted(first.keys() & second.keys()):
         a, b = first[split, step, field], second[split, step, field]

@@ -71,7 +71,7 @@ def run(
         tasks: names of `kinds.registry.readers`.
         folders: of their data; or a file of it, of which a part is held out.
         folder: the workdir.
-        say: is told what happens, a line each.
+        say: is told what happens, one line at a time.
 
     Raises:
         UserError: for data, presets, settings and folders that do not do; where no

@@ -1,10 +1,10 @@
-"""Texts of any number become answers, a line each, in constant memory.
+"""Texts of any number become answers, one per line, in constant memory.
 
-In:   a preset with a head, or a server that has the model; texts, or a file: .txt (a
-      text a line), .tsv, .csv, .jsonl, .json, .parquet, or these with .gz; "-" is
+In:   a preset with a head, or a server that has the model; texts, or a file: .txt (one
+      text per line), .tsv, .csv, .jsonl, .json, .parquet, or these with .gz; "-" is
       stdin, of lines of text or JSON objects.
-Out:  .jsonl, .tsv, or these with .gz: the inputs, and what was found; a line each, for
-      empty rows too. .json alone is read as a whole.
+Out:  .jsonl, .tsv, or these with .gz: the inputs, and what was found; one line for
+      each, for empty rows too. .json alone is read as a whole.
 
 Columns are as in `datasets.tabular`: text, text_pair; words; question, context; prompt,
 choices; and id, which is handed through.

@@ -32,7 +32,7 @@ class Trial:
     scores: Scores  # empty if it diverged
     records: list[dict[str, Any]]  # of the curves, as in a run's metrics.jsonl
     seconds: float
-    failures: list[str]  # why it counts as failed, a line each; none = it did not
+    failures: list[str]  # why it counts as failed, one line each; none = it did not
 
 
 def write(workdir: str, trial: Trial) -> None:

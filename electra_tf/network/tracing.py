@@ -19,7 +19,7 @@ from tensorflow.python.framework import ops
 
 
 class _Chance(threading.local):
-    """The dropout seed of the step being traced, one a thread: replicas have theirs."""
+    """The dropout seed of the step being traced; one per thread, for replicas."""
 
     seed: tf.Tensor | None = None
     draws: int = 0
@@ -53,7 +53,7 @@ def next_dropout_seed() -> tf.Tensor | None:
 
 
 class _Tracing(threading.local):
-    """How blocks come into the graph being traced, one a thread."""
+    """How blocks come into the graph being traced, one per thread."""
 
     inline: bool = False
     pieces: int = 1

@@ -27,7 +27,7 @@ _HARMFUL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)"
 )
 
-# Nothing is silent for longer; of training, after a minute, a line a minute will do.
+# Nothing is silent for longer; in training, after a minute, a line per minute will do.
 SILENT_SECONDS = 4.5
 _OFTEN_SECONDS, _SELDOM_SECONDS = 60.0, 60.0
 _ERASE = "\r\x1b[K"

@@ -34,7 +34,7 @@ class ElectraTextPreprocessor(keras_hub.models.TextClassifierPreprocessor):
 
     Args:
         tokenizer: ours.
-        sequence_length: tokens of a row at most, [CLS] and [SEP] included.
+        sequence_length: most tokens in a row, [CLS] and [SEP] included.
         truncate: "round_robin" cuts the longer text of a pair first; "waterfall" the
             second one.
         long_texts: what becomes of longer ones. "truncate" cuts them; "windows" makes
