@@ -229,6 +229,18 @@ def _base_page() -> str:
     )
 
 
+def own_page(section: type[config.NamedSettings]) -> str:
+    """Returns the page of what a class of the user's own derives from."""
+    module, _, name = section.BASE.rpartition(".")
+    return f"""# {name}
+
+A class of your own, which a run takes by `{section.SECTION}.name:
+my_package.my_module:MyClass`, derives from `{section.BASE}`.
+
+::: {module}
+"""
+
+
 def _directive(name: str, *path: str, **options: Any) -> str:
     """Returns the line that mkdocstrings replaces, of a class or one of its methods."""
     place = ".".join(["electra_tf.tasks", _documented()[name][0], name, *path])
@@ -309,13 +321,23 @@ def pages() -> dict[str, str]:
     found |= {f"commands/{name}.md": command_page(name) for name in about}
     classes = _classes()
     rows = [(name, _summary(name)) for name in classes]
+    rows += [
+        (
+            section.BASE.rpartition(".")[2],
+            f"What your own class for `{section.SECTION}.name` derives from.",
+        )
+        for section in config.NamedSettings.__subclasses__()
+    ]
     found["api/index.md"] = _index(
         "Python",
         "`import electra_tf` alone gives these classes, as `electra_tf.NAME`. "
-        f"`{BASE}` is what all tasks have in common.",
+        f"`{BASE}` is what all tasks have in common. The last ones are for who "
+        "extends pre-training.",
         rows,
     )
     found |= {f"api/{name}.md": class_page(name, at) for name, at in classes.items()}
+    for section in config.NamedSettings.__subclasses__():
+        found[f"api/{section.BASE.rpartition('.')[2]}.md"] = own_page(section)
     return found
 
 

@@ -120,6 +120,7 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     classifier = (tmp_path / "api/ElectraTextClassifier.html").read_text("utf-8")
     assert "predict_classes" in classifier
     assert "graph_targets" not in classifier  # For who writes a task.
+    assert "Objective.declare" in (tmp_path / "api/Objective.html").read_text("utf-8")
     base = (tmp_path / "api/ElectraTask.html").read_text("utf-8")
     assert base.index(".fit") < base.index("ElectraTask.default_loss")
     front = (tmp_path / "index.html").read_text("utf-8")
