@@ -1,6 +1,6 @@
-"""An optimizer that is none of ours: gradient descent with momentum, one moment.
+"""Optimizers that are none of ours: gradient descent with momentum, once or thrice.
 
-It is named by `optimizer.name=momentum:Momentum`.
+They are named by `optimizer.name=momentum:Momentum` and `momentum:Cascade`.
 """
 
 import pydantic
@@ -26,6 +26,13 @@ class Momentum(groups.GroupedOptimizer):
         self.beta = beta
 
     def update_variable(self, gradient, variable, moments, rate, decay):
-        momentum = moments["momentum"]
-        momentum.assign(self.beta * momentum + gradient)
-        variable.assign_sub(rate * (momentum + decay * variable))
+        for momentum in moments.values():
+            gradient = self.beta * momentum + gradient
+            momentum.assign(gradient)
+        variable.assign_sub(rate * (gradient + decay * variable))
+
+
+class Cascade(Momentum):
+    """The same, each moment following the one before."""
+
+    MOMENTS = ("first", "second", "third")

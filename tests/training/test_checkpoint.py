@@ -5,6 +5,7 @@ import re
 
 import damaging
 import disk
+import momentum
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -85,6 +86,48 @@ def test_every_variable_of_model_and_optimizer_is_saved(model, checkpoints, tmp_
     ]
     kept = [*model.weights, *model.learner.variables]
     assert sum(sizes) == sum(variable.numpy().size for variable in kept)
+
+
+@pytest.mark.parametrize("kind", ["Momentum", "Cascade"])
+def test_a_run_of_another_optimizer_goes_on_bit_for_bit(kind, settings, tmp_path):
+    learning = momentum.MomentumConfig(name=f"momentum:{kind}", beta=0.75)
+    train = config.TrainConfig(steps=9, warmup_steps=2)
+    settings = settings.model_copy(update={"optimizer": learning, "train": train})
+
+    def learn(model, steps):
+        for step in steps:
+            noise = np.random.default_rng(step)
+            model.learner.learn(
+                [
+                    tf.constant(noise.normal(0, 0.1, v.shape), tf.float32)
+                    for v in model.trainable_variables
+                ]
+            )
+
+    whole = train_step.build(settings)
+    learn(whole, [0, 1, 2])
+    checkpoint.Checkpoints(str(tmp_path), whole).save(3, POSITIONS)
+    learn(whole, [3, 4])
+    resumed = train_step.build(settings)
+    assert checkpoint.Checkpoints(str(tmp_path), resumed).restore(pytest.fail)
+    learn(resumed, [3, 4])
+    want = state(whole)
+    assert len(want) > len(whole.weights) * (1 + len(whole.learner.MOMENTS))
+    for got, expected in zip(state(resumed), want, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_the_names_in_a_checkpoint_are_those_of_networks_paths_and_moments(
+    model, checkpoints, tmp_path
+):
+    checkpoints.save(6, POSITIONS)
+    stored = tf.train.load_checkpoint(str(tmp_path / "checkpoints" / "ckpt-6"))
+    names = stored.get_variable_to_shape_map()
+    # What runs of adamw wrote before there were other optimizers.
+    kernel = "networks/generator/layer_1..query..kernel"  # A dot is doubled.
+    for name in (kernel, f"{kernel}..m", f"{kernel}..v", "updates"):
+        assert f"{name}/.ATTRIBUTES/VARIABLE_VALUE" in names
+    assert "data/.ATTRIBUTES/py_state" in names
 
 
 def test_without_checkpoints_there_is_nothing_to_restore(checkpoints, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from momentum import Momentum
 
-from electra_tf import config
+from electra_tf import config, errors
 from electra_tf.network import models
 from electra_tf.training import groups, optimizer
 
@@ -213,6 +213,48 @@ def test_a_variable_that_is_not_in_exactly_one_group_stops_the_run(members, said
 
     with pytest.raises(ValueError, match=said):
         Momentum(0.1, groups=make).build(variables())
+
+
+def trained_by(networks, **stated):
+    """Returns the groups of networks, given by the places of their variables."""
+    variables = named("a/kernel", "b/kernel", "c/kernel")
+    made = {
+        name: types.SimpleNamespace(trainable_variables=[variables[n] for n in places])
+        for name, places in networks.items()
+    }
+    stated = {name: config.GroupConfig(**one) for name, one in stated.items()}
+    learning = config.AdamWConfig(networks=stated, clip_norm=3.0)
+    found = groups.by_network(variables, made, learning)
+    return {
+        one.name: ([variables.index(v) for v in one.variables], *one[2:])
+        for one in found
+    }
+
+
+def test_what_two_networks_share_is_of_the_first():
+    found = trained_by(
+        {"generator": [0, 1], "discriminator": [0, 2]},
+        discriminator={"learning_rate_scale": 0.5, "weight_decay": 0.1},
+        generator={"clip_norm": 2.0},
+    )
+    assert found == {
+        "generator": ([0, 1], 1.0, None, 2.0),
+        "discriminator": ([2], 0.5, 0.1, 3.0),
+    }
+
+
+def test_one_network_that_is_named_gives_each_a_norm_of_its_own():
+    found = trained_by({"one": [0], "two": [1], "three": [2]}, two={"clip_norm": 0.5})
+    assert {name: group[-1] for name, group in found.items()} == {
+        "one": 3.0,
+        "two": 0.5,
+        "three": 3.0,
+    }
+
+
+def test_a_network_that_is_not_trained_cannot_be_named():
+    with pytest.raises(errors.UserError, match=r"names 'frozen'; .* trains one, two$"):
+        trained_by({"frozen": [], "one": [0], "two": [1, 2]}, frozen={})
 
 
 # State by name.

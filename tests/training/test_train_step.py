@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_tf import config
+from electra_tf import config, errors
 from electra_tf.network import kernels
 from electra_tf.objectives import objective, registry
 from electra_tf.training import optimizer, train_step
@@ -109,17 +109,30 @@ def one_replica(trainee):
     return weights_of(trainee.model), sums
 
 
-def test_an_update_follows_the_clipped_gradient_of_both_mean_losses(trainee):
-    model, batch = trainee.restart().model, BATCHES[0]
-    before = weights_of(model)
+def slopes_of(model, batch, counts):
+    """Returns the losses' sums, and the gradient of the weighted mean loss."""
     variables = [v.value for v in model.trainable_variables]
     with tf.GradientTape() as tape:
         sums, _ = model.objective.sums(batch, False, 0.0)
-        hidden, real = 3 + 2 + 1 + 3, 7 + 6 + 5 + 4
+        hidden, real = counts
         loss = sums["mlm"] / hidden + 50.0 * sums["rtd"] / real
     slopes = tape.gradient(loss, variables)
-    gradients = [tf.convert_to_tensor(slope).numpy() for slope in slopes]
-    norm = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in gradients))
+    return sums, [tf.convert_to_tensor(slope).numpy() for slope in slopes]
+
+
+def length(gradients):
+    return np.sqrt(sum(np.sum(np.square(gradient)) for gradient in gradients))
+
+
+# Of BATCHES[0]: hidden tokens, real ones.
+COUNTS = 3 + 2 + 1 + 3, 7 + 6 + 5 + 4
+
+
+def test_an_update_follows_the_clipped_gradient_of_both_mean_losses(trainee):
+    model, batch = trainee.restart().model, BATCHES[0]
+    before = weights_of(model)
+    sums, gradients = slopes_of(model, batch, COUNTS)
+    (hidden, real), norm = COUNTS, length(gradients)
     assert norm > 1.5  # Else nothing would be clipped at 1.
 
     (found,) = run(trainee.update, [batch])
@@ -135,6 +148,61 @@ def test_an_update_follows_the_clipped_gradient_of_both_mean_losses(trainee):
         np.testing.assert_allclose(
             after[name] - before[name], -0.1 * gradient / norm, rtol=1e-3, atol=1e-6
         )
+
+
+@pytest.mark.parametrize("how", ["as it is", "replicas of micro-batches", "compiled"])
+def test_each_network_has_a_norm_and_a_rate_of_its_own(how, two_replicas):
+    apart = {
+        "generator": config.GroupConfig(clip_norm=0.25, learning_rate_scale=0.5),
+        "discriminator": config.GroupConfig(weight_decay=1e-3),
+    }
+    learning = SGD["learning"].model_copy(update={"networks": apart})
+    chosen = {**SGD, "learning": learning}
+    strategy, batch = tf.distribute.get_strategy(), BATCHES[0]
+    if how == "replicas of micro-batches":
+        strategy = two_replicas
+        chosen |= {"accumulation_steps": 2, "recompute": True}
+        batch = distribute(strategy, batch)
+    with strategy.scope():
+        model = train_step.build(settings(**chosen), compile_step=how == "compiled")
+    before = weights_of(model)
+    _, gradients = slopes_of(model, BATCHES[0], COUNTS)
+    # The shared embeddings are the generator's.
+    first = len(model.generator.trainable_variables)
+    parts = {"generator": gradients[:first], "discriminator": gradients[first:]}
+    norms = {name: length(part) for name, part in parts.items()}
+    assert norms["generator"] > 0.4
+    assert norms["discriminator"] > 1.5
+
+    update = tf.function(model.update, jit_compile=how == "compiled")
+    sums = strategy.run(update, args=(batch,))
+    found = {n: strategy.experimental_local_results(v)[0] for n, v in sums.items()}
+    zeros = model.zero_sums()
+    assert found.keys() == zeros.keys()
+    metrics = train_step.summarize(found, model.objective.declared)
+    np.testing.assert_allclose(metrics["gradient_norm"], length(gradients), rtol=1e-4)
+    for name, norm in norms.items():
+        np.testing.assert_allclose(metrics[f"gradient_norm_{name}"], norm, rtol=1e-4)
+    scales = [0.5 * 0.25 / norms["generator"]] * first
+    scales += [1.0 / norms["discriminator"]] * len(parts["discriminator"])
+    after = weights_of(model)
+    for place, (name, gradient) in enumerate(zip(before, gradients, strict=True)):
+        want = -0.1 * scales[place] * gradient
+        if place >= first and "kernel" in name:  # The rate is 1e3.
+            want -= before[name]
+        np.testing.assert_allclose(
+            after[name] - before[name], want, rtol=2e-3, atol=1e-5, err_msg=name
+        )
+
+
+def test_a_network_that_the_objective_has_not_is_refused_before_the_first_step():
+    learning = config.AdamWConfig(networks={"generater": config.GroupConfig()})
+    with pytest.raises(
+        errors.UserError,
+        match=r"optimizer.networks names 'generater'; did you mean generator\? This "
+        "objective trains generator, discriminator$",
+    ):
+        train_step.build(settings(learning=learning))
 
 
 def test_micro_batches_give_what_the_whole_batch_gives(one_replica):
