@@ -6,8 +6,8 @@ In:   a preset with a head, or a server that has the model; texts, or a file: .t
 Out:  .jsonl, .tsv, or these with .gz: the inputs, and what was found; one line for
       each, for empty rows too. .json alone is read as a whole.
 
-Columns are as in `datasets.tabular`: text, text_pair; words; question, context; prompt,
-choices; and id, which is handed through.
+Columns are those that a kind of task has (`kinds`): text, text_pair; words; question,
+context; prompt, choices; and id, which is handed through.
 """
 
 import contextlib

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from electra_tf import errors
-from electra_tf.datasets import dataset, glue, tabular
+from electra_tf.datasets import dataset, glue, table_texts
 from electra_tf.kinds import kind, texts
 
 
@@ -20,7 +20,7 @@ class Classification(texts.OfTextsOrPairs):
     task = "ElectraTextClassifier"
     readers: ClassVar = {
         **{name: glue.READERS[name] for name, one in glue.TASKS.items() if one.classes},
-        "text_classification": tabular.read_classification,
+        "text_classification": table_texts.read_classification,
     }
     signature = kind.Signature(frozenset({"text"}), frozenset({"label", "classes"}))
 

@@ -8,7 +8,7 @@ import collections
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from electra_tf.datasets import dataset, metrics, tabular
+from electra_tf.datasets import dataset, metrics, table_labels
 from electra_tf.kinds import classification, kind, texts
 
 _HEADS = ["precision", "recall", "f1"]
@@ -19,7 +19,7 @@ class MultiLabel(texts.OfTextsOrPairs):
 
     name = "multi_label"
     task = "ElectraTextClassifier"
-    readers: ClassVar = {"multi_label_classification": tabular.read_multi_label}
+    readers: ClassVar = {"multi_label_classification": table_labels.read_multi_label}
     signature = kind.Signature(frozenset({"text"}), frozenset({"labels", "num_labels"}))
     hint = ", lower thresholds in model.options say more classes"
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from electra_tf import errors
-from electra_tf.datasets import dataset, tables, tabular
+from electra_tf.datasets import dataset, table_choices, tables
 from electra_tf.kinds import classification, columns, kind
 
 
@@ -17,7 +17,7 @@ class MultipleChoice(kind.Kind):
 
     name = "multiple_choice"
     task = "ElectraMultipleChoice"
-    readers: ClassVar = {"multiple_choice": tabular.read_multiple_choice}
+    readers: ClassVar = {"multiple_choice": table_choices.read_multiple_choice}
     fields = ("prompt", "choices")
     signature = kind.Signature(
         frozenset({"prompt", "choices"}), frozenset({"index", "choice"})

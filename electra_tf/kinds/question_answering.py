@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from electra_tf.datasets import dataset, metrics, squad, tables, tabular
+from electra_tf.datasets import dataset, metrics, squad, table_questions, tables
 from electra_tf.kinds import columns, kind
 from electra_tf.system import durable
 
@@ -26,7 +26,7 @@ class QuestionAnswering(kind.Kind):
     task = "ElectraQuestionAnswerer"
     readers: ClassVar = {
         **squad.READERS,
-        "question_answering": tabular.read_question_answering,
+        "question_answering": table_questions.read_question_answering,
     }
     fields = ("question", "context")
     signature = kind.Signature(

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from electra_tf.datasets import dataset, glue, tabular
+from electra_tf.datasets import dataset, glue, table_texts
 from electra_tf.kinds import kind, texts
 
 
@@ -23,7 +23,7 @@ class Regression(texts.OfTextsOrPairs):
             for name, one in glue.TASKS.items()
             if not one.classes
         },
-        "text_regression": tabular.read_regression,
+        "text_regression": table_texts.read_regression,
     }
     signature = kind.Signature(frozenset({"text"}), frozenset({"value"}))
 

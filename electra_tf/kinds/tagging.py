@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from electra_tf import errors
-from electra_tf.datasets import conll, dataset, tables, tabular
+from electra_tf.datasets import conll, dataset, table_words, tables
 from electra_tf.kinds import classification, columns, kind
 
 
@@ -19,7 +19,7 @@ class Tagging(kind.Kind):
     task = "ElectraTokenClassifier"
     readers: ClassVar = {
         **conll.READERS,
-        "tagging": tabular.read_tagging,
+        "tagging": table_words.read_tagging,
     }
     fields = ("words",)
     signature = kind.Signature(frozenset({"text"}), frozenset({"words", "tags"}))
