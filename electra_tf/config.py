@@ -709,7 +709,9 @@ def _find(kind: type[Settings], file: str) -> Path:
 
 
 class UnknownSettingError(errors.UserError):
-    """All that is wrong with the settings is that some are not known."""
+    """All that is wrong with the settings is that some are not known: `names`."""
+
+    names: Sequence[str] = ()
 
 
 def check(kind: type[AnySettings], values: Any, where: str) -> AnySettings:
@@ -722,10 +724,13 @@ def check(kind: type[AnySettings], values: Any, where: str) -> AnySettings:
     try:
         return kind.model_validate(values)
     except pydantic.ValidationError as error:
-        kinds = {item["type"] for item in error.errors(include_url=False)}
-        unknown = kinds == {"extra_forbidden"}
-        refusal = UnknownSettingError if unknown else errors.UserError
-        raise refusal(f"{where}: {_explain(kind, values, error)}") from None
+        said = f"{where}: {_explain(kind, values, error)}"
+        items = error.errors(include_url=False)
+        if {item["type"] for item in items} != {"extra_forbidden"}:
+            raise errors.UserError(said) from None
+        refusal = UnknownSettingError(said)
+        refusal.names = [".".join(map(str, item["loc"])) for item in items]
+        raise refusal from None
 
 
 def dump(settings: Settings) -> str:
@@ -830,7 +835,7 @@ def _explain(kind: type[Settings], values: Any, error: pydantic.ValidationError)
         messages.append(
             f"{where}.name={chosen} has no {', '.join(wrong)}; it has "
             f"{', '.join(section.chosen_by(values[where]).model_fields)}; drop what it "
-            f"has not: --set {where}='{{name: {chosen}}}' states no other"
+            f"has not, or all at once: --set {where}='{{name: {chosen}}}'"
         )
     return "; ".join(messages)
 

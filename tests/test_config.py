@@ -1,4 +1,5 @@
 import re
+import sys
 from pathlib import Path
 
 import momentum
@@ -449,3 +450,112 @@ def test_an_installation_has_its_settings_in_the_package(tmp_path, monkeypatch):
     (package / "configs/own.yaml").touch()
     monkeypatch.setattr(config, "__file__", str(package / "config.py"))
     assert config.named(config.PretrainConfig).keys() == {"own"}
+
+
+# Objectives.
+
+
+def test_an_objective_has_the_settings_of_its_name(tmp_path):
+    found = load("objective.name=mlm", "objective.mlm_weight=2")
+    assert found.objective == config.MlmConfig(name="mlm", mlm_weight=2.0)
+    assert load().objective == config.ElectraConfig()
+    assert load("objective.rtd_weight=3").objective.rtd_weight == 3.0
+    described = config.describe(found)
+    assert "  mlm_weight: 2.0  # Weight of its loss." in described
+    assert "rtd_weight" not in described
+    file = write(tmp_path, config.dump(found))
+    assert load(file=file) == found
+
+
+def test_an_unknown_objective_is_refused_when_settings_are_read():
+    message = refusal("objective.name=elektra")
+    assert "objective.name='elektra': did you mean electra? want one of e" in message
+    assert "objective.name=3: input should be a valid string" in refusal(
+        "objective.name=3"
+    )
+    assert "objective=3: input should be" in refusal("objective=3")
+
+
+def test_a_setting_of_another_objective_is_refused_and_the_way_out_works(tmp_path):
+    file = write(tmp_path, "objective: {rtd_weight: 10.0, temperature: 2.0}")
+    message = refusal("objective.name=mlm", file=file)
+    assert (
+        "objective.name=mlm has no rtd_weight, temperature; it has name, ml" in message
+    )
+    way_out = re.search(r"--set objective='(.*?)'", message)[1]
+    assert load(f"objective={way_out}", file=file).objective == config.MlmConfig(
+        name="mlm"
+    )
+
+
+def test_a_misspelt_setting_of_an_objective_is_refused_with_the_nearest():
+    hint = "objective.mlm_wieght; did you mean objective.mlm_weight?"
+    assert hint in refusal("objective.name=mlm", "objective.mlm_wieght=3")
+    assert "did you mean objective.rtd_weight?" in refusal("rtd_weight=3")
+
+
+OWN = """
+from electra_tf import config
+
+class Mine:
+    class Settings(config.ObjectiveConfig):
+        share: config.Rate = 0.5
+
+class Bare:
+    pass
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Puts a module where Python finds it; returns what its classes are named by."""
+    package = tmp_path / "package_of_mine"
+    package.mkdir()
+    for name, text in (
+        ("good", OWN),
+        ("raises", "raise RuntimeError('no\\nluck')"),
+        ("broken", "def ("),
+        ("lacks", "import package_that_nobody_has"),
+    ):
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "objective.name=package_of_mine."
+    for name in [name for name in sys.modules if name.startswith("package_of_mine")]:
+        del sys.modules[name]
+
+
+def test_an_objective_of_ones_own_has_settings_of_its_own(own, tmp_path):
+    found = load(f"{own}good:Mine", "objective.share=0.25")
+    assert found.objective.share == 0.25
+    assert found.objective.name == "package_of_mine.good:Mine"
+    assert "no setting objective.shore; did you mean objective.share?" in refusal(
+        f"{own}good:Mine", "objective.shore=0.25"
+    )
+    assert "objective.share=2: input should be less than" in refusal(
+        f"{own}good:Mine", "objective.share=2"
+    )
+    assert load(file=write(tmp_path, config.dump(found))) == found
+    changed = config.differences(config.PretrainConfig(), found)
+    name = "package_of_mine.good:Mine"
+    assert changed == {
+        "objective.name": ("electra", name),
+        "objective.share": (0.5, 0.25),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("good:Main", "package_of_mine.good has no 'Main'; did you mean Mine?"),
+        ("good:Bare", "good:Bare: it has no class of settings; derive it from "),
+        ("gone:Mine", "there is no module package_of_mine.gone; name one of this fold"),
+        ("lacks:Mine", "there is no module package_that_nobody_has; name one"),
+        (
+            "raises:Mine",
+            "importing package_of_mine.raises fails: RuntimeError: no luck",
+        ),
+        ("broken:Mine", "importing package_of_mine.broken fails: SyntaxError: "),
+    ],
+)
+def test_what_is_no_objective_of_ones_own_is_refused_in_one_line(name, said, own):
+    assert said in refusal(f"{own}{name}")

@@ -110,9 +110,11 @@ def build_headless(model: config.ModelConfig) -> keras.Model:
 
 def recompute_blocks(network: keras.Model) -> None:
     """Makes the backward pass of a network keep the input of each block alone."""
-    for layer in network.get_layer("encoder").layers:
+    for layer in network.layers:
         if isinstance(layer, block.EncoderBlock):
             layer.recompute = True
+        elif isinstance(layer, keras.Model):
+            recompute_blocks(layer)
 
 
 def inputs_of(

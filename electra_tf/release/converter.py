@@ -62,13 +62,13 @@ def convert(
         say(f"note: {note}")
     if doubt := tokenizer.doubt_casing(source.vocab, source.tokenizer):
         say(f"note: {origin}: {doubt}")
-    what = ", ".join(source.networks)
+    what = ", ".join(_by_role(source))
     tuned = _fine_tuned(source)
     if tuned:
         _convert_tuned(source, tuned, folder, format, facts)
         what = tuned.__name__
     else:
-        if head := _left_out(source):
+        for head in _left_out(source):
             say(f"note: the head of {head} is left out")
         _WRITERS[format](source, folder, facts, say)
     say(f"wrote {folder}: {what}, {FORMATS[format]}")
@@ -93,14 +93,18 @@ def _fine_tuned(source: preset.Pretrained) -> type[task.ElectraTask] | None:
     return kind if kind and kind.hugging_face_kind else None
 
 
-def _left_out(source: preset.Pretrained) -> str | None:
-    """Names the head that is lost where a source's network alone is taken, if any."""
-    if "encoder" not in source.networks:
-        return None
+def _left_out(source: preset.Pretrained) -> list[str]:
+    """Names the heads that are lost where a source's networks are taken, if any."""
+    kept = {
+        name
+        for role, name in _by_role(source).items()
+        if preset.role_of(source, name) == role
+    }
+    heads = [name for name in source.networks if name not in kept]
+    head = getattr(source, "head", None)
     if isinstance(source, keras_hub_presets.KerasHubPreset):
-        task = source.origin["task"]
-        return str(task) if task else None
-    return getattr(source, "head", None)
+        head = source.origin["task"]
+    return [*heads, str(head)] if head and "encoder" in source.networks else heads
 
 
 def _convert_tuned(
@@ -209,9 +213,9 @@ def _write_keras_hub(
     facts: model_card.Facts,
     say: Callable[[str], None],
 ) -> None:
-    for name, place in _places(source, folder):
-        if name in catalog.OF_NETWORK:
-            model = catalog.of_network(name).from_pretrained(source)
+    for role, name, place in _places(source, folder):
+        if role in catalog.OF_NETWORK:
+            model = catalog.of_network(role).from_pretrained(source)
             keras_hub_writer.save_task(place, model, source, facts)
         else:
             keras_hub_writer.save_backbone(place, source, name, facts)
@@ -223,7 +227,7 @@ def _write_keras_hub_electra(
     facts: model_card.Facts,
     say: Callable[[str], None],
 ) -> None:
-    for name, place in _places(source, folder):
+    for _, name, place in _places(source, folder):
         for note in keras_hub_writer.save_keras_hub_electra(place, source, name, facts):
             say(f"warning: {name}: {note}")
 
@@ -231,16 +235,31 @@ def _write_keras_hub_electra(
 def _built(
     source: preset.Pretrained,
 ) -> tuple[dict[str, keras.Model], dict[str, config.ModelConfig]]:
-    """Builds all of its networks, with their weights; and their architectures."""
-    built = {name: preset.build(source, name) for name in source.networks}
-    return built, dict(source.networks)
+    """Builds the networks to write, with their weights; and their architectures."""
+    chosen = _by_role(source)
+    built = {role: preset.build(source, name) for role, name in chosen.items()}
+    return built, {role: source.networks[name] for role, name in chosen.items()}
 
 
-def _places(source: preset.Pretrained, folder: str) -> Iterator[tuple[str, str]]:
-    """Yields each network and its folder: two of them get a folder each."""
-    for name in source.networks:
-        alone = len(source.networks) == 1
-        yield name, folder if alone else os.path.join(folder, name)
+def _by_role(source: preset.Pretrained) -> dict[str, str]:
+    """Returns the networks to write, by their roles: one of each that all know.
+
+    Where there is none, an encoder, without the head of a kind of its own.
+    """
+    known = {
+        role: name
+        for name in source.networks
+        if (role := preset.role_of(source, name)) in preset.BUILDERS
+        and preset.find(source, role) == name
+    }
+    return known or {"encoder": next(iter(source.networks))}
+
+
+def _places(source: preset.Pretrained, folder: str) -> Iterator[tuple[str, str, str]]:
+    """Yields role, name and folder of each network: two of them get a folder each."""
+    chosen = _by_role(source)
+    for role, name in chosen.items():
+        yield role, name, folder if len(chosen) == 1 else os.path.join(folder, role)
 
 
 _WRITERS = {

@@ -143,7 +143,7 @@ class ElectraBackbone(keras_hub.models.Backbone):
         if source is None:
             found: ElectraBackbone = super().from_preset(folder, load_weights, **kwargs)
             return found
-        name = next(name for name in NETWORKS if name in source.networks)
+        name = _chosen(source)
         made = cls.from_model_config(source.networks[name], **kwargs)
         if load_weights:
             take_weights(made, made, source, name)
@@ -234,6 +234,12 @@ def refuse_leftovers(path: str, variables: Collection[keras.Variable]) -> None:
             f"{len(variables)}; its configuration is not that of the weights: put the "
             "one back that was written with them"
         )
+
+
+def _chosen(source: preset.Pretrained) -> str:
+    name = preset.choose(source, NETWORKS)
+    assert name, source.networks  # Whatever it is, it has an encoder.
+    return name
 
 
 def presets() -> Any:

@@ -79,8 +79,8 @@ def class_of_source(source: preset.Pretrained) -> type[task.ElectraTask] | None:
     if getattr(source, "head", None):
         found = (one for one in classes() if one.fits_head(source))
         return next(found, None)
-    networks = (of_network(name) for name in OF_NETWORK if name in source.networks)
-    return next(networks, None)
+    there = (of_network(role) for role in OF_NETWORK if preset.find(source, role))
+    return next(there, None)
 
 
 def _registered(name: Any) -> type[task.ElectraTask] | None:

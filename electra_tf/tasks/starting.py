@@ -145,10 +145,8 @@ class Starting(_OtherHalf):
     @classmethod
     def network_of(cls, source: preset.Pretrained) -> str:
         """Chooses the network to start from."""
-        networks: tuple[str, ...] = cls.networks
-        for name in networks:
-            if name in source.networks:
-                return name
+        if name := preset.choose(source, cls.networks):
+            return name
         raise errors.UserError(
             f"{source.folder} has no {' or '.join(cls.networks)}; it has "
             f"{', '.join(source.networks)}"

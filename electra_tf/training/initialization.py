@@ -164,10 +164,8 @@ def read_weights(
             say(f"note: {where}: {note}")
     found: dict[str, Weights] = {}
     for name, start in _starts(settings.train, declared, sources, say).items():
-        network = preset.build(start.source, start.name)
-        arrays = {v.path: np.asarray(v) for v in network.weights}
-        found[name] = Weights(arrays, start.source.vocab)
-        if preset.role_of(start.source, start.name) != declared.networks[name].role:
+        found[name], has_head = _read(start, declared.networks[name])
+        if not has_head:
             say(f"warning: {start.where} has no head of a {name}: it starts at random")
     if settings.generator.shares == "embeddings":
         _refuse_two_embeddings(settings.train, declared, found)
@@ -201,6 +199,20 @@ def assign(
             variable.assign(array)
 
 
+def _read(start: _Start, network: objective.Network) -> tuple[Weights, bool]:
+    """Reads what a network starts from; tells whether its head is there, too."""
+    role = preset.role_of(start.source, start.name)
+    has_head = role == network.role
+    make = None
+    if role not in preset.BUILDERS:  # The objective alone can build what has this head.
+        same = start.model.vocab_size == network.config.vocab_size
+        has_head = has_head and same and network.fold is None
+        make = network.build if has_head else None
+    made = preset.build(start.source, start.name, make)
+    arrays = {v.path: np.asarray(v) for v in made.weights}
+    return Weights(arrays, start.source.vocab), has_head
+
+
 def _ignore(_: str) -> None:
     pass
 
@@ -227,8 +239,7 @@ def _starts(
             continue
         source = sources[path]
         where = _where(train, path, source)
-        there = (preset.find(source, role) for role in network.starts_from)
-        if found := next(filter(None, there), None):
+        if found := preset.choose(source, network.starts_from):
             starts[name] = _Start(source, found, where)
         elif network.origin or network.section == "model":
             wanted = " or ".join(network.starts_from[:1]) or f"start for a {name}"
@@ -276,7 +287,10 @@ def _refuse_two_embeddings(
     found: dict[str, Weights],
 ) -> None:
     """Refuses two tables of embeddings where the run has one for both networks."""
-    sections = {declared.networks[name].section: name for name in found}
+    networks = declared.networks
+    sections = {
+        networks[name].section: name for name in found if not networks[name].origin
+    }
     if not {"model", "generator"} <= sections.keys():
         return
     main, small = (found[sections[section]] for section in ("model", "generator"))

@@ -155,8 +155,9 @@ def _read_settings(kind: type[AnyRun], file: Path) -> AnyRun:
         reason = None if "run" in settings.model_fields_set else "it is cut short"
     except config.UnknownSettingError as error:
         raise errors.UserError(
-            f"{error}; another version of this code wrote it: take what it has not out "
-            f"of that file, and run the same command again"
+            f"{file}: an earlier version had the settings {', '.join(error.names)}, "
+            "this one has not; take them out of that file, and run the same command "
+            "again"
         ) from None
     except errors.UserError as error:
         reason = str(error)

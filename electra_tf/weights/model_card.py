@@ -11,7 +11,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import yaml
@@ -306,12 +306,12 @@ def _versions(card: Card) -> str:
 
 
 def _loading(card: Card) -> str:
-    shown = {
-        "preset": [_ours(card)],
-        "hugging_face": [_ours(card), _transformers(card)],
-        "keras_hub": [_KERAS_HUB],
+    shown: dict[Layout, list[Callable[[Card], str]]] = {
+        "preset": [_ours],
+        "hugging_face": [_ours, _transformers],
+        "keras_hub": [lambda _: _KERAS_HUB],
     }
-    return "\n\n".join(_block("python", code) for code in shown[card.layout])
+    return "\n\n".join(_block("python", make(card)) for make in shown[card.layout])
 
 
 _KERAS_HUB = """\

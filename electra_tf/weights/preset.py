@@ -107,6 +107,23 @@ def find(source: Pretrained, role: str) -> str | None:
     return role if role in names else next(iter(names), None)
 
 
+def choose(source: Pretrained, roles: Iterable[str]) -> str | None:
+    """Returns the name of the network to start from.
+
+    Args:
+        source: what there is.
+        roles: the first that is there is taken. Where "encoder" is one of them, any
+            network will do that has a role unknown here: it has an encoder, too.
+    """
+    roles = [*roles]
+    there = (find(source, role) for role in roles)
+    found = next(filter(None, there), None)
+    if found or "encoder" not in roles:
+        return found
+    others = (name for name in source.networks if role_of(source, name) not in BUILDERS)
+    return next(others, None)
+
+
 def save(
     folder: str,
     networks: dict[str, keras.Model],
@@ -312,13 +329,22 @@ def _weights(name: str) -> str:
     return f"{name}.weights.h5"
 
 
-def build(source: Pretrained, name: str) -> keras.Model:
-    """Builds one of its networks with its weights; of an unknown role, the encoder."""
+def build(
+    source: Pretrained, name: str, make: Callable[[], keras.Model] | None = None
+) -> keras.Model:
+    """Builds one of its networks with its weights.
+
+    Args:
+        source: the weights.
+        name: of the network.
+        make: builds one of its shape; None does it by its role, and of one that is
+            unknown here the encoder alone.
+    """
     if name not in source.networks:
         raise errors.UserError(
             f"{source.folder} has no {name}; it has {', '.join(source.networks)}"
         )
-    make = BUILDERS.get(role_of(source, name), models.build_headless)
-    network = make(source.networks[name])
+    model, known = source.networks[name], BUILDERS.get(role_of(source, name))
+    network = make() if make else (known or models.build_headless)(model)
     source.load_weights(name, network)
-    return network
+    return network if make or known else network.get_layer("encoder")

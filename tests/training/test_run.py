@@ -110,6 +110,52 @@ def test_plain_mlm_trains_a_model_alone(settings, tmp_path, capsys):
     assert preset.load(str(tmp_path / "preset")).networks.keys() == {"generator"}
     (last,) = records(tmp_path, "validation")
     assert "mlm_loss" in last
+
+
+def test_an_objective_of_ones_own_runs_to_its_report_and_preset(
+    settings, tmp_path, tiny_preset, capsys
+):
+    short = ["train.steps=2", "train.warmup_steps=1"]
+    own = ["objective.name=own_objective:Energy", "generator={}"]
+    chosen = settings(*short, *own, f"objective.generator={tiny_preset}")
+    folder = tmp_path / "run"
+    run.run(chosen, str(folder))
+    said = capsys.readouterr().out
+    assert "energy loss" in said
+    assert "energy auc" in said
+    (last,) = records(folder, "validation")
+    assert {"energy_loss", "energy_auc"} <= last.keys()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for words in (
+        "Energy loss (nats per token)",
+        "Energy AUC",
+        "p(noise) ",
+        "the judge",
+    ):
+        assert words in page
+    card = (folder / "preset/README.md").read_text(encoding="utf-8")
+    assert "The judge has a head of its own kind" in card
+
+    kept = preset.load(str(folder / "preset"))
+    assert kept.roles == {"small": "generator", "judge": "energy"}
+    # The generator that it was given, as `fold` left it.
+    frozen = weight_map.variables(preset.build(kept, "small"))
+    given = preset.load(tiny_preset)
+    origin = weight_map.variables(preset.build(given, "generator"))
+    bias = "masked_token_head/output_bias"
+    np.testing.assert_array_equal(frozen.pop(bias), np.full(origin.pop(bias).shape, 7))
+    for path, variable in frozen.items():
+        np.testing.assert_array_equal(variable, origin[path], path)
+
+    # It is there to the end: what is read back is the same, and there is nothing to do.
+    assert workdir.read_settings(str(folder)).objective == chosen.objective
+    run.run(chosen, str(folder))
+    # Another run goes on from it, head and all.
+    further = settings(
+        *short, *own, f"train.init_from={folder}", f"objective.generator={folder}"
+    )
+    run.run(further, str(tmp_path / "further"))
+    assert "starts at random" not in capsys.readouterr().out
     assert "rtd_loss" not in last
     assert "held-out rows" in capsys.readouterr().out
 

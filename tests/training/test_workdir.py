@@ -4,6 +4,7 @@ import os
 
 import disk
 import pytest
+import yaml
 
 from electra_tf import config, errors
 from electra_tf.training import workdir
@@ -217,6 +218,22 @@ def test_damaged_settings_are_named_and_the_way_out_works(begun, how, is_chief):
     assert config.load(config.PretrainConfig, str(file)) == SETTINGS
     with pytest.raises(errors.UserError, match="cannot resume"):
         open_it(begun, facts=FACTS | {"vocabulary": "c3d4"})
+
+
+def test_settings_that_an_objective_has_no_more_are_named_and_the_way_out_works(begun):
+    file = begun / "config.yaml"
+    now = config.load(config.PretrainConfig, str(file), ["objective={name: mlm}"])
+    values = now.model_dump()
+    values["objective"] |= {"rtd_weight": 50.0, "temperature": 1.0}
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(errors.UserError) as told:
+        open_it(begun, settings=now)
+    said = str(told.value)
+    assert "had the settings objective.rtd_weight, objective.temperature, this" in said
+    assert "\n" not in said
+    values["objective"] = {"name": "mlm", "mlm_weight": 1.0}
+    file.write_text(yaml.safe_dump(values))
+    open_it(begun, settings=now)
 
 
 @pytest.mark.parametrize("how", ["emptied", "zeros", "cut short"])
