@@ -110,6 +110,8 @@ def test_plain_mlm_trains_a_model_alone(settings, tmp_path, capsys):
     assert preset.load(str(tmp_path / "preset")).networks.keys() == {"generator"}
     (last,) = records(tmp_path, "validation")
     assert "mlm_loss" in last
+    assert "rtd_loss" not in last
+    assert "held-out rows" in capsys.readouterr().out
 
 
 def test_an_objective_of_ones_own_runs_to_its_report_and_preset(
@@ -156,8 +158,6 @@ def test_an_objective_of_ones_own_runs_to_its_report_and_preset(
     )
     run.run(further, str(tmp_path / "further"))
     assert "starts at random" not in capsys.readouterr().out
-    assert "rtd_loss" not in last
-    assert "held-out rows" in capsys.readouterr().out
 
 
 # Weights that somebody trained before.
