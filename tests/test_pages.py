@@ -48,7 +48,8 @@ SMALL = {
 
 
 TUTORIALS = [
-    f"docs/tutorials/{name}.md" for name in ("pretrain", "finetune", "serving")
+    f"docs/tutorials/{name}.md"
+    for name in ("pretrain", "objective", "finetune", "serving")
 ]
 
 # So small a network learns by these.
@@ -90,6 +91,7 @@ def is_left_out(command):
 def run_in(folder, verb, *flags):
     """Does what `python -m electra_tf.<verb>` does, in a folder."""
     os.chdir(folder)
+    sys.path.insert(0, str(folder))  # As `python -m` does.
     commands.run_command(verb, *flags)
 
 
@@ -184,7 +186,10 @@ def run_page(world, page):
     """Runs all that a page shows; returns how many commands that were."""
     count = 0
     for block in blocks(page):
-        if block.language == "python" and is_program(block):
+        if file := re.match(r"# (\S+\.py)\n", block.text):
+            (world.folder / file[1]).parent.mkdir(exist_ok=True)
+            (world.folder / file[1]).write_text(block.text)
+        elif block.language == "python" and is_program(block):
             names = run_python(block)
             assert "classifier" not in names or names["classifier"].num_classes == 2
         for command in filter(lambda c: not is_left_out(c), block.commands()):
@@ -245,14 +250,20 @@ def test_the_readme_runs_as_it_is_written(after_readme, world):
 
 
 def test_the_tutorials_run_as_they_are_written(inside, world):
-    assert [run_page(world, page) for page in TUTORIALS] == [6, 3, 1]
+    assert [run_page(world, page) for page in TUTORIALS] == [6, 3, 3, 1]
     for file in (
         "runs/slower/report.html",
         "both.html",
+        "runs/smoothed/preset/generator.weights.h5",
         "runs/weather/report.html",
         "models/weather/1/saved_model.pb",
     ):
         assert (world.folder / file).exists(), file
+    for report in ("runs/smoothed/report.html", "smoothed.html"):
+        text = (world.folder / report).read_text(encoding="utf-8")
+        assert "Entropy of the guesses (nats)" in text
+    own = (world.folder / "my_package/smoothing.py").read_text().splitlines()
+    assert len(own) < 60
 
 
 @pytest.mark.slow

@@ -80,6 +80,29 @@ def convert(origin, folder, format="preset", **kwargs):
     return said
 
 
+def test_of_a_head_that_nobody_knows_the_encoder_is_converted_which_is_said(
+    networks, tmp_path
+):
+    folder = str(tmp_path / "ours")
+    chosen = {"judge": networks["discriminator"], "small": networks["generator"]}
+    architectures = {"judge": CONFIGS["discriminator"], "small": CONFIGS["generator"]}
+    for roles, want in (
+        ({"judge": "energy", "small": "energy"}, ["encoder"]),
+        ({"judge": "energy", "small": "generator"}, ["generator"]),
+    ):
+        preset.save(folder, chosen, architectures, VOCAB, WORDS, {}, roles=roles)
+        said = convert(folder, tmp_path / "converted")
+        assert "note: the head of judge is left out" in said
+        assert ("note: the head of small is left out" in said) == (want == ["encoder"])
+        found = converter.open_source(str(tmp_path / "converted"))
+        assert list(found.networks) == want
+        built = preset.build(found, want[0])
+        origin = networks[{"encoder": "discriminator"}.get(want[0], want[0])]
+        there = {v.path: np.asarray(v) for v in origin.weights}
+        for variable in built.weights:
+            np.testing.assert_array_equal(variable, there[variable.path])
+
+
 def assert_equal(folder, networks):
     """The weights at a folder are those of the networks, bit for bit."""
     found = converter.open_source(str(folder))

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.text import vocabularies
-from electra_tf.training import run, train_step
+from electra_tf.training import run, train_step, workdir
 from electra_tf.weights import hugging_face_writer, preset, weight_map
 
 # Keras 3.15 saves a variable of TensorFlow 2.21 in a way that numpy 2 will drop.

@@ -39,10 +39,10 @@ def networks(configs):
 @pytest.fixture
 def save(networks, configs, vocab):
     def write(folder, **changed):
-        values = {"networks": networks, "origin": {"steps": 7}} | changed
+        values = {"networks": networks, "configs": configs, "origin": {"steps": 7}}
+        values |= changed
         preset.save(
             str(folder),
-            configs=configs,
             vocab=vocab,
             tokenizer_config=TOKENIZER,
             **values,
@@ -305,3 +305,57 @@ def test_a_disk_without_room_is_told_before_hdf5_meets_it(
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.listdir(tmp_path) == []
     assert capfd.readouterr().err == ""
+
+
+# Roles.
+
+
+@pytest.fixture
+def named(save, networks, configs, tmp_path):
+    """A preset of two networks that guess, and of one whose head nobody knows."""
+    hidden = models.build_headless(configs["discriminator"])
+    energy = keras.layers.Dense(1, name="energy")(hidden.output)
+    networks = {
+        "small": networks["generator"],
+        "generator": preset.BUILDERS["generator"](configs["discriminator"]),
+        "judge": keras.Model(hidden.input, energy),
+    }
+    architectures = {
+        "small": configs["generator"],
+        "generator": configs["discriminator"],
+        "judge": configs["discriminator"],
+    }
+    roles = {"small": "generator", "generator": "generator", "judge": "energy"}
+    folder = save(
+        tmp_path / "named", networks=networks, configs=architectures, roles=roles
+    )
+    return networks, preset.load(str(folder))
+
+
+def test_a_network_has_its_role_whatever_its_name(named):
+    _, found = named
+    assert {name: preset.role_of(found, name) for name in found.networks} == {
+        "small": "generator",
+        "generator": "generator",
+        "judge": "energy",
+    }
+    assert preset.find(found, "generator") == "generator"  # Of two, the namesake.
+    assert preset.find(found, "discriminator") is None
+    assert preset.choose(found, ["discriminator", "encoder"]) == "judge"
+    assert preset.choose(found, ["discriminator"]) is None
+    assert preset.choose(found, ["encoder", "generator"]) == "generator"
+
+
+def test_of_an_unknown_head_the_encoder_is_built_with_its_weights(named):
+    networks, found = named
+    for name in ("small", "generator"):
+        built = preset.build(found, name)
+        for want, got in zip(networks[name].weights, built.weights, strict=True):
+            np.testing.assert_array_equal(got, want)
+    encoder = preset.build(found, "judge")
+    assert encoder.name == "encoder"
+    want = {v.path: np.asarray(v) for v in networks["judge"].weights}
+    got = {v.path: np.asarray(v) for v in encoder.weights}
+    assert set(want) - set(got) == {"energy/kernel", "energy/bias"}
+    for path, value in got.items():
+        np.testing.assert_array_equal(value, want[path])
