@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import embedding, models
-from electra_tf.objectives import corruption, losses, mlm, objective
+from electra_tf.objectives import corruption, losses, objective
 
 RTD_UNIT = "nats per token"
 
@@ -72,11 +72,11 @@ class ReplacedTokenDetection(objective.Objective):
                 ),
             },
             losses={
-                "mlm": objective.Loss(own.mlm_weight, "MLM loss", mlm.UNIT),
+                "mlm": objective.Loss(own.mlm_weight, "MLM loss", losses.MLM_UNIT),
                 "rtd": objective.Loss(own.rtd_weight, "RTD loss", RTD_UNIT),
             },
             metrics={
-                "mlm_accuracy": mlm.ACCURACY,
+                "mlm_accuracy": losses.MLM_ACCURACY,
                 "sampled_accuracy": SAMPLED_ACCURACY,
                 **VERDICT_METRICS,
             },

@@ -9,6 +9,11 @@ import tensorflow as tf
 
 from electra_tf.objectives import objective
 
+MLM_UNIT = "nats per hidden token"
+MLM_ACCURACY = objective.Metric(
+    "MLM accuracy", ("mlm_correct", "mlm_count"), "mlm acc {:.3f}", is_compared=True
+)
+
 # Bins of the histogram of probabilities that the AUC is read off.
 AUC_BINS = 200
 

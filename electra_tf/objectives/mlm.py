@@ -15,11 +15,6 @@ from electra_tf import config
 from electra_tf.network import models
 from electra_tf.objectives import corruption, losses, objective
 
-UNIT = "nats per hidden token"
-ACCURACY = objective.Metric(
-    "MLM accuracy", ("mlm_correct", "mlm_count"), "mlm acc {:.3f}", is_compared=True
-)
-
 
 class MaskedLanguageModel(objective.Objective):
     """Learns from the hidden tokens alone."""
@@ -41,8 +36,8 @@ class MaskedLanguageModel(objective.Objective):
         )
         return objective.Declaration(
             networks={"generator": network},
-            losses={"mlm": objective.Loss(own.mlm_weight, "MLM loss", UNIT)},
-            metrics={"mlm_accuracy": ACCURACY},
+            losses={"mlm": objective.Loss(own.mlm_weight, "MLM loss", losses.MLM_UNIT)},
+            metrics={"mlm_accuracy": losses.MLM_ACCURACY},
             sums={"mlm_correct": ()},
             rows=objective.Rows(filled_by="the model"),
         )

@@ -90,6 +90,10 @@ class Network(NamedTuple):
     origin: str = ""
     is_trainable: bool = True
 
+    def kept(self, network: "keras.Model") -> "keras.Model":
+        """Returns what a preset keeps of the trained network."""
+        return self.fold(network) if self.fold else network
+
 
 class Rows(NamedTuple):
     """How a held-out row is told; see `Objective.verdicts`."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import models
-from electra_tf.objectives import electra, losses, mlm, objective
+from electra_tf.objectives import electra, losses, objective
 
 
 class UniformReplacement(electra.ReplacedTokenDetection):
@@ -36,7 +36,7 @@ class UniformReplacement(electra.ReplacedTokenDetection):
         return objective.Declaration(
             networks={"discriminator": network},
             losses={
-                "mlm": objective.Loss(0.0, "MLM loss", mlm.UNIT),
+                "mlm": objective.Loss(0.0, "MLM loss", losses.MLM_UNIT),
                 "rtd": objective.Loss(own.rtd_weight, "RTD loss", electra.RTD_UNIT),
             },
             metrics={

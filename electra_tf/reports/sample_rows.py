@@ -5,9 +5,9 @@ Out:  samples.json in the workdir; running text with marks.
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import pydantic
 
@@ -15,6 +15,8 @@ from electra_tf import errors
 from electra_tf.system import durable
 
 Probability = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
+
+MOST = 6  # rows to show
 
 _OPENING = frozenset("([{")
 _CLOSING = frozenset(".,;:!?)]}%")
@@ -48,6 +50,37 @@ class Row(pydantic.BaseModel, frozen=True, extra="forbid"):
         if verdicts is not None and len(verdicts) != len(self.tokens):
             raise ValueError(f"{len(verdicts)} verdicts for {len(self.tokens)} tokens")
         return self
+
+
+def rows_of(
+    batch: Mapping[str, Any], verdicts: Mapping[str, Any], vocab: Sequence[str]
+) -> list[Row]:
+    """Turns held-out rows into text: what was hidden, drawn, and suspected.
+
+    Args:
+        batch: numpy arrays of a masked batch (docs/architecture.md, section 2).
+        verdicts: arrays, as of `Objective.verdicts`.
+        vocab: tokens in the order of their ids.
+    """
+    found = []
+    for index in range(min(MOST, len(batch["token_ids"]))):
+        row = {name: value[index] for name, value in batch.items()}
+        used = row["mask_weights"] > 0
+        where, ids = row["mask_positions"][used], row["mask_ids"][used]
+        length = int((row["example_ids"] > 0).sum())
+        original = row["token_ids"].copy()
+        original[where] = ids
+        drawn = verdicts["sampled"][index][used]
+        hidden = [
+            Hidden(position=int(place), original=vocab[i], sampled=vocab[j])
+            for place, i, j in zip(where, ids, drawn, strict=True)
+        ]
+        probability = None
+        if "probability" in verdicts:
+            probability = verdicts["probability"][index][:length].tolist()
+        tokens = [vocab[i] for i in original[:length]]
+        found.append(Row(tokens=tokens, hidden=hidden, probability=probability))
+    return [row for row in found if row.tokens]
 
 
 class Samples(pydantic.BaseModel, frozen=True, extra="forbid"):

@@ -9,8 +9,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-import numpy as np
 import tensorflow as tf
 
 from electra_tf import config, errors
@@ -28,8 +26,6 @@ from electra_tf.training import (
     workdir,
 )
 from electra_tf.weights import preset
-
-NUM_SAMPLES = 6  # held-out rows to show
 
 
 def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) -> None:
@@ -313,10 +309,7 @@ def _finish(
     kept = {n: one for n, one in learned.declared.networks.items() if one.saved_as}
     preset.save(
         os.path.join(folder, "preset"),
-        {
-            one.saved_as: (one.fold or _as_it_is)(learned.networks[name])
-            for name, one in kept.items()
-        },
+        {one.saved_as: one.kept(learned.networks[name]) for name, one in kept.items()},
         {one.saved_as: one.config for one in kept.values()},
         vocab,
         source.tokenizer,
@@ -333,7 +326,11 @@ def _finish(
         samples = sample_rows.Samples(
             step=steps,
             **learned.declared.rows._asdict(),
-            rows=_samples(learned, data.validation[0], vocab),
+            rows=sample_rows.rows_of(
+                _arrays(data.validation[0]),
+                _arrays(learned.verdicts(data.validation[0])),
+                vocab,
+            ),
         )
         sample_rows.write(os.path.join(folder, "samples.json"), samples)
         listener.say("\nheld-out rows, as the model sees them:\n")
@@ -348,40 +345,5 @@ def _finish(
     listener.say(f"metrics: {folder}/metrics.jsonl")
 
 
-def _as_it_is(network: keras.Model) -> keras.Model:
-    return network
-
-
-def _samples(
-    learned: objective.Objective, batch: objective.Batch, vocab: list[str]
-) -> list[sample_rows.Row]:
-    """Turns held-out rows into text: what was hidden, drawn, and suspected."""
-    verdicts = {name: value.numpy() for name, value in learned.verdicts(batch).items()}
-    fields = {name: value.numpy() for name, value in batch.items()}
-    rows = []
-    for index in range(min(NUM_SAMPLES, len(fields["token_ids"]))):
-        row = {name: value[index] for name, value in fields.items()}
-        used = row["mask_weights"] > 0
-        where, ids = row["mask_positions"][used], row["mask_ids"][used]
-        length = int(np.count_nonzero(row["example_ids"]))
-        original = row["token_ids"].copy()
-        original[where] = ids
-        drawn = verdicts["sampled"][index][used]
-        probability = verdicts.get("probability")
-        rows.append(
-            sample_rows.Row(
-                tokens=[vocab[i] for i in original[:length]],
-                hidden=[
-                    sample_rows.Hidden(
-                        position=int(place), original=vocab[i], sampled=vocab[j]
-                    )
-                    for place, i, j in zip(where, ids, drawn, strict=True)
-                ],
-                probability=(
-                    None
-                    if probability is None
-                    else probability[index][:length].tolist()
-                ),
-            )
-        )
-    return [row for row in rows if row.tokens]
+def _arrays(tensors: objective.Batch) -> dict[str, Any]:
+    return {name: value.numpy() for name, value in tensors.items()}

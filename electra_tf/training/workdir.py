@@ -155,9 +155,8 @@ def _read_settings(kind: type[AnyRun], file: Path) -> AnyRun:
         reason = None if "run" in settings.model_fields_set else "it is cut short"
     except config.UnknownSettingError as error:
         raise errors.UserError(
-            f"{file}: an earlier version had the settings {', '.join(error.names)}, "
-            "this one has not; take them out of that file, and run the same command "
-            "again"
+            f"{file}: this version has no setting {', '.join(error.names)}; take it "
+            "out of that file, and run the same command again"
         ) from None
     except errors.UserError as error:
         reason = str(error)

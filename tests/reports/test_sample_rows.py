@@ -4,6 +4,7 @@ import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from electra_tf import errors
@@ -36,6 +37,31 @@ def test_samples_come_back_as_they_were_written(tmp_path):
         "original": "##able",
         "sampled": "##fit",
     }
+
+
+def test_held_out_rows_are_made_of_what_was_hidden_drawn_and_judged():
+    vocab = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"]
+    batch = {
+        "token_ids": [[1, 3, 5, 3, 2, 0], [0] * 6, [1, 4, 2, 0, 0, 0]],
+        "example_ids": [[1, 1, 1, 1, 1, 0], [0] * 6, [1, 1, 1, 0, 0, 0]],
+        "mask_positions": [[1, 3], [0, 0], [1, 0]],
+        "mask_ids": [[4, 6], [0, 0], [4, 0]],
+        "mask_weights": [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]],
+    }
+    batch = {name: np.array(value) for name, value in batch.items()}
+    sampled = np.array([[5, 6], [0, 0], [6, 0]])
+    judged = np.full([3, 6], 0.25)
+    found = sample_rows.rows_of(
+        batch, {"sampled": sampled, "probability": judged}, vocab
+    )
+    first, second = found  # Between them, one without tokens.
+    assert first.tokens == ["[CLS]", "a", "b", "c", "[SEP]"]
+    hidden = [(one.position, one.original, one.sampled) for one in first.hidden]
+    assert hidden == [(1, "a", "b"), (3, "c", "c")]
+    assert first.probability == [0.25] * 5
+    assert second.tokens == ["[CLS]", "a", "[SEP]"]
+    (row, _) = sample_rows.rows_of(batch, {"sampled": sampled}, vocab)
+    assert row.probability is None
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_settings_that_an_objective_has_no_more_are_named_and_the_way_out_works(
     with pytest.raises(errors.UserError) as told:
         open_it(begun, settings=now)
     said = str(told.value)
-    assert "had the settings objective.rtd_weight, objective.temperature, this" in said
+    assert "has no setting objective.rtd_weight, objective.temperature; take" in said
     assert "\n" not in said
     values["objective"] = {"name": "mlm", "mlm_weight": 1.0}
     file.write_text(yaml.safe_dump(values))
