@@ -59,7 +59,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dev", help="the same")
     parser.add_argument("--text_column", default="sentence")
     parser.add_argument("--label_column", default="label")
-    parser.add_argument("--length", type=int, default=128, help="tokens a row at most")
+    parser.add_argument("--length", type=int, default=128, help="most tokens in a row")
     parser.add_argument("--rows", type=int, help="of the training set; all")
     parser.add_argument("--dev_rows", type=int, help="of the dev set; all")
     parser.add_argument("--batch_size", type=int, default=32)

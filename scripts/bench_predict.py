@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--corpus", help="one text per line")
     parser.add_argument("--peer", help="Python that has torch and transformers")
     parser.add_argument("--onnx", help="Python that has onnxruntime too")
-    parser.add_argument("--length", type=int, default=128, help="tokens a row at most")
+    parser.add_argument("--length", type=int, default=128, help="most tokens in a row")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of our turn")
     parser.add_argument("--kinds", default=",".join(KINDS))

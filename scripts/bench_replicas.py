@@ -8,8 +8,8 @@ streams: one replica on two cores, as commands run it on a CPU.
 mirrored: two replicas in one process, MirroredStrategy over two logical CPUs.
 workers: two processes on a core each, MultiWorkerMirroredStrategy (TF_CONFIG).
 
-All stay alive and run in turn. "efficiency" is the tokens a second over twice those of
-`one`: 1 would be replicas that cost each other nothing.
+All stay alive and run in turn. "efficiency" is the tokens per second over twice those
+of `one`: 1 would be replicas that cost each other nothing.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 In:   token_ids [B, L] and where hiding is allowed.
 Out:  the same rows with [MASK] in some places, and what stood there.
 
-B rows, L tokens a row, P predictions a row (fixed; unused slots weigh 0).
+B rows, L tokens per row, P predictions per row (fixed; unused slots weigh 0).
 """
 
 from typing import NamedTuple

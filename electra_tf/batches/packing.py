@@ -3,8 +3,8 @@
 In:   token_ids and sentence_lengths of a block of documents, ragged.
 Out:  token_ids, segment_ids, example_ids, position_ids [R, L], rows in random order.
 
-D documents, T tokens of a block, N examples, S tokens an example at most,
-R rows, L tokens a row. The number of graph steps depends on L, never on D.
+D documents, T tokens of a block, N examples, S the most tokens in an example,
+R rows, L tokens per row. The number of graph steps depends on L, never on D.
 """
 
 from typing import NamedTuple

@@ -7,7 +7,7 @@ An epoch permutes the shards and deals them to the workers; a worker reads them 
 groups, a record of each in turn; so many records make a block, which is cut, packed,
 shuffled and masked as one: a function of (seed, worker, epoch, group, block) alone.
 
-B rows a batch, R rows of a block, L tokens a row, P predictions a row, V vocabulary.
+B rows of a batch, R of a block, L tokens per row, P predictions per row, V vocabulary.
 """
 
 import dataclasses

@@ -5,7 +5,7 @@ Out:  rows, int32 [R, L]; more rows than texts where long ones become windows. A
       what the model says of rows becomes what it says of texts, or of their tokens.
 
 Written twice, as a server has no Python, and Python no time for a graph: a test holds
-both equal (D49). N texts, R rows, L tokens a row, T tokens of all texts.
+both equal (D49). N texts, R rows, L tokens per row, T tokens of all texts.
 """
 
 from collections.abc import Callable

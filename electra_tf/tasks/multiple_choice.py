@@ -3,7 +3,8 @@
 In:   (prompt, [choices]) each, of any number of choices; labels as indices from 0.
 Out:  one logit per choice.
 
-B prompts, C choices a prompt, L tokens a row; [CLS] prompt [SEP] choice [SEP] is a row.
+B prompts, C choices per prompt, L tokens per row. A row is [CLS] prompt [SEP] choice
+[SEP].
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 In:   (question, context) each; labels as (text, start), or None where it has no answer.
 Out:  answers with their place in the context, their probability, and others.
 
-B rows, L tokens a row, D hidden, U of a head's hidden layer, K starts that a beam
+B rows, L tokens per row, D hidden, U of a head's hidden layer, K starts that a beam
 follows, A tokens of an answer; [CLS] question [SEP] window of the context [SEP].
 """
 

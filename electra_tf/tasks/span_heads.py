@@ -3,7 +3,7 @@
 In:   states of all tokens, [B, L, D]; which of them are the context's.
 Out:  float32 logits, or the likeliest starts with the ends of each.
 
-B rows, L tokens a row, D hidden, U of a head's hidden layer, K starts that a beam
+B rows, L tokens per row, D hidden, U of a head's hidden layer, K starts that a beam
 follows, A tokens of an answer; [CLS] question [SEP] window of the context [SEP].
 """
 

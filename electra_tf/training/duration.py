@@ -88,9 +88,9 @@ def products_a_second(
     streams: int,
     precision: str,
 ) -> float:
-    """Times products of [rows, width] and [width, wide]: operations a second a device.
+    """Times products of [rows, width] and [width, wide]: operations per second.
 
-    All devices of this process are busy with them meanwhile, as they will be.
+    That is of one device; all of this process are busy with them, as they will be.
     """
     dtype = tf.bfloat16 if precision == "mixed_bfloat16" else tf.float32
 
