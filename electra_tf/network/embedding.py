@@ -3,7 +3,7 @@
 In:   token_ids, segment_ids, position_ids int32 [B, L].
 Out:  embeddings [B, L, E].
 
-B rows, L tokens a row, V vocabulary, E embedding.
+B rows, L tokens per row, V vocabulary, E embedding.
 """
 
 import math

@@ -3,7 +3,7 @@
 In:   hidden states [B, L, D]; of the masked-token head also mask_positions [B, P].
 Out:  float32 logits: [B, P, V] of the vocabulary, or [B, L], replaced or not.
 
-B rows, L tokens a row, P predictions a row, V vocabulary, E embedding, D hidden.
+B rows, L tokens per row, P predictions per row, V vocabulary, E embedding, D hidden.
 """
 
 from collections.abc import Callable

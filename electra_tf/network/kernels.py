@@ -259,7 +259,7 @@ def attention(
 
     @tracing.custom_gradient
     def attend(queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> Any:
-        # Scales touch the queries, K numbers a token, and not the scores, H * S.
+        # Scales touch the queries, K numbers per token, and not the scores, H * S.
         fit = 1.0 / math.sqrt(queries.shape[-1])
         scores = tf.matmul(queries * fit, keys, transpose_b=True) + bias
         shares = tf.nn.softmax(scores)  # [B, H, Q, S]

@@ -3,7 +3,7 @@
 In:   a masked batch and the generator's logits [B, P, V].
 Out:  rows with a sampled token at each hidden position, and where they now differ.
 
-B rows, L tokens a row, P predictions a row, V vocabulary.
+B rows, L tokens per row, P predictions per row, V vocabulary.
 """
 
 import math
@@ -25,7 +25,7 @@ def sample(logits: tf.Tensor, noise: tf.Tensor, temperature: float = 1.0) -> tf.
     """Draws one token a position from softmax(logits / temperature).
 
     Differs from the 2020 code (D7): inverts the cumulative distribution at one
-    uniform number a position instead of adding Gumbel noise to every logit. The
+    uniform number per position instead of adding Gumbel noise to every logit. The
     distribution is the same; the chance can travel with the row, so that a batch
     means the same on any number of replicas; and it is several times as fast.
 

@@ -3,7 +3,7 @@
 In:   a masked batch.
 Out:  both losses, what metrics are made of, verdicts.
 
-B rows, L tokens a row, P predictions a row, V vocabulary.
+B rows, L tokens per row, P predictions per row, V vocabulary.
 """
 
 import functools

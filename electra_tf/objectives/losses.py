@@ -2,7 +2,7 @@
 
 Their counts are known from the batch alone. Whoever has the counts of all replicas
 divides, once.
-B rows, L tokens a row, P predictions a row, V vocabulary.
+B rows, L tokens per row, P predictions per row, V vocabulary.
 """
 
 import tensorflow as tf

@@ -5,7 +5,7 @@ Out:  its networks, its losses and metrics, and how a held-out row is told.
 
 Whoever trains, reports, saves or loads reads these declarations and compares no names.
 Nothing here loads TensorFlow or Keras, so that reports may read them, too.
-B rows, L tokens a row, P predictions a row.
+B rows, L tokens per row, P predictions per row.
 """
 
 import abc

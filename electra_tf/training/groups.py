@@ -4,7 +4,7 @@ In:   gradients over the whole batch.
 Out:  gradients clipped group by group, the norms they had, and each variable updated at
       the rate and with the weight decay of its group.
 
-One mechanism for a rate a network (pre-training) and a rate a block (fine-tuning). A
+One mechanism for rates by network (pre-training) and by block (fine-tuning). A
 variable is in exactly one group and matched by exactly one rule, or the run stops.
 """
 
