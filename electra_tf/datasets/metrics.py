@@ -14,12 +14,10 @@ import re
 import string
 import unicodedata
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
-from sklearn import metrics as sklearn_metrics
 
 
 class QaPrediction(NamedTuple):
@@ -74,6 +72,8 @@ def macro_f1(gold: Sequence[str], predicted: Sequence[str]) -> float:
     """Returns the mean F1 of all classes in either list."""
     if not gold and not predicted:
         return 0.0
+    from sklearn import metrics as sklearn_metrics  # Here: see `_correlation`.
+
     return float(
         sklearn_metrics.f1_score(gold, predicted, average="macro", zero_division=0.0)
     )
@@ -122,6 +122,8 @@ def matthews(gold: Sequence[str], predicted: Sequence[str]) -> float:
     """Returns the Matthews correlation; 0 where either list is all one class."""
     if len(set(gold)) < 2 or len(set(predicted)) < 2:
         return 0.0
+    from sklearn import metrics as sklearn_metrics  # Here: see `_correlation`.
+
     return float(sklearn_metrics.matthews_corrcoef(gold, predicted))
 
 
@@ -141,12 +143,12 @@ def confusion_matrix(
 
 def pearson(gold: Sequence[float], predicted: Sequence[float]) -> float:
     """Returns the linear correlation; 0 where a list is constant or not finite."""
-    return _correlation(stats.pearsonr, gold, predicted)
+    return _correlation("pearsonr", gold, predicted)
 
 
 def spearman(gold: Sequence[float], predicted: Sequence[float]) -> float:
     """Returns the correlation of ranks; 0 where a list is constant or not finite."""
-    return _correlation(stats.spearmanr, gold, predicted)
+    return _correlation("spearmanr", gold, predicted)
 
 
 def mean_squared_error(gold: Sequence[float], predicted: Sequence[float]) -> float:
@@ -159,7 +161,7 @@ def mean_squared_error(gold: Sequence[float], predicted: Sequence[float]) -> flo
 
 
 def _correlation(
-    measure: Callable[..., tuple[float, float]],
+    measure: str,
     gold: Sequence[float],
     predicted: Sequence[float],
 ) -> float:
@@ -169,10 +171,13 @@ def _correlation(
         return 0.0
     if len(set(gold)) < 2 or len(set(predicted)) < 2:
         return 0.0
+    # Here: it takes most of a second, and who asks a server measures nothing.
+    from scipy import stats
+
     with warnings.catch_warnings():
         # SciPy warns of values that are almost constant.
         warnings.simplefilter("ignore")
-        value = float(measure(gold, predicted)[0])
+        value = float(getattr(stats, measure)(gold, predicted)[0])
     return value if math.isfinite(value) else 0.0
 
 

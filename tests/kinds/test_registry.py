@@ -1,5 +1,6 @@
 """Kinds by their names; and one more, made here, that all commands work with."""
 
+import ast
 import json
 import statistics
 import subprocess
@@ -151,9 +152,26 @@ def test_a_task_is_read_by_one_kind_alone():
     assert registry.learned_options("cola") == registry.learned_options(None) == set()
 
 
-def test_kinds_are_known_without_tensorflow():
+def test_kinds_are_known_without_what_takes_long_to_load():
     code = "import electra_tf.kinds.registry, sys; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert not {"tensorflow", "keras"} & {*found.stdout.split()}
+    loaded = {*found.stdout.split()}
+    assert not {"tensorflow", "keras", "scipy", "sklearn"} & loaded
+
+
+def test_commands_compare_no_names_of_kinds():
+    package = Path(registry.__file__).parents[1]
+    files = [*package.glob("[a-z]*.py"), *package.glob("finetuning/*.py")]
+    files += package.glob("release/*.py")
+    assert len(files) > 20
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare | ast.Dict | ast.Subscript):
+                said = {one.value for one in ast.walk(node) if is_text(one)}
+                assert not said & registry.KINDS.keys(), (file.name, node.lineno)
+
+
+def is_text(node):
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
