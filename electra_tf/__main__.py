@@ -4,7 +4,6 @@ electra-tf pretrain --config=small --workdir=runs/small
 """
 
 import ast
-import difflib
 import runpy
 import sys
 from pathlib import Path
@@ -34,9 +33,8 @@ def main() -> None:
     elif name in ("--help", "-h", "help"):
         sys.stdout.write(usage())
     else:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        line = f"no command {name!r}; {hint}There are {', '.join(COMMANDS)}"
+        hint = errors.did_you_mean(name, COMMANDS, "")
+        line = f"no command {name!r}; {hint} There are {', '.join(COMMANDS)}"
         sys.exit(f"error: {errors.one_line(line)}")
 
 

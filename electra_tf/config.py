@@ -21,6 +21,7 @@ import yaml
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from electra_tf import errors
+from electra_tf.system import reading
 
 # A share of something: 0 to 1.
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -777,12 +778,10 @@ def differences(
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
+    with reading.explained(f"settings {file}"):
+        data = file.read_bytes()
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise errors.UserError(
-            f"cannot read settings {file}: {error.strerror}"
-        ) from None
+        values = yaml.load(data.decode("utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise errors.UserError(
             f"{file} is not YAML: {errors.one_line(error)}"

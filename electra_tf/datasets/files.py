@@ -11,7 +11,6 @@ import codecs
 import contextlib
 import gzip
 import io
-import itertools
 import json
 import re
 import zlib
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from electra_tf import errors
+from electra_tf.system import reading
 
 # Above this share of unusable rows a file is refused: it is another format.
 MAX_BAD_RATE = 0.01
@@ -174,12 +174,11 @@ def _refuse_zeros(name: str, line: bytes) -> None:
 @contextlib.contextmanager
 def explained(name: str) -> Iterator[None]:
     """Says of a file that cannot be read why, in one line."""
-    try:
-        yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise errors.UserError(f"{name} is damaged: {error}") from None
-    except OSError as error:
-        raise errors.UserError(f"cannot read {name}: {error.strerror}") from None
+    with reading.explained(name):
+        try:
+            yield
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise errors.UserError(f"{name} is damaged: {error}") from None
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -227,14 +226,8 @@ def check_columns(
     for name in wanted:
         if name not in there:
             raise errors.UserError(
-                f"{path} has no column {name!r}; it has {name_some(there)}{way_out}"
+                f"{path} has no column {name!r}; it has {errors.named(there)}{way_out}"
             )
-
-
-def name_some(names: Iterable[str]) -> str:
-    """Returns names for a message, which stays short however many and long they are."""
-    shown = [f"{name!r:.40}" for name in itertools.islice(names, 21)]
-    return ", ".join(shown[:20]) + (", ..." if len(shown) > 20 else "")
 
 
 class BadRows:
@@ -269,7 +262,7 @@ class BadRows:
             raise errors.UserError(f"{self._path} holds no examples")
         if not num_bad:
             return 0, self.remark
-        named = "; ".join(self._reasons[:3]) + ("; ..." if num_bad > 3 else "")
+        named = errors.listed(self._reasons, limit=3, separator="; ")
         skipped = f"{self._path}: {num_bad} of {total} rows skipped: {named}"
         return num_bad, "; ".join(filter(None, [self.remark, skipped]))
 

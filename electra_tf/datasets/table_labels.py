@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from electra_tf import errors
-from electra_tf.datasets import dataset, files, metrics, tables, tabular
+from electra_tf.datasets import dataset, metrics, tables, tabular
 
 
 def read_multi_label(
@@ -177,12 +177,6 @@ def _classes_of_lists(
         source = next(iter(labelled.values())).source
         raise errors.UserError(f"{source}: column {column!r} has no class in any row")
     for name, split in labelled.items():
-        if unseen := sorted(seen[name] - known):
-            train = labelled["train"].source
-            raise errors.UserError(
-                f"{split.source}: label {unseen[0]!r:.40} is not in {train}, which has "
-                f"{files.name_some(sorted(known))}"
-            )
-    if all(re.fullmatch(r"[+-]?\d+(\.\d+)?", label) for label in known):
-        return tuple(sorted(known, key=lambda label: (float(label), label)))
-    return tuple(sorted(known))
+        if name != "train" and "train" in labelled:
+            tabular.refuse_unseen(split, sorted(seen[name]), labelled["train"], known)
+    return tabular.in_order(known)

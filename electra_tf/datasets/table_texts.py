@@ -5,17 +5,10 @@ Out:  a Dataset to classify, or one of numbers.
 """
 
 import collections
-import re
 from collections.abc import Mapping, Sequence
 
 from electra_tf import errors
-from electra_tf.datasets import (
-    dataset,
-    files,
-    metrics,
-    tables,
-    tabular,
-)
+from electra_tf.datasets import dataset, metrics, tables, tabular
 
 
 def read_classification(
@@ -105,7 +98,8 @@ def _classes(splits: dict[str, dataset.Split], column: str) -> tuple[str, ...]:
     counts = collections.Counter[str]()
     for name, split in labelled.items():
         if "train" in labelled and name != "train":
-            _refuse_unseen(split, labelled["train"].source, counts)
+            labels = tabular.labels_of(split)
+            tabular.refuse_unseen(split, labels, labelled["train"], counts)
         else:
             counts.update(tabular.labels_of(split))
     if "train" in labelled and _is_no_label("-1", counts):
@@ -118,29 +112,18 @@ def _classes(splits: dict[str, dataset.Split], column: str) -> tuple[str, ...]:
         raise errors.UserError(
             f"{first.source}: column {column!r} is {min(counts)!r:.40} always"
         )
-    numeric = all(re.fullmatch(r"[+-]?\d+(\.\d+)?", label) for label in counts)
-    if numeric and len(counts) > max(50, counts.total() // 2):
+    if tabular.are_numbers(counts) and len(counts) > max(50, counts.total() // 2):
         raise errors.UserError(
             f"{first.source}: column {column!r} has {len(counts)} different values in "
             f"{counts.total()} rows; for numbers take the task text_regression"
         )
-    if numeric:
-        return tuple(sorted(counts, key=lambda label: (float(label), label)))
-    return tuple(sorted(counts))
+    return tabular.in_order(counts)
 
 
 def _is_no_label(label: str, counts: Mapping[str, int]) -> bool:
     """Tells whether a label may stand for none: all others count from 0."""
     others = {name for name in counts if name != label}
     return label in counts and others == {str(n) for n in range(len(others))} != set()
-
-
-def _refuse_unseen(split: dataset.Split, train: str, known: Mapping[str, int]) -> None:
-    if unseen := [label for label in tabular.labels_of(split) if label not in known]:
-        raise errors.UserError(
-            f"{split.source}: label {unseen[0]!r:.40} is not in {train}, "
-            f"which has {files.name_some(sorted(known))}"
-        )
 
 
 def _score_classes(

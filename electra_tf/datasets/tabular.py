@@ -10,7 +10,8 @@ apart by blanks. Rows of train that lack a text are skipped and counted; elsewhe
 row is an example, empty ones too.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -225,3 +226,34 @@ def labels_of(split: dataset.Split) -> list[Any]:
     """Returns the labels of a split that has them."""
     assert split.labels is not None, f"{split.source} has no labels"
     return split.labels
+
+
+def refuse_unseen(
+    split: dataset.Split,
+    labels: Iterable[str],
+    train: dataset.Split,
+    known: Collection[str],
+) -> None:
+    """Refuses a label of a split that is none of the classes of train.
+
+    Raises:
+        UserError: one is.
+    """
+    for label in labels:
+        if label not in known:
+            raise errors.UserError(
+                f"{split.source}: label {label!r:.40} is not in {train.source}, which "
+                f"has {errors.named(sorted(known))}"
+            )
+
+
+def in_order(labels: Collection[str]) -> tuple[str, ...]:
+    """Returns classes in their order: numbers by value."""
+    if are_numbers(labels):
+        return tuple(sorted(labels, key=lambda label: (float(label), label)))
+    return tuple(sorted(labels))
+
+
+def are_numbers(labels: Iterable[str]) -> bool:
+    """Tells whether all classes are written as numbers."""
+    return all(re.fullmatch(r"[+-]?\d+(\.\d+)?", label) for label in labels)

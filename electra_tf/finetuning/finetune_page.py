@@ -14,14 +14,13 @@ from typing import Any
 
 import yaml
 
-from electra_tf import errors
 from electra_tf.datasets import metrics
 from electra_tf.finetuning import task_config, trials
 from electra_tf.kinds import registry
 from electra_tf.kinds.kind import Row
 from electra_tf.reports import report_page
 from electra_tf.reports.report_page import escape, section
-from electra_tf.system import durable
+from electra_tf.system import durable, reading
 from electra_tf.training import workdir
 
 # Beyond this many classes a matrix is no picture any more.
@@ -40,7 +39,7 @@ def write_report(folder: str, output: str, num_mistakes: int) -> None:
     Raises:
         UserError: the workdir lacks something, or `output` cannot be written.
     """
-    values = _read_json(os.path.join(folder, "metrics.json"))
+    values = reading.read_json(os.path.join(folder, "metrics.json"))
     ended = trials.read(folder)
     name = os.path.basename(os.path.abspath(folder))
     sections = [
@@ -62,16 +61,6 @@ def write_report(folder: str, output: str, num_mistakes: int) -> None:
     usual = task_config.FinetuneConfig()
     sections.append(report_page.settings([_settings_run(folder, name)], usual))
     durable.write_text(output, report_page.page(name, sections, _STYLE))
-
-
-def _read_json(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except (OSError, ValueError) as error:
-        raise errors.UserError(f"cannot read {path}: {error}") from None
-    assert isinstance(values, dict), path
-    return values
 
 
 def _read_rows(path: str) -> list[Row]:

@@ -7,7 +7,8 @@ Out:  texts and lists.
 from collections.abc import Mapping
 from typing import Any
 
-from electra_tf.datasets import files, tables
+from electra_tf import errors
+from electra_tf.datasets import tables
 
 
 class Columns:
@@ -55,6 +56,6 @@ class Columns:
         """
         if name not in row:
             raise tables.BadCellError(
-                f"no column {name!r}; it has {files.name_some(row)}: rename one, or "
+                f"no column {name!r}; it has {errors.named(row)}: rename one, or "
                 "say which, as in --set data.options.text_column=<name>"
             )

@@ -218,7 +218,7 @@ def refuse_unknown(split: dataset.Split, said: set[str], known: Sequence[str]) -
     if unknown := sorted(said - {*known}):
         raise errors.UserError(
             f"{split.source}: label {unknown[0]!r:.60} is none of the classes of the "
-            f"preset: {', '.join(known[:20])}"
+            f"preset: {errors.listed(known)}"
         )
 
 

@@ -25,7 +25,7 @@ from typing import Any, Self, TextIO
 
 from electra_tf import errors
 from electra_tf.objectives import objective
-from electra_tf.system import console, durable
+from electra_tf.system import console, durable, reading
 
 
 class Reporter:
@@ -182,10 +182,8 @@ def read_metrics(path: str) -> tuple[list[dict[str, Any]], int]:
     Raises:
         UserError: if there is no such file.
     """
-    try:
+    with reading.explained(path):
         lines = Path(path).read_bytes().split(b"\n")
-    except OSError as error:
-        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
     lines = [line for line in lines if line.strip()]
     records = []
     for line in lines:

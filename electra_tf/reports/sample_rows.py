@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import pydantic
 
 from electra_tf import errors
-from electra_tf.system import durable
+from electra_tf.system import durable, reading
 
 Probability = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 
@@ -104,10 +104,10 @@ def read(path: str) -> Samples:
     Raises:
         UserError: if it is not there or not what `write` writes.
     """
+    with reading.explained(path):
+        data = Path(path).read_bytes()
     try:
-        return Samples.model_validate_json(Path(path).read_bytes())
-    except OSError as error:
-        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
+        return Samples.model_validate_json(data)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from electra_tf import errors
-from electra_tf.system import durable
+from electra_tf.system import durable, reading
 
 FILE = "SHA256SUMS"
 _EDITED = ("README.md", FILE)
@@ -107,13 +107,13 @@ def _write(folder: str, digests: Mapping[str, str]) -> None:
 def _read(folder: str) -> dict[str, str]:
     """Returns the checksums by file; empty if there are none."""
     path = os.path.join(folder, FILE)
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = [_LINE.fullmatch(line.rstrip("\n")) for line in file]
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return {}
-    except OSError as error:
-        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
+    with (
+        reading.explained(path),
+        open(path, encoding="utf-8", errors="replace") as file,
+    ):
+        lines = [_LINE.fullmatch(line.rstrip("\n")) for line in file]
     found = {line[2]: line[1] for line in lines if line}
     # No name leads out of the folder: others may have written this.
     is_safe = all(".." not in name.split("/") for name in found)
@@ -131,8 +131,5 @@ def digest(path: str) -> str:
     Raises:
         UserError: it cannot be read.
     """
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
+    with reading.explained(path), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from electra_tf.system import native_log
+from electra_tf import errors
+from electra_tf.system import durable, native_log
 
 # Control characters but for tabs and line feeds; what turns the direction of writing or
 # ends a line elsewhere.
@@ -233,11 +234,8 @@ class _Task:
             return
         if self.seconds > SILENT_SECONDS:
             values = {**_read_seconds(), self._key(): round(self.seconds, 1)}
-            partial = _seconds_file().with_suffix(f".{os.getpid()}")
-            with contextlib.suppress(OSError):  # It is a courtesy.
-                partial.parent.mkdir(parents=True, exist_ok=True)
-                partial.write_text(json.dumps(values), encoding="utf-8")
-                partial.replace(_seconds_file())
+            with contextlib.suppress(errors.UserError):  # It is a courtesy.
+                durable.write_json(str(_seconds_file()), values)
 
     def _key(self) -> str:
         return f"{Path(sys.argv[0]).stem}: {self.what}"

@@ -5,11 +5,26 @@ Out:  what the file holds; a refusal of one that is no file, cannot be read, or 
       something else.
 """
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from electra_tf import errors
+
+
+@contextlib.contextmanager
+def explained(what: object) -> Iterator[None]:
+    """Turns what the system refuses to read into one line that names `what`.
+
+    Raises:
+        UserError: it does.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise errors.UserError(f"cannot read {what}: {error.strerror}") from None
 
 
 def read_json(path: str) -> dict[str, Any]:
@@ -19,11 +34,10 @@ def read_json(path: str) -> dict[str, Any]:
         UserError: it cannot be read, or is something else.
     """
     refuse_pipes(path)
+    with explained(path), open(path, "rb") as file:
+        data = file.read()
     try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except OSError as error:
-        raise errors.UserError(f"cannot read {path}: {error.strerror}") from None
+        values = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise errors.UserError(
             f"{path} is not JSON: {errors.one_line(error, 160)}"
@@ -37,5 +51,5 @@ def refuse_pipes(path: str) -> None:
     """Refuses what one would wait for, perhaps for ever: pipes, devices."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise errors.UserError(
-            f"{path} is a pipe or a device; put a file there, or name another folder"
+            f"{path} is a pipe or a device; put a file there, or name another"
         )

@@ -31,9 +31,9 @@ def values(x: Any, what: str) -> list[Any]:
     """
     if is_table(x):
         raise errors.UserError(
-            f"the {what} are a {type(x).__name__} with columns {_names(x)}; give one "
-            f"of them, such as table[{_first(x)!r:.40}], or several as one array, [N, "
-            "columns]"
+            f"the {what} are a {type(x).__name__} with columns "
+            f"{errors.listed(_all_names(x))}; give one of them, such as "
+            f"table[{_first(x)!r:.40}], or several as one array, [N, columns]"
         )
     refuse_streams(x, what)
     if not _is_column(x):
@@ -95,11 +95,6 @@ def _is_column(x: Any) -> bool:
     if any(hasattr(x, name) for name in (*_METHODS, "__array__")):
         return True
     return isinstance(x, Sequence | MappingView)
-
-
-def _names(x: Any) -> str:
-    names = _all_names(x)
-    return ", ".join(map(str, names[:6])) + (" ..." if len(names) > 6 else "")
 
 
 def _first(x: Any) -> Any:

@@ -111,9 +111,8 @@ def learn_names(labels: Iterable[Any], num_classes: int) -> list[Name]:
             )
     names: list[Name] = [*sorted({decoded(label) for label in found})]
     if len(names) != num_classes:
-        shown = ", ".join(map(str, names[:5])) + (" ..." if len(names) > 5 else "")
         raise errors.UserError(
-            f"the labels have {len(names)} values ({shown}), "
+            f"the labels have {len(names)} values ({errors.listed(names)}), "
             f"num_classes={num_classes}; make them agree, or give class_names"
         )
     return names

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from electra_tf import errors
+from electra_tf.system import reading
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 
@@ -23,16 +24,9 @@ def read(file: str | Path) -> list[str]:
     Raises:
         UserError: it cannot be read, or `parse` refuses it.
     """
-    path = Path(file)
-    if path.is_fifo() or path.is_char_device():  # They may never end, nor begin.
-        raise errors.UserError(f"vocabulary {file} is a pipe or a device; want a file")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise errors.UserError(
-            f"cannot read vocabulary {file}: {error.strerror}"
-        ) from None
-    return parse(data, str(file))
+    reading.refuse_pipes(str(file))
+    with reading.explained(f"vocabulary {file}"):
+        return parse(Path(file).read_bytes(), str(file))
 
 
 def parse(data: bytes, where: str) -> list[str]:

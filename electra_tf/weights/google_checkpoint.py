@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.text import tokenizer, vocabularies
-from electra_tf.weights import google_configuration, weight_map
+from electra_tf.weights import google_configuration, preset, weight_map
 
 _SLOTS = ("/adam_m", "/adam_v")
 _STEP = "global_step"
@@ -70,10 +70,6 @@ def open_checkpoint(
     generator_num_heads: int | None = None,
 ) -> GoogleCheckpoint:
     """Finds out which networks a checkpoint holds; reads no weights yet.
-
-    A vocabulary must have a token for each row of the embedding table. One that is
-    shorter is refused, although some tables were padded: nothing tells padding from
-    a file that lost its end, and a line such as [unused1] a row mends it.
 
     Casing is guessed from the vocabulary (`tokenizer.guess_casing`).
 
@@ -341,12 +337,5 @@ def _read_vocab(
         return None
     file = file or beside
     vocab = vocabularies.read(file)
-    for name, model in networks.items():
-        if len(vocab) != model.vocab_size:
-            raise errors.UserError(
-                f"vocabulary {file} has {len(vocab)} tokens, the {name}'s embedding "
-                f"table in {prefix} {model.vocab_size} rows; give the vocabulary that "
-                "it was trained with, in which a row that no token uses has a line "
-                "too, such as [unused1]"
-            )
+    preset.check_vocab(vocab, file, networks, prefix)
     return vocab

@@ -100,13 +100,7 @@ def with_stated(source: Any, stated: Stated) -> preset.Pretrained:
             f"{source.folder} has a vocabulary of its own, which is not that of "
             f"{stated.vocab_file}; leave --vocab out, or move that of the folder away"
         )
-    for name, model in source.networks.items():
-        if len(vocab) != model.vocab_size:
-            raise errors.UserError(
-                f"vocabulary {stated.vocab_file} has {len(vocab)} tokens, the {name} "
-                f"of {source.folder} {model.vocab_size} rows; give the vocabulary that "
-                "it was trained with"
-            )
+    preset.check_vocab(vocab, stated.vocab_file, source.networks, source.folder)
     casing = source.tokenizer
     if source.vocab is None and casing == config.TokenizerConfig():
         casing = tokenizer.guess_casing(vocab)  # Nothing states another.

@@ -198,7 +198,7 @@ def test_a_few_bad_rows_are_counted_and_named():
     assert skipped == 1
     assert remark == "some.tsv: 1 of 100 rows skipped: line 7: too odd"
     assert check(990, 9)[1].endswith(
-        "line 7: too odd; line 8: too odd; line 9: too odd; ..."
+        "line 7: too odd; line 8: too odd; line 9: too odd and 6 more"
     )
 
 

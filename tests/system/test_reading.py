@@ -45,3 +45,11 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
             read(str(tmp_path / "a.json"))
     reading.refuse_pipes(str(tmp_path))
     reading.refuse_pipes(str(tmp_path / "nothing"))
+
+
+def test_what_the_system_refuses_is_said_of_what_is_read(tmp_path):
+    with (
+        pytest.raises(errors.UserError, match=r"^cannot read the page .*: Is a direct"),
+        reading.explained(f"the page {tmp_path}"),
+    ):
+        tmp_path.read_bytes()

@@ -91,5 +91,5 @@ def test_a_vocabulary_that_is_not_there_or_not_text_is_refused(tmp_path):
 def test_a_vocabulary_that_may_never_end_is_refused(tmp_path):
     os.mkfifo(tmp_path / "vocab.txt")
     for file in (tmp_path / "vocab.txt", "/dev/zero"):
-        with pytest.raises(errors.UserError, match=r"is a pipe or a device; want a fi"):
+        with pytest.raises(errors.UserError, match=r"is a pipe or a device; put a fil"):
             vocabularies.read(file)

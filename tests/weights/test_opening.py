@@ -129,7 +129,7 @@ def test_what_contradicts_the_source_is_refused(save, tmp_path, stated, message)
 
 def test_a_vocabulary_of_another_length_is_refused(bare, tmp_path):
     stated = opening.Stated(words(tmp_path, "a", "b"))
-    with pytest.raises(errors.UserError, match=r"has 7 tokens, the encoder of .*6 row"):
+    with pytest.raises(errors.UserError, match=r"the encoder's .*6 rows; give the"):
         opening.open_pretrained(bare, stated)
 
 
