@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from electra_tf import config, errors
-from electra_tf.system import durable
+from electra_tf.system import durable, reading
 
 SETTINGS, RUN = "config.yaml", "run.json"
 
@@ -105,8 +105,7 @@ def open_workdir(
         if (path / SETTINGS).exists():
             _refuse_changes(path / SETTINGS, settings)
         before = read_run(folder)
-        as_read = json.loads(json.dumps(facts))  # A tuple is a list then.
-        _refuse_other_facts(folder, before.get("facts", {}), as_read)
+        _refuse_other_facts(folder, before.get("facts", {}), facts)
     elif is_chief:
         _refuse_foreign(path, type(settings))
     if is_chief:
@@ -223,18 +222,16 @@ def _refuse_foreign(path: Path, kind: type[config.RunSettings]) -> None:
 
 def read_run(folder: str) -> dict[str, Any]:
     """Reads run.json; empty if there is none."""
-    file = Path(folder) / RUN
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    file = os.path.join(folder, RUN)
+    if not os.path.exists(file):
         return {}
-    except (OSError, ValueError) as error:
+    try:
+        return reading.read_json(file)
+    except errors.UserError as error:
         raise errors.UserError(
-            f"cannot read {file}: {errors.one_line(error, 160)}; delete it and run the "
-            "same command again: the run goes on, with no record of how and on which "
-            "data it started"
+            f"{error}; delete it and run the same command again: the run goes on, with "
+            "no record of how and on which data it started"
         ) from None
-    return value if isinstance(value, dict) else {}
 
 
 def _record(

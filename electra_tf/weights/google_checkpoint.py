@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.text import tokenizer, vocabularies
-from electra_tf.weights import google_configuration, preset, weight_map
+from electra_tf.weights import google_configuration, weight_map
 
 _SLOTS = ("/adam_m", "/adam_v")
 _STEP = "global_step"
@@ -337,5 +337,5 @@ def _read_vocab(
         return None
     file = file or beside
     vocab = vocabularies.read(file)
-    preset.check_vocab(vocab, file, networks, prefix)
+    weight_map.check_vocab(vocab, file, networks, prefix)
     return vocab

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from electra_tf import config, errors
 from electra_tf.text import tokenizer, vocabularies
-from electra_tf.weights import preset
+from electra_tf.weights import preset, weight_map
 
 
 class Stated(NamedTuple):
@@ -100,7 +100,7 @@ def with_stated(source: Any, stated: Stated) -> preset.Pretrained:
             f"{source.folder} has a vocabulary of its own, which is not that of "
             f"{stated.vocab_file}; leave --vocab out, or move that of the folder away"
         )
-    preset.check_vocab(vocab, stated.vocab_file, source.networks, source.folder)
+    weight_map.check_vocab(vocab, stated.vocab_file, source.networks, source.folder)
     casing = source.tokenizer
     if source.vocab is None and casing == config.TokenizerConfig():
         casing = tokenizer.guess_casing(vocab)  # Nothing states another.

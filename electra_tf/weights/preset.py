@@ -9,7 +9,7 @@ Out:  config.json, vocab.txt, <network>.weights.h5.
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -327,36 +327,6 @@ def _cannot_load(path: str, error: Exception) -> errors.UserError:
 
 def _weights(name: str) -> str:
     return f"{name}.weights.h5"
-
-
-def check_vocab(
-    vocab: Sequence[str],
-    file: str,
-    networks: Mapping[str, config.ModelConfig],
-    folder: str,
-) -> None:
-    """Refuses a vocabulary that has not a token for each row of its networks' tables.
-
-    Some tables were padded; a shorter one is refused all the same, for nothing tells
-    padding from a file that lost its end.
-
-    Args:
-        vocab: the tokens.
-        file: that holds them.
-        networks: architectures by name.
-        folder: where the networks are.
-
-    Raises:
-        UserError: it has more or fewer.
-    """
-    for name, model in networks.items():
-        if len(vocab) != model.vocab_size:
-            raise errors.UserError(
-                f"vocabulary {file} has {len(vocab)} tokens, the {name}'s embedding "
-                f"table in {folder} {model.vocab_size} rows; give the vocabulary that "
-                "it was trained with, in which a row that no token uses has a line "
-                "too, such as [unused1]"
-            )
 
 
 def build(

@@ -8,7 +8,7 @@ another shape, is listed and refused.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import keras
@@ -268,6 +268,36 @@ def copy(
     """Gives each variable of a network the value of that with its path in another."""
     for path, variable in target.items():
         variable.assign(source[path])
+
+
+def check_vocab(
+    vocab: Sequence[str],
+    file: str,
+    networks: Mapping[str, config.ModelConfig],
+    folder: str,
+) -> None:
+    """Refuses a vocabulary that has not a token for each row of its networks' tables.
+
+    Some tables were padded; a shorter one is refused all the same, for nothing tells
+    padding from a file that lost its end.
+
+    Args:
+        vocab: the tokens.
+        file: that holds them.
+        networks: architectures by name.
+        folder: where the networks are.
+
+    Raises:
+        UserError: it has more or fewer.
+    """
+    for name, model in networks.items():
+        if len(vocab) != model.vocab_size:
+            raise errors.UserError(
+                f"vocabulary {file} has {len(vocab)} tokens, the {name}'s embedding "
+                f"table in {folder} {model.vocab_size} rows; give the vocabulary that "
+                "it was trained with, in which a row that no token uses has a line "
+                "too, such as [unused1]"
+            )
 
 
 def _match(variables: Mapping[str, keras.Variable], rows: Collection[Row]) -> None:

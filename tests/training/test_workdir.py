@@ -240,7 +240,7 @@ def test_settings_that_an_objective_has_no_more_are_named_and_the_way_out_works(
 def test_a_damaged_run_json_is_named_and_the_way_out_works(begun, how):
     file = begun / "run.json"
     file.write_bytes(DAMAGE[how](file.read_bytes()))
-    with pytest.raises(errors.UserError, match=r"cannot read .*run.json: .*; delete"):
+    with pytest.raises(errors.UserError, match=r"run.json is not JSON: .*; delete it"):
         open_it(begun)
     file.unlink()
     open_it(begun)
