@@ -65,11 +65,6 @@ def listed(texts: Iterable[object], limit: int = 8, separator: str = ", ") -> st
     return separator.join(shown[:limit]) + more
 
 
-def named(names: Iterable[str]) -> str:
-    """Lists names of the user's, in quotation marks."""
-    return listed((f"{name!r:.40}" for name in names), limit=20)
-
-
 def did_you_mean(name: str, known: Collection[str], otherwise: str) -> str:
     """Asks whether the known name nearest to one that is not known was meant."""
     if _ELSEWHERE.get(name) in known:

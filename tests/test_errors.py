@@ -33,7 +33,6 @@ def test_a_list_stays_on_one_line_and_says_how_many_it_leaves_out():
     assert errors.listed(["a\nb", "\x1b[31m", "\u00fc"]) == "a\\nb, \\x1b[31m, \u00fc"
     assert errors.listed(["x" * 999]) == "x" * 120
     assert errors.listed(iter(range(20))).endswith("6, 7 and 12 more")
-    assert errors.named(["a", "x" * 99]) == f"'a', '{'x' * 39}"
 
 
 def test_what_is_not_known_is_named_with_the_nearest_that_is():

@@ -226,7 +226,8 @@ def check_columns(
     for name in wanted:
         if name not in there:
             raise errors.UserError(
-                f"{path} has no column {name!r}; it has {errors.named(there)}{way_out}"
+                f"{path} has no column {name!r}; it has "
+                f"{errors.listed(map(repr, there))}{way_out}"
             )
 
 

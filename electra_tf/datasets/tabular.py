@@ -243,7 +243,7 @@ def refuse_unseen(
         if label not in known:
             raise errors.UserError(
                 f"{split.source}: label {label!r:.40} is not in {train.source}, which "
-                f"has {errors.named(sorted(known))}"
+                f"has {errors.listed(map(repr, sorted(known)))}"
             )
 
 

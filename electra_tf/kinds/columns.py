@@ -56,6 +56,6 @@ class Columns:
         """
         if name not in row:
             raise tables.BadCellError(
-                f"no column {name!r}; it has {errors.named(row)}: rename one, or "
-                "say which, as in --set data.options.text_column=<name>"
+                f"no column {name!r}; it has {errors.listed(map(repr, row))}: rename "
+                "one, or say which, as in --set data.options.text_column=<name>"
             )

@@ -113,7 +113,7 @@ def build_tokenizer(vocab: list[str], settings: config.TokenizerConfig) -> Any:
         UserError: it cannot have such a vocabulary.
     """
     if settings.added_tokens:
-        names = errors.named(token.content for token in settings.added_tokens)
+        names = errors.listed(repr(t.content) for t in settings.added_tokens)
         raise errors.UserError(
             f"the tokenizer has added tokens ({names}), which KerasHub's own cannot "
             "find; save our own backbone instead (--format=keras_hub)"
