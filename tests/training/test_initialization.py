@@ -5,7 +5,7 @@ import pytest
 
 from electra_tf import config, errors
 from electra_tf.network import models
-from electra_tf.objectives import registry
+from electra_tf.objectives import objective, registry
 from electra_tf.training import initialization
 from electra_tf.weights import preset, weight_map
 
@@ -285,3 +285,68 @@ def test_what_may_differ_are_settings_of_the_architecture():
     network = models.build_generator(SMALL)
     by_token = {v.path for v in network.weights if 11 in v.shape}
     assert by_token == set(initialization._BY_TOKEN)
+
+
+# What an objective says of its networks.
+
+
+def declare(**networks):
+    """Declares networks; each (architecture, what it says of it)."""
+    return objective.Declaration(
+        networks={
+            name: objective.Network(model, lambda: None, "generator", **said)
+            for name, (model, said) in networks.items()
+        },
+        losses={},
+        metrics={},
+        sums={},
+        rows=objective.Rows(),
+    )
+
+
+def test_a_network_may_start_from_a_preset_of_its_own():
+    frozen = {"starts_from": ("generator",), "section": "generator", "origin": "its"}
+    main = {"starts_from": ("discriminator", "encoder"), "section": "model"}
+    declared = declare(main=(MODEL, main), small=(SMALL, frozen))
+    other = Source({"generator": SMALL}, folder="its", shared=False)
+    assert initialization.paths(declared, config.TrainConfig()) == ["its"]
+    settings = settings_of()
+    assert initialization.paths(declared, settings.train) == ["there", "its"]
+    sources = {"there": Source({"discriminator": MODEL}), "its": other}
+    found = initialization.with_architecture(settings, declared, sources)
+    assert found.model.hidden_size == MODEL.hidden_size
+    assert found.generator.architecture.hidden_size == SMALL.hidden_size
+    said = []
+    weights = initialization.read_weights(found, declared, sources, VOCAB, said.append)
+    assert said == [
+        "warning: train.init_from=there has no head of a main: it starts at random"
+    ]
+    path = "embeddings/word_embeddings"
+    table = weights["small"].arrays[path]
+    np.testing.assert_array_equal(
+        table, array_of(other, "generator", models.build_generator(SMALL).weights[0])
+    )
+
+
+def test_what_a_network_of_its_own_preset_lacks_is_refused():
+    frozen = {"starts_from": ("generator",), "origin": "its"}
+    declared = declare(small=(SMALL, frozen))
+    sources = {"its": Source({"discriminator": MODEL}, folder="its")}
+    with refused("^its has no generator; it has discriminator"):
+        initialization.with_architecture(settings_of(), declared, sources)
+
+
+def test_an_architecture_that_no_section_states_must_be_the_sources():
+    declared = declare(extra=(SMALL, {"starts_from": ("generator",)}))
+    sources = {"there": Source({"generator": SMALL})}
+    initialization.with_architecture(settings_of(), declared, sources)
+    wide = SMALL.model_copy(update={"intermediate_size": 9})
+    declared = declare(extra=(wide, {"starts_from": ("generator",)}))
+    with refused("intermediate_size of its generator is 7, by the settings .* is 9"):
+        initialization.with_architecture(settings_of(), declared, sources)
+
+
+def test_a_main_network_that_can_start_from_nothing_refuses_weights():
+    declared = declare(main=(MODEL, {"section": "model"}))
+    with refused("train.init_from=there has no start for a main; it has discriminator"):
+        initialization.with_architecture(settings_of(), declared, {"there": ELECTRA})

@@ -54,6 +54,26 @@ def cells(table):
 # What it says.
 
 
+def test_a_head_of_a_kind_of_its_own_is_told_without_being_known():
+    networks = {"judge": MODEL, "small": CONFIGS["generator"]}
+    roles = {"judge": "energy", "small": "energy"}
+    card = model_card.Card(
+        "preset", networks, config.TokenizerConfig(), ORIGIN, roles=roles
+    )
+    text = model_card.render(card)
+    assert "The judge has a head of its own kind" in text
+    assert "parameters \\(without other heads\\)" in text
+    assert 'encoder = electra_tf.ElectraBackbone.from_preset("this_folder")' in text
+    known = {"judge": "energy", "small": "generator"}
+    text = model_card.render(card._replace(roles=known))
+    assert 'generator = electra_tf.ElectraMaskedLM.from_preset("this_folder")' in text
+    assert "The small guesses hidden tokens." in text
+
+
+def test_the_tables_of_roles_are_of_the_same_roles():
+    assert preset.BUILDERS.keys() == weight_map.HEADS.keys() == model_card._OURS.keys()
+
+
 @pytest.mark.parametrize(
     ("problem_type", "what"),
     [
