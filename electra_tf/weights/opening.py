@@ -110,7 +110,6 @@ def with_stated(source: Any, stated: Stated) -> preset.Pretrained:
 
 def _has_weights_of_ours(folder: str) -> bool:
     """Tells whether a folder was a preset before its config.json was damaged."""
-    return any(
-        os.path.exists(os.path.join(folder, f"{name}.weights.h5"))
-        for name in preset.BUILDERS
-    )
+    theirs = {"model.weights.h5", "task.weights.h5"}  # KerasHub's.
+    names = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    return any(name.endswith(".weights.h5") for name in names - theirs)

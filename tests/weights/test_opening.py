@@ -52,6 +52,17 @@ def test_a_preset_is_opened_by_its_folder_or_by_its_workdir(save, tmp_path):
         assert (found.folder, found.origin) == (folder, {"steps": 3})
 
 
+def test_a_preset_with_a_damaged_config_is_still_one_whatever_its_networks(
+    save, tmp_path
+):
+    folder = save("run/preset")
+    os.rename(f"{folder}/encoder.weights.h5", f"{folder}/judge.weights.h5")
+    os.remove(f"{folder}/SHA256SUMS")
+    (tmp_path / "run/preset/config.json").write_text("{")
+    with pytest.raises(errors.UserError, match=r"config\.json is not JSON"):
+        opening.open_pretrained(str(tmp_path / "run"))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
