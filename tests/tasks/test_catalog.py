@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+import write_build
 
+import electra_tf
 from electra_tf import errors
 from electra_tf.tasks import (
     catalog,
@@ -24,6 +26,14 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "hugging_face"
 def test_every_head_of_hugging_face_has_a_task():
     found = {one.hugging_face_kind for one in catalog.classes()}
     assert hugging_face.HEADS.keys() == found - {None}
+
+
+def test_the_catalog_loads_a_task_when_it_is_asked_for():
+    named = {*catalog.NETWORKS.values()} & electra_tf.CLASSES.keys()
+    assert len(named) == 3
+    found = write_build.imports(Path(catalog.__file__))
+    classes = {type_.__module__.split(".", 1)[1] for type_ in catalog.classes()}
+    assert not found & {name.replace(".", "/") for name in classes}
 
 
 def test_tasks_are_known_by_the_names_that_keras_keeps():
