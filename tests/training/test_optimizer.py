@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import keras
 import momentum
 import numpy as np
@@ -249,6 +252,30 @@ def test_an_optimizer_of_ones_own_is_named_by_its_module():
     made = optimizer.build(settings.optimizer, settings.train, {})
     assert isinstance(made, momentum.Momentum)
     assert (made.beta, made.clip_norm) == (0.25, 1.0)
+
+
+def test_the_optimizer_of_the_page_learns(tmp_path, monkeypatch):
+    page = Path(__file__).parents[2] / "docs/pretraining.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
+    (tmp_path / "lion.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    # What the page says to add to a command.
+    said = re.search(
+        r"`(--set optimizer\.name=lion.*?)`", page.read_text("utf-8"), re.S
+    )
+    stated = re.findall(r"--set\s+(\S+)", said[1])
+    settings = config.load(
+        config.PretrainConfig, None, [*stated, "optimizer.weight_decay=0.5"]
+    )
+    train = settings.train.model_copy(update={"warmup_steps": 0})
+    learner, trained = optimizer.build(settings.optimizer, train, {}), variables()
+    learner.build(trained)
+    learner.learn([tf.ones([2, 3]), -tf.ones([3])])
+    # The sign of the gradient, and half the weight where it decays.
+    kernel, bias = (v.numpy() for v in trained)
+    np.testing.assert_allclose(kernel - KERNEL, -1e-4 * (1 + 0.5 * KERNEL), rtol=1e-2)
+    np.testing.assert_allclose(bias - BIAS, 1e-4 * np.ones(3), rtol=1e-2)
+    assert learner.beta_2 == 0.98
 
 
 class NoOptimizer:
