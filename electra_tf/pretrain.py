@@ -24,7 +24,7 @@ def main() -> None:
         from electra_tf.training import run
         from electra_tf.training import workdir as workdirs
 
-    # XLA compiles the parts of a batch into one: nothing is gained by them.
+    # Where XLA or a TPU shares out the work, parts of a batch gain nothing.
     alone = TPU.value or settings.train.xla == "on"
     usual = 1 if alone else cores.usual_streams()
     settings = workdirs.with_streams(settings, workdir, usual)
