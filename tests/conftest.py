@@ -275,7 +275,7 @@ def tiny_preset(tmp_path_factory, tiny_model_config, tiny_vocab):
     """A preset of pre-training, with weights as they were drawn, that drops nothing."""
     from electra_tf.network import models
     from electra_tf.text import vocabularies
-    from electra_tf.weights import preset
+    from electra_tf.weights import preset_writer
 
     keras.utils.set_random_seed(5)
     changed = {
@@ -285,7 +285,7 @@ def tiny_preset(tmp_path_factory, tiny_model_config, tiny_vocab):
     }
     model = tiny_model_config.model_copy(update=changed)
     folder = tmp_path_factory.mktemp("preset") / "tiny"
-    preset.save(
+    preset_writer.save(
         str(folder),
         {
             "discriminator": models.build_discriminator(model),

@@ -4,7 +4,7 @@ import numpy as np
 from electra_tf import config
 from electra_tf.network import models
 from electra_tf.release import converter
-from electra_tf.weights import preset
+from electra_tf.weights import preset, preset_writer
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdef"]
 MODEL = config.ModelConfig(
@@ -25,7 +25,7 @@ def run(folder, *flags):
 
 def test_the_command_writes_what_it_is_told_and_says_so(tmp_path):
     network = models.build_discriminator(MODEL)
-    preset.save(
+    preset_writer.save(
         f"{tmp_path}/own",
         {"discriminator": network},
         {"discriminator": MODEL},

@@ -37,6 +37,7 @@ UNTESTED = {
     "datasets/files": "tests/datasets/test_datasets.py",
     "datasets/tables": "tests/datasets/test_tabular.py",
     "network/plain": "tests/network/test_kernels.py",
+    "weights/preset_writer": "tests/weights/test_preset.py, with what reads it",
 }
 
 
@@ -204,6 +205,7 @@ UNREAD = {
         "weights/google_.*",
         "weights/hugging_face.*",
         "weights/opening",
+        "weights/preset",
         "weights/weight_map",
     ],
     "several machines, where TF_CONFIG lists them": ["training/cluster"],
@@ -228,7 +230,7 @@ def test_a_reader_of_pretraining_needs_few_files_and_lines():
     lines = sum(len(MODULES[name].read_text().splitlines()) for name in road)
     # Wanted: under 30 and 6,500. A change that needs more is to find them elsewhere.
     assert len(road) <= 39, sorted(road)
-    assert lines <= 8_800, lines
+    assert lines <= 8_650, lines
 
 
 # What is written elsewhere.

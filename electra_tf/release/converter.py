@@ -15,12 +15,7 @@ import numpy.typing as npt
 from electra_tf import config, errors
 from electra_tf.tasks import catalog, keras_hub_presets, keras_hub_writer, task
 from electra_tf.text import tokenizer
-from electra_tf.weights import (
-    model_card,
-    opening,
-    preset,
-    weight_map,
-)
+from electra_tf.weights import model_card, opening, preset, preset_writer, weight_map
 
 FORMATS = {
     "preset": "ours, to pre-train and fine-tune from",
@@ -189,7 +184,7 @@ def _write_preset(
         )
     networks, configs = _built(source)
     words = source.vocab, source.tokenizer
-    preset.save(folder, networks, configs, *words, source.origin, facts)
+    preset_writer.save(folder, networks, configs, *words, source.origin, facts)
 
 
 def _write_hugging_face(

@@ -14,7 +14,7 @@ from electra_tf import config, errors
 from electra_tf.system import checksums, durable, reading
 from electra_tf.tasks import backbone, keras_hub_electra, keras_hub_presets
 from electra_tf.tasks import tokenizer as task_tokenizer
-from electra_tf.weights import model_card, preset, weight_map
+from electra_tf.weights import model_card, preset, preset_writer, weight_map
 
 
 def save_backbone(
@@ -138,12 +138,12 @@ def _save(
 ) -> None:
     """Writes what has `save_to_preset`, and where it comes from."""
     with durable.replacing_folder(
-        folder, keras_hub_presets.is_ours, *preset.REFUSALS
+        folder, keras_hub_presets.is_ours, *preset_writer.REFUSALS
     ) as building:
         model_card.keep_edited(folder, building)
         # A task has a file for its backbone, and one for itself with it.
         models = [part for part in parts if isinstance(part, keras.Model)]
-        preset.reserve(building, *models, *models)
+        preset_writer.reserve(building, *models, *models)
         for part in parts:
             part.save_to_preset(building)
         metadata = os.path.join(building, keras_hub_presets.METADATA)

@@ -25,7 +25,7 @@ from electra_tf.training import (
     train_step,
     workdir,
 )
-from electra_tf.weights import preset
+from electra_tf.weights import preset_writer
 
 
 def run(settings: config.PretrainConfig, folder: str, tpu: str | None = None) -> None:
@@ -307,7 +307,7 @@ def _finish(
     learned, steps = model.objective, settings.train.steps
     vocab = source.vocab.tokens
     kept = {n: one for n, one in learned.declared.networks.items() if one.saved_as}
-    preset.save(
+    preset_writer.save(
         os.path.join(folder, "preset"),
         {one.saved_as: one.kept(learned.networks[name]) for name, one in kept.items()},
         {one.saved_as: one.config for one in kept.values()},

@@ -4,7 +4,8 @@ In:   networks; presets, checkpoints of the 2020 code, Hugging Face's directorie
 Out:  presets that load anywhere; networks with the weights that were found.
 
 model_card              what is known of a model -> README.md
-preset                  config, vocabulary and weights in a folder
+preset_writer           config, vocabulary and weights -> a folder, whole or not at all
+preset                  such a folder -> networks
 weight_map              every variable's name: ours, TF1's, Hugging Face's, KerasHub's
 google_configuration    what stands beside the 2020 code's checkpoints
 google_checkpoint       opens those

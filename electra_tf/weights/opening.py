@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from electra_tf import config, errors
 from electra_tf.text import tokenizer, vocabularies
-from electra_tf.weights import preset, weight_map
+from electra_tf.weights import preset, preset_writer, weight_map
 
 
 class Stated(NamedTuple):
@@ -37,7 +37,7 @@ def open_pretrained(path: str, stated: Stated = NOTHING_STATED) -> preset.Pretra
             is not so.
     """
     for folder in (path, os.path.join(path, "preset")):
-        if preset.is_preset(folder) or _has_weights_of_ours(folder):
+        if preset_writer.is_preset(folder) or _has_weights_of_ours(folder):
             return with_stated(preset.load(folder), stated)
     if found := _open_others(path, stated):
         return found

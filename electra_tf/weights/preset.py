@@ -1,7 +1,7 @@
-"""A directory that holds a trained model: what later work starts from.
+"""Reads a directory that holds a trained model: what later work starts from.
 
-In:   networks by name, their architectures, the vocabulary and its settings.
-Out:  config.json, vocab.txt, <network>.weights.h5.
+In:   what `preset_writer` wrote.
+Out:  architectures, vocabulary, and how it was trained; networks with their weights.
 
 `Pretrained` is what a preset has in common with other people's checkpoints.
 """
@@ -15,37 +15,18 @@ from typing import Any, NamedTuple, Protocol
 
 import h5py
 import keras
-from pydantic import Field
 
 from electra_tf import config, errors
 from electra_tf.network import models
 from electra_tf.system import checksums, durable, reading
 from electra_tf.text import vocabularies
-from electra_tf.weights import model_card
-
-FORMAT = 1
-ABOUT = "config.json"
-
-REFUSALS = (RuntimeError,)  # What HDF5 raises, beside OSError, for a full disk.
-_HDF5_BYTES = 8192  # A file has no more than these for an array, beside its numbers.
+from electra_tf.weights import model_card, preset_writer
 
 BUILDERS: dict[str, Callable[[config.ModelConfig], keras.Model]] = {
     "encoder": models.build_encoder,
     "generator": models.build_generator,
     "discriminator": models.build_discriminator,
 }
-
-
-class _About(config.Settings):
-    """What config.json holds."""
-
-    format: int
-    networks: dict[str, config.ModelConfig]
-    # Of networks whose name is not their role.
-    roles: dict[str, str] = Field(default={})
-    tokenizer: config.TokenizerConfig
-    vocab_hash: str
-    origin: dict[str, Any]
 
 
 class Pretrained(Protocol):
@@ -91,8 +72,9 @@ class Preset(NamedTuple):
 
     def load_weights(self, name: str, network: keras.Model) -> None:
         """Loads the weights of its network `name` into a network of that shape."""
-        checksums.verify(self.folder, _weights(name))
-        load_file(network.load_weights, os.path.join(self.folder, _weights(name)))
+        file = preset_writer.weights_file(name)
+        checksums.verify(self.folder, file)
+        load_file(network.load_weights, os.path.join(self.folder, file))
 
 
 def role_of(source: Pretrained, name: str) -> str:
@@ -124,72 +106,6 @@ def choose(source: Pretrained, roles: Iterable[str]) -> str | None:
     return next(others, None)
 
 
-def save(
-    folder: str,
-    networks: dict[str, keras.Model],
-    configs: dict[str, config.ModelConfig],
-    vocab: list[str],
-    tokenizer_config: config.TokenizerConfig,
-    origin: dict[str, Any],
-    facts: model_card.Facts = model_card.NO_FACTS,
-    roles: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """Writes a preset beside the old one, if any, and then puts it in its place.
-
-    Args:
-        folder: of the preset; a preset that is there is replaced.
-        networks: by name; a name is the network's role, if `roles` say no other.
-        configs: their architectures.
-        vocab: tokens in the order of their ids.
-        tokenizer_config: casing, accents, CJK.
-        origin: how it was trained: settings, steps, metrics, versions; JSON values.
-        facts: for the model card.
-        roles: of networks whose names do not say it.
-    """
-    with durable.replacing_folder(folder, is_preset, *REFUSALS) as building:
-        model_card.keep_edited(folder, building)
-        vocabularies.write(os.path.join(building, "vocab.txt"), vocab)
-        for name, network in networks.items():
-            reserve(building, network)
-            network.save_weights(os.path.join(building, _weights(name)))
-        about = _About(
-            format=FORMAT,
-            networks={name: configs[name] for name in networks},
-            roles={n: role for n, role in roles.items() if n in networks and n != role},
-            tokenizer=tokenizer_config,
-            vocab_hash=vocabularies.hash_of(vocab),
-            origin=origin,
-        )
-        durable.write_json(os.path.join(building, ABOUT), about.model_dump())
-        card = model_card.Card(
-            "preset",
-            about.networks,
-            tokenizer_config,
-            origin,
-            facts=facts,
-            roles=about.roles,
-        )
-        model_card.write(building, card)
-        checksums.write(building)
-
-
-def reserve(folder: str, *networks: keras.Model) -> None:
-    """Raises OSError unless a folder has room for files of these networks' weights."""
-    variables = [variable for network in networks for variable in network.weights]
-    arrays = sum(math.prod(v.shape) * v.value.dtype.size for v in variables)
-    durable.reserve(folder, arrays + _HDF5_BYTES * (len(variables) + 8))
-
-
-def is_preset(folder: str) -> bool:
-    """Says whether a folder is a preset of ours, of any version of the format."""
-    durable.recover(folder)
-    try:
-        values = reading.read_json(os.path.join(folder, ABOUT))
-    except errors.UserError:
-        return False
-    return {"format", "networks"} <= values.keys()
-
-
 def load(folder: str) -> Preset:
     """Reads what a preset says of itself, without the weights.
 
@@ -197,18 +113,18 @@ def load(folder: str) -> Preset:
         UserError: if it is missing, malformed or of another format.
     """
     durable.recover(folder)
-    checksums.verify(folder, ABOUT, "vocab.txt")
-    path = os.path.join(folder, ABOUT)
+    checksums.verify(folder, preset_writer.ABOUT, "vocab.txt")
+    path = os.path.join(folder, preset_writer.ABOUT)
     try:
         values = reading.read_json(path)
     except errors.UserError as error:
         raise errors.UserError(f"no preset at {folder}: {error}") from None
-    if values.get("format") != FORMAT:
+    if values.get("format") != preset_writer.FORMAT:
         raise errors.UserError(
-            f"{path}: not a preset of this version (format {FORMAT}); "
+            f"{path}: not a preset of this version (format {preset_writer.FORMAT}); "
             "pre-training writes one into workdir/preset"
         )
-    about = config.check(_About, values, path)
+    about = config.check(preset_writer.About, values, path)
     vocab = vocabularies.read(os.path.join(folder, "vocab.txt"))
     if vocabularies.hash_of(vocab) != about.vocab_hash:
         raise errors.UserError(
@@ -217,7 +133,7 @@ def load(folder: str) -> Preset:
         )
     for name, model in about.networks.items():
         weights, role = (
-            os.path.join(folder, _weights(name)),
+            os.path.join(folder, preset_writer.weights_file(name)),
             about.roles.get(name, name),
         )
         if os.path.exists(weights) and role in BUILDERS:
@@ -323,10 +239,6 @@ def stored_arrays(path: str) -> dict[str, tuple[int, ...]]:
 def _cannot_load(path: str, error: Exception) -> errors.UserError:
     reason = errors.one_line(error, 200)
     return errors.UserError(f"cannot load {path}: {reason}; copy or write it again")
-
-
-def _weights(name: str) -> str:
-    return f"{name}.weights.h5"
 
 
 def build(

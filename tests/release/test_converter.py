@@ -17,6 +17,7 @@ from electra_tf.weights import (
     model_card,
     opening,
     preset,
+    preset_writer,
     weight_map,
 )
 
@@ -70,7 +71,7 @@ def networks():
 def ours(networks, tmp_path):
     """A preset of both networks."""
     folder = str(tmp_path / "ours")
-    preset.save(folder, networks, CONFIGS, VOCAB, WORDS, {"steps": 7})
+    preset_writer.save(folder, networks, CONFIGS, VOCAB, WORDS, {"steps": 7})
     return folder
 
 
@@ -90,7 +91,7 @@ def test_of_a_head_that_nobody_knows_the_encoder_is_converted_which_is_said(
         ({"judge": "energy", "small": "energy"}, ["encoder"]),
         ({"judge": "energy", "small": "generator"}, ["generator"]),
     ):
-        preset.save(folder, chosen, architectures, VOCAB, WORDS, {}, roles=roles)
+        preset_writer.save(folder, chosen, architectures, VOCAB, WORDS, {}, roles=roles)
         said = convert(folder, tmp_path / "converted")
         assert "note: the head of judge is left out" in said
         assert ("note: the head of small is left out" in said) == (want == ["encoder"])
@@ -121,14 +122,14 @@ def test_to_hugging_face_and_back_changes_no_bit(ours, networks, tmp_path):
     assert "discriminator" in said[-1]
     assert_equal(tmp_path / "hf", networks)
     convert(str(tmp_path / "hf"), tmp_path / "back")
-    assert preset.is_preset(str(tmp_path / "back"))
+    assert preset_writer.is_preset(str(tmp_path / "back"))
     assert_equal(tmp_path / "back", networks)
 
 
 def test_a_vocabulary_that_contradicts_the_casing_is_told_once(networks, tmp_path):
     folder = str(tmp_path / "ours")
     vocab, words = [*VOCAB[:-1], "G"], config.TokenizerConfig()
-    preset.save(folder, networks, CONFIGS, vocab, words, {})
+    preset_writer.save(folder, networks, CONFIGS, vocab, words, {})
     said = convert(folder, tmp_path / "to")
     assert sum("'G', can never occur" in line for line in said) == 1
     with pytest.warns(UserWarning, match="'G', can never occur"):

@@ -14,7 +14,7 @@ from electra_tf.release import exporter
 from electra_tf.serving import saved_model
 from electra_tf.tasks import masked_lm, replaced_token_detector, task, text_embedder
 from electra_tf.text import vocabularies
-from electra_tf.weights import preset
+from electra_tf.weights import preset, preset_writer
 
 SETTINGS = task_config.ExportConfig()
 
@@ -84,7 +84,7 @@ def test_a_fine_tuned_model_is_served_as_it_was_saved_or_with_other_rows(
 def encoder(tmp_path_factory, tiny_model_config, tiny_vocab):
     """A preset without any head."""
     folder = tmp_path_factory.mktemp("preset") / "encoder"
-    preset.save(
+    preset_writer.save(
         str(folder),
         {"encoder": models.build_encoder(tiny_model_config)},
         {"encoder": tiny_model_config},

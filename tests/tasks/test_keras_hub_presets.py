@@ -13,7 +13,7 @@ import pytest
 from electra_tf import errors
 from electra_tf.release import converter
 from electra_tf.tasks import keras_hub_presets
-from electra_tf.weights import preset
+from electra_tf.weights import preset, preset_writer
 
 
 def test_a_bit_that_flips_is_noticed_before_the_file_is_used(saved_ours, tmp_path):
@@ -131,12 +131,14 @@ def test_without_a_tokenizer_nothing_is_known_of_the_words(saved):
 
 
 def test_a_preset_of_kerashub_is_not_taken_for_ours_and_replaced(saved, source):
-    assert not preset.is_preset(str(saved))
+    assert not preset_writer.is_preset(str(saved))
     before = sorted(os.listdir(saved))
     name = "generator"
     networks, configs = {name: source.built[name]}, {name: source.networks[name]}
     with pytest.raises(errors.UserError, match="is there and no preset"):
-        preset.save(str(saved), networks, configs, source.vocab, hub.SETTINGS, {})
+        preset_writer.save(
+            str(saved), networks, configs, source.vocab, hub.SETTINGS, {}
+        )
     assert sorted(os.listdir(saved)) == before
 
 

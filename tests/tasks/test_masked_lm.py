@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.tasks import masked_lm
-from electra_tf.weights import preset
+from electra_tf.weights import preset, preset_writer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hugging_face"
 
@@ -40,7 +40,7 @@ def test_guesses_are_the_generators(tmp_path, tiny_model_config, vocab):
     chance = np.random.default_rng(5)
     for weight in network.weights:
         weight.assign(np.array(weight) + chance.normal(0, 0.1, weight.shape))
-    preset.save(
+    preset_writer.save(
         str(tmp_path / "preset"),
         {"generator": network},
         {"generator": tiny_model_config},

@@ -8,7 +8,7 @@ from scipy import special
 
 from electra_tf import config, errors
 from electra_tf.tasks import replaced_token_detector
-from electra_tf.weights import preset
+from electra_tf.weights import preset, preset_writer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hugging_face"
 
@@ -35,7 +35,7 @@ def pretrained(tmp_path, tiny_model_config, vocab):
         chance = np.random.default_rng(5)
         for weight in network.weights:
             weight.assign(np.array(weight) + chance.normal(0, 0.1, weight.shape))
-        preset.save(
+        preset_writer.save(
             str(tmp_path / name),
             {name: network},
             {name: tiny_model_config},

@@ -30,6 +30,7 @@ from electra_tf.weights import (
     hugging_face_reader,
     hugging_face_writer,
     preset,
+    preset_writer,
     weight_map,
 )
 
@@ -46,7 +47,7 @@ def sources(tmp_path_factory, tiny_model_config, tiny_vocab):
     network = models.build_discriminator(tiny_model_config)
     named = {"discriminator": network}, {"discriminator": tiny_model_config}
     words = vocabularies.read(tiny_vocab), config.TokenizerConfig()
-    preset.save(str(folder / "run" / "preset"), *named, *words, {})
+    preset_writer.save(str(folder / "run" / "preset"), *named, *words, {})
     hugging_face_writer.save_networks(str(folder / "hugging_face"), *named, *words, {})
     opened = preset.load(str(folder / "run" / "preset"))
     keras_hub_writer.save_backbone(str(folder / "ours"), opened, "discriminator")
@@ -149,7 +150,7 @@ def test_a_masked_language_model_has_an_encoder_too(
     tmp_path, tiny_model_config, tiny_vocab
 ):
     network = models.build_generator(tiny_model_config)
-    preset.save(
+    preset_writer.save(
         str(tmp_path),
         {"generator": network},
         {"generator": tiny_model_config},

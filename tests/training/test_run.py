@@ -15,7 +15,7 @@ import tensorflow as tf
 from electra_tf import config, errors
 from electra_tf.text import vocabularies
 from electra_tf.training import run, train_step, workdir
-from electra_tf.weights import hugging_face_writer, preset, weight_map
+from electra_tf.weights import hugging_face_writer, preset, preset_writer, weight_map
 
 # Keras 3.15 saves a variable of TensorFlow 2.21 in a way that numpy 2 will drop.
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses_debug.txt"
@@ -187,7 +187,7 @@ def assert_same_weights(folder, networks):
 
 
 def save_run(folder, trained, vocab):
-    preset.save(
+    preset_writer.save(
         str(folder / "preset"),
         trained.networks,
         configs_of(trained),
@@ -291,12 +291,12 @@ def test_a_run_resumes_when_what_it_started_from_is_gone(
         str(tmp_path / "second"),
     )
     assert "starting at step 4 of 4" in capsys.readouterr().out
-    assert preset.is_preset(str(tmp_path / "second" / "preset"))
+    assert preset_writer.is_preset(str(tmp_path / "second" / "preset"))
 
 
 def test_what_the_weights_lack_is_said(settings, trained, vocab, tmp_path, capsys):
     only = {"discriminator": trained.networks["discriminator"]}
-    preset.save(
+    preset_writer.save(
         str(tmp_path / "first"),
         only,
         configs_of(trained),

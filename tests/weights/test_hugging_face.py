@@ -2,7 +2,7 @@
 
 import golden
 
-from electra_tf.weights import hugging_face, preset
+from electra_tf.weights import hugging_face, preset_writer
 
 
 def test_only_what_transformers_wrote_looks_like_it(copy, networks, vocab, tmp_path):
@@ -10,7 +10,7 @@ def test_only_what_transformers_wrote_looks_like_it(copy, networks, vocab, tmp_p
     assert not hugging_face.is_directory(str(tmp_path / "nothing"))
     assert not hugging_face.is_directory(str(tmp_path))
     ours = str(tmp_path / "preset")
-    preset.save(ours, networks, golden.CONFIGS, vocab, golden.RULES, {})
+    preset_writer.save(ours, networks, golden.CONFIGS, vocab, golden.RULES, {})
     assert not hugging_face.is_directory(ours)
 
 

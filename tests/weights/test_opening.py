@@ -13,7 +13,7 @@ from electra_tf.weights import (
     hugging_face_reader,
     hugging_face_writer,
     opening,
-    preset,
+    preset_writer,
     weight_map,
 )
 
@@ -32,7 +32,7 @@ MODEL = config.ModelConfig(
 @pytest.fixture
 def save(tmp_path):
     def save(name):
-        preset.save(
+        preset_writer.save(
             str(tmp_path / name),
             {"encoder": models.build_encoder(MODEL)},
             {"encoder": MODEL},

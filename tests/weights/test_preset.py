@@ -16,7 +16,7 @@ import pytest
 
 from electra_tf import config, errors
 from electra_tf.network import models
-from electra_tf.weights import preset
+from electra_tf.weights import preset, preset_writer
 
 # Keras 3.15 saves a variable of TensorFlow 2.21 in a way that numpy 2 will drop.
 TOKENIZER = config.TokenizerConfig(lowercase=False, strip_accents=True, split_cjk=False)
@@ -41,7 +41,7 @@ def save(networks, configs, vocab):
     def write(folder, **changed):
         values = {"networks": networks, "configs": configs, "origin": {"steps": 7}}
         values |= changed
-        preset.save(
+        preset_writer.save(
             str(folder),
             vocab=vocab,
             tokenizer_config=TOKENIZER,
@@ -273,7 +273,9 @@ def test_weights_of_another_shape_are_refused(saved, configs, changed):
 def save_over_and_over(folder, configs, vocab):
     networks = {name: preset.BUILDERS[name](configs[name]) for name in configs}
     for steps in range(10**6):
-        preset.save(folder, networks, configs, vocab, TOKENIZER, {"steps": steps})
+        preset_writer.save(
+            folder, networks, configs, vocab, TOKENIZER, {"steps": steps}
+        )
 
 
 @pytest.mark.slow
