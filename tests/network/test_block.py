@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from electra_tf.network import block, tracing
+from electra_tf.network import block, kernels, tracing
 
 
 def test_tokens_attend_within_their_example_and_padding_to_padding():
@@ -133,7 +133,7 @@ def allowed(kind):
     return np.triu(same) if kind == "right" else same
 
 
-def plain_attend(weights, x, seen, allowed):
+def plain_attend(weights, x, seen, allowed, shares_left=1.0, more_left=1.0):
     """Attends in numpy: [B, Q, 6] sees [B, S, 6]."""
 
     def by_head(name, x):
@@ -144,16 +144,19 @@ def plain_attend(weights, x, seen, allowed):
     scores = np.where(allowed[:, None], scores, -np.inf)
     shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
     shares /= shares.sum(axis=-1, keepdims=True)
+    shares *= shares_left
     context = (shares @ by_head("value", seen)).transpose(0, 2, 1, 3).reshape(x.shape)
     more = context @ weights["attention_output/kernel"]
-    total = tiny.normalize(x + more + weights["attention_output/bias"])
+    more += weights["attention_output/bias"]
+    total = tiny.normalize(x + more * more_left)
     return total * weights["attention_norm/gamma"] + weights["attention_norm/beta"]
 
 
-def plain_feed_forward(weights, x):
+def plain_feed_forward(weights, x, more_left=1.0):
     wide = x @ weights["intermediate/kernel"] + weights["intermediate/bias"]
     wide *= 0.5 * (1.0 + np.vectorize(math.erf)(wide / math.sqrt(2)))
-    total = tiny.normalize(x + wide @ weights["output/kernel"] + weights["output/bias"])
+    more = wide @ weights["output/kernel"] + weights["output/bias"]
+    total = tiny.normalize(x + more * more_left)
     return total * weights["output_norm/gamma"] + weights["output_norm/beta"]
 
 
@@ -216,6 +219,25 @@ def test_a_block_is_what_numpy_makes_of_it_in_values_and_slopes(kind):
             losses.append(np.sum(plain(moved, changed) * loss_weights))
         wanted = (losses[0] - losses[1]) / 2e-5
         assert np.sum(slope * along) == pytest.approx(wanted, rel=1e-3, abs=1e-3)
+
+
+def test_dropout_takes_shares_and_what_each_sub_layer_adds():
+    """Three masks, of the three seeds in the order of the figure."""
+    rates = {"attention_dropout_rate": 0.5, "hidden_dropout_rate": 0.3}
+    layer = block.EncoderBlock(tiny.MODEL.model_copy(update=rates))
+    layer, (x,) = tiny.randomize_built(layer, 1), draw_states("left")
+    y = learn(layer, "left", [x], training=True)[0]
+
+    def left(shape, rate, draw):
+        seed = tf.constant([1, 2 + draw])
+        return np.asarray(kernels.dropout(tf.ones(shape), rate, seed))
+
+    shares = left([2, 3, 7, 7], 0.5, 1)
+    more, last = (left([14, 6], 0.3, draw).reshape(2, 7, 6) for draw in (2, 3))
+    weights, x = plain_weights(layer), np.float64(x)
+    wanted = plain_attend(weights, x, x, allowed("left"), shares, more)
+    wanted = plain_feed_forward(weights, wanted, last)
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -101,7 +101,6 @@ def test_of_attention_the_backward_pass_keeps_the_shares_once_and_a_mask():
 def test_a_recomputed_block_keeps_nothing_that_it_makes_inside(seen):
     layer = tiny.randomize_built(block.EncoderBlock(tiny.MODEL), 3)
 
-    @tf.function
     def learn(x, others):
         with tf.GradientTape() as tape:
             tape.watch([x, others])
@@ -109,17 +108,23 @@ def test_a_recomputed_block_keeps_nothing_that_it_makes_inside(seen):
             y = layer(x, bias, training=True, seen=others if seen else None)
         return tape.gradient(y, [x, *([others] if seen else [])])
 
-    def outputs(recompute):
+    def calls(recompute):
         layer.recompute = recompute
         shapes = tf.TensorSpec([2, 7, 6]), tf.TensorSpec([2, 5, 6])
-        graph = tf.function(learn.python_function).get_concrete_function(*shapes).graph
-        calls = [op for op in graph.get_operations() if "PartitionedCall" in op.type]
-        return [len(call.outputs) for call in calls]
+        graph = tf.function(learn).get_concrete_function(*shapes).graph
+        return [op for op in graph.get_operations() if "PartitionedCall" in op.type]
 
-    kept, _ = outputs(recompute=False)
-    first, again, _ = outputs(recompute=True)
-    assert (first, again) == (1, kept)
-    assert kept > 20
+    forward, _ = calls(recompute=False)
+    first, again, _ = calls(recompute=True)
+    assert len(first.outputs) == 1
+    assert len(again.outputs) == len(forward.outputs) > 20
+    # The states of the second call are others: the same would be made at once.
+    states = [
+        {t.ref() for t in call.inputs if t.shape in ([2, 7, 6], [2, 5, 6])}
+        for call in (first, again)
+    ]
+    assert [len(found) for found in states] == [1 + seen] * 2
+    assert not states[0] & states[1]
 
 
 def test_a_block_is_laid_without_being_traced(monkeypatch):
