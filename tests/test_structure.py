@@ -214,7 +214,8 @@ UNREAD = {
         "reports/sample_rows",
         "weights/model_card",
     ],
-    "objectives other than the one that is trained": [
+    "objectives other than the one that is trained, or one's own": [
+        "objectives/checks",
         "objectives/mlm",
         "objectives/uniform",
     ],

@@ -5,7 +5,7 @@ Out:  an objective with fresh networks; or what it says of itself.
 """
 
 from electra_tf import config, errors
-from electra_tf.objectives import electra, mlm, objective, uniform
+from electra_tf.objectives import checks, electra, mlm, objective, uniform
 
 OBJECTIVES: dict[str, type[objective.Objective]] = {
     "electra": electra.ReplacedTokenDetection,
@@ -36,15 +36,10 @@ def declare(settings: config.PretrainConfig) -> objective.Declaration:
     """Returns what the objective of the settings says of itself; builds nothing.
 
     Raises:
-        UserError: no preset could be made of what it says.
+        UserError: no run could be made of it (`checks`).
     """
     declared = find(settings).declare(settings)
-    names = [one.saved_as for one in declared.networks.values() if one.saved_as]
-    if not names or len({*names}) < len(names) or not all(map(str.isidentifier, names)):
-        raise errors.UserError(
-            f"objective.name={settings.objective.name}: its networks are saved_as "
-            f"{names}; name one at least, each by a Python identifier of its own"
-        )
+    checks.refuse_incomplete(settings.objective.name, declared)
     return declared
 
 

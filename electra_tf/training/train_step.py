@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import models, tracing
-from electra_tf.objectives import objective, registry
+from electra_tf.objectives import checks, objective, registry
 from electra_tf.training import groups, optimizer
 
 # Of the seeds made from train.seed, so that no two uses of it draw the same.
@@ -174,6 +174,7 @@ class Pretrainer(keras.Model):
             ]
         )
         own = self.objective.counts(batch)
+        checks.refuse_undeclared(self.objective, parts, own, metrics)
         sums = {f"{name}_loss": part for name, part in parts.items()}
         sums |= {f"{name}_count": own[name] for name in parts}
         real = tf.reduce_sum(tf.cast(batch["example_ids"] > 0, tf.float32))

@@ -501,9 +501,9 @@ PARTS = {
 }
 
 
-def probing(compile_step=False, learning=ADAMW, **train):
+def probing(compile_step=False, learning=ADAMW, probe=None, **train):
     """Builds a pretrainer of the probe."""
-    chosen, probe = config.TrainConfig(**train), Probe()
+    chosen, probe = config.TrainConfig(**train), probe or Probe()
     learner = optimizer.build(learning, chosen, probe.networks)
     return train_step.Pretrainer(probe, chosen, learner, compile_step=compile_step)
 
@@ -587,6 +587,17 @@ def test_losses_and_metrics_of_any_name_become_values():
     assert found.keys() == {"loss", "line_loss", "kept", "progress", "row_fill"}
     np.testing.assert_allclose(found["loss"], found["line_loss"])
     assert float(found["kept"]) == 2000.0
+
+
+def test_a_sum_that_is_not_declared_is_refused_when_the_step_is_traced():
+    class Talkative(Probe):
+        def sums(self, batch, training, progress):
+            losses, sums = super().sums(batch, training, progress)
+            return losses, sums | {"extra": progress}
+
+    model = probing(probe=Talkative(), accumulation_steps=2)
+    with pytest.raises(errors.UserError, match=r"Talkative.sums: sums are .*'extra'"):
+        model.update(PARTS)
 
 
 def test_measuring_changes_nothing_and_drops_nothing():
