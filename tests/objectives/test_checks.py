@@ -51,6 +51,9 @@ def test_a_metric_of_sums_that_nobody_returns_is_refused(of, said):
 def test_metrics_may_be_made_of_what_every_run_has():
     metrics = {"fill": objective.Metric("Fill", ("tokens", "positions"))}
     checks.refuse_incomplete("mine", GOOD._replace(metrics=metrics))
+    metrics = {"fill": objective.Metric("Fill", ("tokens", "places"))}
+    with refused("metric fill is made of places"):
+        checks.refuse_incomplete("mine", GOOD._replace(metrics=metrics))
 
 
 @pytest.mark.parametrize(
