@@ -49,6 +49,14 @@ def test_unused_slots_cost_nothing_and_give_no_gradient():
     np.testing.assert_array_equal(other, loss)
 
 
+def test_guesses_are_counted_where_a_token_was_hidden_and_nowhere_else():
+    right = np.array([[1, 0, 1], [0, 1, 1]], bool)
+    guesses = np.float32(tf.one_hot(np.where(right, MASK_IDS, MASK_IDS + 1) % 11, 11))
+    batch = {"mask_ids": MASK_IDS, "mask_weights": MASK_WEIGHTS}
+    assert losses.guess_sums(guesses, batch)["mlm_correct"] == 2.0
+    assert losses.count_hidden(~right, batch) == 2.0
+
+
 def test_the_replaced_token_loss_sums_the_cross_entropy_of_real_tokens():
     probability = 1.0 / (1.0 + np.exp(-np.float64(VERDICTS)))
     right = np.where(IS_REPLACED, probability, 1.0 - probability)

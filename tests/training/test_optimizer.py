@@ -118,6 +118,25 @@ def test_a_groups_rate_scales_its_updates_and_its_decay():
     assert_trained(found, kernel, bias)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_decay_alone_pulls_at_each_weight_by_its_own_rate(dtype):
+    def make(variables):
+        return [
+            groups.Group("slow", variables[:1], rate=0.25),
+            groups.Group("fast", variables[1:]),
+        ]
+
+    learner, kernels = optimizer.AdamW(0.5, weight_decay=0.5, groups=make), []
+    for layer in ("layer_0", "layer_1"):
+        with keras.name_scope(layer):
+            value = np.float32([[1.0, -2.0]])
+            kernels.append(keras.Variable(value, name="kernel", dtype=dtype))
+    still = tf.zeros([1, 2], dtype)
+    learner.apply_gradients([(still, kernel) for kernel in kernels])
+    np.testing.assert_array_equal(np.float32(kernels[0]), [[0.9375, -1.875]])
+    np.testing.assert_array_equal(np.float32(kernels[1]), [[0.75, -1.5]])
+
+
 def test_the_same_optimizer_is_made_from_its_config():
     settings = {"weight_decay": 0.02, "beta_1": 0.8, "epsilon": 1e-3, "beta_2": 0.9}
     learner = optimizer.AdamW(0.1, bias_correction=True, **settings)

@@ -355,6 +355,24 @@ def test_two_replicas_give_what_one_gives(one_replica, two_replicas):
     assert real[:2].sum() != real[2:].sum()
 
 
+def test_each_step_replica_and_micro_batch_drops_out_other_places(two_replicas):
+    seeds = []
+
+    def note(batch, counts, seed, progress):
+        seeds.append(tuple(seed.numpy()))
+        return [tf.zeros_like(v.value) for v in variables], model._zero_measures()
+
+    with two_replicas.scope():
+        model = train_step.build(settings(accumulation_steps=2, streams=2))
+    variables = model.trainable_variables
+    model._micro_gradients = note
+    model._gradients = model._all_gradients
+    rows = distribute(two_replicas, make_batch(3, rows=8))
+    for _ in range(3):
+        two_replicas.run(model.update, args=(rows,))
+    assert len(seeds) == len(set(seeds)) == 3 * 2 * 2 * 2
+
+
 def test_the_whole_update_compiles_with_xla(trainee, one_replica):
     model = trainee.restart().model
     sums = run(tf.function(model.update, jit_compile=True), BATCHES[:3])
@@ -383,6 +401,21 @@ def test_zero_sums_have_the_names_and_shapes_of_an_updates_sums(trainee, one_rep
         name: value.shape for name, value in one_replica[1][0].items()
     }
     assert not any(np.any(value) for value in zeros.values())
+
+
+def test_an_update_tells_its_own_rate_and_what_is_not_finite():
+    model = train_step.build(settings(warmup_steps=10, learning_rate=1.0))
+
+    def update(slope=0.0, loss=0.0):
+        slopes = [tf.fill(v.shape, slope) for v in model.trainable_variables]
+        sums = model._zero_measures() | {"rtd_loss": tf.constant(loss)}
+        model._gradients = lambda *_: (slopes, sums)
+        return model.update(BATCHES[0])
+
+    told = [update(), update(slope=1.0), update(loss=np.inf), update(slope=np.inf)]
+    rates = [float(sums["learning_rate"]) for sums in told[:3]]
+    np.testing.assert_allclose(rates, [0.0, 0.1 * 0.999, 0.2 * 0.998], rtol=1e-5)
+    assert [float(sums["finite"]) for sums in told] == [1.0, 1.0, 0.0, 0.0]
 
 
 def test_a_nan_is_reported_as_not_finite(trainee):
