@@ -60,6 +60,27 @@ def _make_document(chance):
 DOCUMENTS = [_make_document(random.Random(seed)) for seed in range(40)]
 
 
+# The modules that take longest: they begin first, so that two workers, to whom modules
+# are dealt one by one, end together.
+LONGEST = [
+    "test_pages.py",
+    "test_serving.py",
+    "training/test_run.py",
+    "training/test_train_step.py",
+    "test_resume.py",
+    "training/test_distribution.py",
+    "tasks/test_question_answerer.py",
+    "test_end_to_end.py",
+]
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the modules that take longest first."""
+    place = {Path(__file__).parent / name: i for i, name in enumerate(LONGEST)}
+    assert all(file.exists() for file in place)
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
 def pytest_collection_finish():
     """Spares what was imported, half a million objects, from every collection.
 
@@ -80,9 +101,30 @@ def _nothing_outlives_its_module():
     gc.collect()
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--draws",
+        type=int,
+        default=1,
+        help="run each test marked `learns` from so many different weights",
+    )
+
+
+def pytest_generate_tests(metafunc):
+    draws = metafunc.config.getoption("draws")
+    if draws > 1 and metafunc.definition.get_closest_marker("learns"):
+        metafunc.parametrize("draw", range(draws))
+
+
+@pytest.fixture
+def draw():
+    """Which weights a test starts from; others than 0 with --draws alone."""
+    return 0
+
+
 @pytest.fixture(autouse=True)
-def _same_start_for_every_test(request):
-    keras.utils.set_random_seed(17)
+def _same_start_for_every_test(request, draw):
+    keras.utils.set_random_seed(17 + draw)
     yield
     keras.config.set_dtype_policy("float32")
     if "two_replicas" in request.fixturenames:
@@ -127,11 +169,11 @@ def vocab(tiny_vocab):
 
 
 @pytest.fixture
-def tiny_backbone(tiny_model_config):
+def tiny_backbone(tiny_model_config, draw):
     """An encoder for tasks to stand on; drops nothing."""
     from electra_tf.tasks import backbone  # Not above: few tests need KerasHub.
 
-    keras.utils.set_random_seed(17)  # Whatever was drawn for other fixtures.
+    keras.utils.set_random_seed(17 + draw)  # Whatever was drawn for other fixtures.
 
     changed = {
         "hidden_dropout_rate": 0.0,

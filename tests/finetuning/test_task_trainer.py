@@ -53,6 +53,7 @@ def start(models, strategy=None, power=1.0, epochs=2, seed=3, **train):
     )
 
 
+@pytest.mark.learns
 def test_two_tasks_on_one_encoder_are_both_learned(models):
     trainer = start(models, epochs=40, learning_rate=3e-3)
     assert trainer.epoch_ends[:2] == [6, 12]  # Three batches each.

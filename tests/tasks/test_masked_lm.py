@@ -96,10 +96,11 @@ def test_an_encoder_without_the_head_is_refused():
         masked_lm.ElectraMaskedLM.from_preset(str(GOLDEN / "discriminator"))
 
 
+@pytest.mark.learns
 def test_it_learns_texts_by_heart_and_keras_hub_loads_it(build, tmp_path):
     model = build()
-    model.compile(learning_rate=0.006)
-    model.fit(TEXTS * 80, validation_data=TEXTS, batch_size=24, epochs=10, verbose=0)
+    model.compile(learning_rate=0.01)
+    model.fit(TEXTS * 400, validation_data=TEXTS, batch_size=24, epochs=6, verbose=0)
     blanks = [
         "the [MASK] sat on the mat .",
         "the bird [MASK] over the roof .",
