@@ -1,31 +1,26 @@
 """The command: its flags, its exit codes, what it prints."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
-import time
 
 import commands
 import pytest
 
-from electra_tf.text import record_reader, vocabularies
-
-
-def start(*flags: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "electra_tf.build_data", *map(str, flags)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-    )
+from electra_tf.text import record_reader, records, vocabularies
 
 
 def run(*flags: str) -> tuple[int, str, str]:
-    process = start(*flags)
-    out, err = process.communicate()
-    return process.returncode, out, err
+    process = subprocess.run(
+        [sys.executable, "-m", "electra_tf.build_data", *map(str, flags)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        check=False,
+    )
+    return process.returncode, process.stdout, process.stderr
 
 
 @pytest.fixture
@@ -53,20 +48,29 @@ def test_text_becomes_data_and_the_same_command_again_finds_them(texts):
     assert "already built" in out
 
 
+def build_until_a_shard(number, *flags):
+    """Builds, and is killed when this many shards are written."""
+    write, written = records.write, itertools.count(1)
+
+    def write_or_die(*arguments):
+        found = write(*arguments)
+        if next(written) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    records.write = write_or_die
+    commands.run_command("build_data", *flags)
+
+
 def test_a_killed_build_is_no_data_and_the_next_one_finishes_it(texts):
     data = texts.parent / "data"
-    (texts / "big.txt").write_text("\n\n".join(f"w{i} film" for i in range(120_000)))
     vocab = texts.parent / "vocab.txt"
     vocabularies.write(vocab, [*vocabularies.SPECIAL_TOKENS, "film"])
     flags = [f"--corpus={texts}", f"--output={data}", f"--vocab={vocab}"]
-    process = start(*flags)
-    while process.poll() is None and not list(data.glob("train/*")):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process = commands.Started(texts.parent, build_until_a_shard, 3, *flags)
+    assert process.wait() == -signal.SIGKILL
+    assert len(list(data.glob("*/*"))) == 3
     assert not (data / "manifest.json").exists()
-    (texts / "big.txt").unlink()
     code, out, err = run(*flags)
     assert code == 0, err
     assert "interrupted build; starting clean" in out
