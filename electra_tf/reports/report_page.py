@@ -202,7 +202,11 @@ def read_run(workdir: str, name: str) -> Run:
 def _read_shown(
     values: object, records: Sequence[Mapping[str, Any]]
 ) -> dict[str, objective.Shown]:
-    """Returns how values are shown; those of which the run says nothing, by name."""
+    """Returns how values are shown; those of which the run says nothing, by name.
+
+    Of a run that says nothing of any, such as one of an earlier version, all are
+    compared.
+    """
     said = values if isinstance(values, dict) else {}
     shown = {
         str(name): objective.Shown(
@@ -215,14 +219,16 @@ def _read_shown(
     others = [
         name for name in names if name not in (*shown, "step", "split", "seconds")
     ]
-    return shown | {name: objective.Shown(name) for name in others}
+    return shown | {n: objective.Shown(n, is_compared=not shown) for n in others}
 
 
 def _all_shown(runs: Sequence[Run]) -> dict[str, objective.Shown]:
-    """Returns how the values of all runs are shown; the first that has one decides."""
+    """Returns how the values of all runs are shown, as the first says that does."""
     found: dict[str, objective.Shown] = {}
     for run in runs:
-        found = found | {n: one for n, one in run.shown.items() if n not in found}
+        for name, one in run.shown.items():
+            if name not in found or found[name].title == name:
+                found[name] = one
     return found
 
 

@@ -317,6 +317,16 @@ def test_values_that_a_run_does_not_explain_have_their_names(tmp_path, values):
     assert page.texts("figcaption") == ["mlm_loss", "rtd_loss", "rtd_auc"]
 
 
+def test_runs_that_explain_nothing_are_compared_by_all_they_have(tmp_path):
+    runs = [write_run(tmp_path / name, run_json=None) for name in ("a", "b")]
+    _, page = write_page(tmp_path, *runs)
+    assert {"mlm_loss, train", "rtd_auc, validation"} <= {*page.texts("th")}
+    # One that explains them is heard, wherever it stands.
+    _, page = write_page(tmp_path, *runs, write_run(tmp_path / "c"))
+    assert "RTD AUC" in page.texts("figcaption")
+    assert "rtd_auc" not in page.texts("figcaption")
+
+
 def test_a_report_needs_neither_tensorflow_nor_keras():
     code = "import electra_tf.reports.report_page, sys; print(*sys.modules)"
     loaded = subprocess.run(
