@@ -208,7 +208,9 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
                 if grad is not None and place in members
             ]
             dense = [tf.convert_to_tensor(grads[n]) for n in there]
-            norms[name] = tf.linalg.global_norm(dense) if dense else tf.zeros([])
+            # The square of 256 is more than float16 holds.
+            wide = [tf.cast(g, tf.float32) if g.dtype in HALF else g for g in dense]
+            norms[name] = tf.linalg.global_norm(wide) if wide else tf.zeros([])
             if largest is not None:
                 dense, _ = tf.clip_by_global_norm(dense, largest, norms[name])
             for n, grad in zip(there, dense, strict=True):

@@ -4,6 +4,7 @@ They are named by `optimizer.name=momentum:Momentum` and `momentum:Cascade`.
 """
 
 import pydantic
+import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.training import groups
@@ -26,10 +27,11 @@ class Momentum(groups.GroupedOptimizer):
         self.beta = beta
 
     def update_variable(self, gradient, variable, moments, rate, decay):
-        for momentum in moments.values():
-            gradient = self.beta * momentum + gradient
+        for momentum in moments.values():  # In float32, whatever the weight is.
+            gradient = self.beta * momentum + tf.cast(gradient, tf.float32)
             momentum.assign(gradient)
-        variable.assign_sub(rate * (gradient + decay * variable))
+        step = rate * (gradient + decay * tf.cast(variable, tf.float32))
+        variable.assign_sub(tf.cast(step, variable.dtype))
 
 
 class Cascade(Momentum):

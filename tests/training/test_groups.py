@@ -290,6 +290,21 @@ def test_gradients_are_clipped_by_their_norm_over_all_variables():
         )
 
 
+def test_the_norm_of_half_precision_is_that_of_float32():
+    trained = [
+        keras.Variable(np.zeros(2), name=name, dtype=dtype)
+        for name, dtype in (("kernel", "float16"), ("bias", "float32"))
+    ]
+    learner = Momentum(1.0, clip_norm=5.0)
+    learner.build(trained)
+    norms = learner.learn(
+        [tf.constant([300.0, 0.0], tf.float16), tf.constant([0.0, 400.0])]
+    )
+    assert float(norms["gradient_norm"]) == 500.0
+    np.testing.assert_allclose(np.float32(trained[0]), [-3.0, 0.0], rtol=1e-3)
+    np.testing.assert_allclose(trained[1].numpy(), [0.0, -4.0], rtol=1e-6)
+
+
 def test_short_gradients_are_left_alone():
     for got, want in zip(
         run(Momentum(0.1, clip_norm=100.0)), run(Momentum(0.1)), strict=True
