@@ -6,7 +6,6 @@ Out:  the task's metrics.
 """
 
 import inspect
-import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -79,7 +78,7 @@ def evaluate(
             **answers.count_rules(split),
             **({"classes": by_class} if by_class else {}),
         }
-        durable.write_text(output, json.dumps(values, indent=2) + "\n")
+        durable.write_json(output, values)
     return scores
 
 

@@ -8,7 +8,6 @@ Neither runtime has the operations that cut texts, so the tokenizer is the calle
 `transformers.BertTokenizer` on vocab.txt makes the same ids.
 """
 
-import json
 import os
 from typing import Any
 
@@ -83,8 +82,8 @@ def export(
             described = write(model, network, specs, file, weights)
         vocab = model.preprocessor.tokenizer.get_vocabulary()
         vocabularies.write(os.path.join(building, "vocab.txt"), vocab)
-        text = json.dumps({**about, "weights": weights, **described}, indent=2)
-        durable.write_text(os.path.join(building, saved_model.ABOUT), f"{text}\n")
+        values = {**about, "weights": weights, **described}
+        durable.write_json(os.path.join(building, saved_model.ABOUT), values)
     return folder
 
 

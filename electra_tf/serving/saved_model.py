@@ -115,8 +115,7 @@ def export(
             "batch_sizes": list(batch_sizes),
             "versions": package_versions(),
         }
-        text = json.dumps(described, indent=2) + "\n"
-        durable.write_text(os.path.join(extra, ABOUT), text)
+        durable.write_json(os.path.join(extra, ABOUT), described)
         name = os.path.basename(base)
         with tf.io.TFRecordWriter(os.path.join(extra, WARMUP)) as writer:
             for request in warmup_requests(name, signatures, batch_sizes):

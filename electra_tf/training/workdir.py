@@ -112,7 +112,7 @@ def open_workdir(
         with durable.explained(f"--workdir={folder}"):
             durable.make_folder(folder)
         record = _record(before, settings, facts, devices, values)
-        durable.write_text(str(path / RUN), record)
+        durable.write_json(str(path / RUN), record)
         durable.write_text(str(path / SETTINGS), config.dump(settings))
 
 
@@ -240,7 +240,7 @@ def _record(
     facts: dict[str, Any],
     devices: list[str],
     values: Mapping[str, Any],
-) -> str:
+) -> dict[str, Any]:
     """Returns run.json: how the run started, and each session it was taken up in."""
     session = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -250,7 +250,7 @@ def _record(
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
         "devices": devices,
     }
-    run = {
+    return {
         **session,
         "seed": settings.seed,
         **before,
@@ -258,7 +258,6 @@ def _record(
         "sessions": [*before.get("sessions", []), session],
         **({"values": dict(values)} if values else {}),
     }
-    return json.dumps(run, indent=2) + "\n"
 
 
 def versions() -> dict[str, str]:

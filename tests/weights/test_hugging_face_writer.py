@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 
@@ -160,6 +161,17 @@ def test_a_write_that_fails_leaves_the_old_one(save, vocab, tmp_path):
         == golden.ORIGIN
     )
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_full_disk_is_told_in_one_line(save, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(errors.UserError, match=r"out: File too large; free some"):
+            save(tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_place_that_cannot_be_is_named(save, tmp_path):
