@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tokenizers import pre_tokenizers
+import tokenizers
+from tokenizers import models, pre_tokenizers
 
 from electra_tf import config as configs
 from electra_tf import errors
@@ -179,14 +180,11 @@ class _AddedTokens:
         Raises:
             UserError: what a graph cannot decide.
         """
+        self._single = np.array([token.single_word for token in config.added_tokens])
+        # In words only, where a text has none of its own.
+        self._apart = ord(_APART) if normalized else -1
         self.patterns: dict[int, list[int]] = {}
         for number, token in enumerate(config.added_tokens):
-            if token.single_word:
-                raise errors.UserError(
-                    f"added token {token.content!r:.60} is found as a single word, "
-                    "which a graph cannot decide: it cannot be served; in Python it "
-                    "works"
-                )
             if token.normalized == normalized:
                 codes = list(map(ord, token.content))
                 self.patterns[number] = rewrites.apply(codes) if normalized else codes
@@ -225,10 +223,12 @@ class _AddedTokens:
                 hit &= tf.equal(ahead[i:][:size], code)
             which = tf.where(hit, number, which)
             length = tf.where(hit, len(codes), length)
-        inside = tf.zeros([size], tf.bool)
-        for back in range(1, max(map(len, self.patterns.values()))):
-            inside |= tf.pad(length, [[back, 0]])[:size] > back
-        begins = (which >= 0) & ~inside  # None inside another counts.
+        begins = (which >= 0) & ~self._inside(length)  # None inside another counts.
+        if any(self._single[[*self.patterns]]):
+            # What is refused here hides those inside it all the same, as there.
+            single = tf.gather(self._single, tf.maximum(which, 0))
+            begins &= ~single | self._stand_alone(given, length)
+        inside = self._inside(tf.where(begins, length, 0))
         end = tf.minimum(tf.range(size) + length, size) - 1
         last = tf.where(begins, tf.gather(given.last, tf.maximum(end, 0)), given.last)
         space = tf.where(begins, ord(" "), -1)
@@ -238,6 +238,38 @@ class _AddedTokens:
             space,
         ]
         return given._replace(last=last).spread(tf.stack(new, axis=1))
+
+    def _inside(self, length: tf.Tensor) -> tf.Tensor:
+        """Tells which characters are in a token, but not its first.
+
+        Args:
+            length: int32 [characters], of the token that begins at each, or 0.
+        """
+        found = tf.zeros_like(length, tf.bool)
+        for back in range(1, max(map(len, self.patterns.values()))):
+            found |= tf.pad(length, [[back, 0]])[: tf.size(length)] > back
+        return found
+
+    def _stand_alone(self, given: _Characters, length: tf.Tensor) -> tf.Tensor:
+        """Tells where tokens have no character of a word just before or behind them."""
+        size = tf.size(length)
+        there = tf.cast(tf.where(given.codes != self._apart)[:, 0], tf.int32)
+        there = tf.concat([[-1], there, [size]], 0)
+        codes = tf.pad(given.codes, [[1, 1]], constant_values=-1)
+        text = tf.pad(given.text, [[1, 1]], constant_values=-1)
+        words = tf.constant(_word_characters())
+
+        def is_word(number: tf.Tensor) -> tf.Tensor:
+            place = tf.gather(there, number) + 1
+            code = tf.gather(codes, place)
+            is_known = (code >= 0) & (code < _ADDED)
+            found = tf.gather(words, tf.where(is_known, code, 0))
+            return found & is_known & tf.equal(tf.gather(text, place), given.text)
+
+        place = tf.range(size)
+        before = tf.searchsorted(there, place, side="left") - 1
+        behind = tf.searchsorted(there, place + tf.maximum(length, 1), side="left")
+        return ~(is_word(before) | is_word(tf.minimum(behind, tf.size(there) - 1)))
 
 
 def _held(vocab: Sequence[str], config: configs.TokenizerConfig) -> list[str]:
@@ -339,6 +371,23 @@ def _rewrites(config: configs.TokenizerConfig) -> _Rewrites:
         page_of.reshape(-1).astype(np.int32),
         pages.reshape(len(pages), 256, -1),
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _word_characters() -> npt.NDArray[np.bool_]:
+    """Asks `tokenizers` beside which characters a single word is not found."""
+    asked = tokenizers.Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    asked.add_tokens([tokenizers.AddedToken("x", single_word=True, normalized=False)])
+    characters = [c for c in range(_ADDED) if not 0xD800 <= c < 0xE000]
+    lines = [f"x{chr(c)}\n" for c in characters]
+    # Short texts, for the library reads each from its beginning at each token.
+    texts = ["".join(lines[i : i + 256]) for i in range(0, len(lines), 256)]
+    found = np.ones(_ADDED, bool)
+    for number, encoding in enumerate(asked.encode_batch(texts)):
+        for (start, _), token in zip(encoding.offsets, encoding.tokens, strict=True):
+            if token == "x":
+                found[characters[256 * number + start // 3]] = False
+    return found
 
 
 def _stand_alone(characters: set[str]) -> set[str]:
