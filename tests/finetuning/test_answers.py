@@ -119,7 +119,7 @@ def test_answers_to_a_split_are_as_score_takes_them(build_task):
     )
 
 
-def test_the_kind_of_the_data_says_how_a_split_is_answered(build, monkeypatch):
+def test_the_kind_of_the_data_says_how_a_split_is_answered(build_task, monkeypatch):
     class Lengths(embedding.Embedding):
         name = "lengths"
 
@@ -131,7 +131,7 @@ def test_the_kind_of_the_data_says_how_a_split_is_answered(build, monkeypatch):
             return [one["length"] for one in answers]
 
     monkeypatch.setitem(registry.KINDS, "lengths", Lengths())
-    model = build(text_embedder.ElectraTextEmbedder)
+    model = build_task(text_embedder.ElectraTextEmbedder)
     found = answers.predict(model, make_data("lengths"), make_split(TEXTS, None), 2)
     assert found.values == [12, 12, 12]
     assert answers.find(model, TEXTS, 2)[0].keys() == {"embedding"}
