@@ -355,24 +355,6 @@ def test_two_replicas_give_what_one_gives(one_replica, two_replicas):
     assert real[:2].sum() != real[2:].sum()
 
 
-def test_each_step_replica_and_micro_batch_drops_out_other_places(two_replicas):
-    seeds = []
-
-    def note(batch, counts, seed, progress):
-        seeds.append(tuple(seed.numpy()))
-        return [tf.zeros_like(v.value) for v in variables], model._zero_measures()
-
-    with two_replicas.scope():
-        model = train_step.build(settings(accumulation_steps=2, streams=2))
-    variables = model.trainable_variables
-    model._micro_gradients = note
-    model._gradients = model._all_gradients
-    rows = distribute(two_replicas, make_batch(3, rows=8))
-    for _ in range(3):
-        two_replicas.run(model.update, args=(rows,))
-    assert len(seeds) == len(set(seeds)) == 3 * 2 * 2 * 2
-
-
 def test_the_whole_update_compiles_with_xla(trainee, one_replica):
     model = trainee.restart().model
     sums = run(tf.function(model.update, jit_compile=True), BATCHES[:3])
