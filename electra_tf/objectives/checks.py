@@ -9,8 +9,13 @@ Ours agree, as their tests say: this is for those who write one of their own.
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import keras
+
 from electra_tf import errors
 from electra_tf.objectives import objective
+
+# Networks become attributes of the pretrainer, a Keras model that has these itself.
+TAKEN = {*dir(keras.Model), "objective", "learner", "train_config"}
 
 # What the step adds to the sums of every objective.
 COMMON = {"tokens", "positions", "rows"}
@@ -24,10 +29,15 @@ def refuse_incomplete(name: str, declared: objective.Declaration) -> None:
         declared: what it says.
 
     Raises:
-        UserError: no network is kept, or two under one name; there is no loss; a metric
-            is made of sums that nobody returns.
+        UserError: a network cannot be named so; none is kept, or two under one name;
+            there is no loss; a metric is made of sums that nobody returns.
     """
     where = f"objective.name={name}"
+    for network in declared.networks:
+        if network in TAKEN or not network.isidentifier():
+            raise errors.UserError(
+                f"{where}: no network can be called {network!r}; take another name"
+            )
     names = [one.saved_as for one in declared.networks.values() if one.saved_as]
     if not names or len({*names}) < len(names) or not all(map(str.isidentifier, names)):
         raise errors.UserError(

@@ -19,6 +19,13 @@ def test_networks_of_which_no_preset_can_be_made_are_refused(saved_as):
         checks.refuse_incomplete("mine", GOOD._replace(networks={"any": network}))
 
 
+@pytest.mark.parametrize("name", ["metrics", "objective", "my network"])
+def test_a_network_that_would_hide_a_part_of_the_model_is_refused(name):
+    network = GOOD.networks["generator"]
+    with refused(f"mine: no network can be called '{name}'; take another name"):
+        checks.refuse_incomplete("mine", GOOD._replace(networks={name: network}))
+
+
 def test_two_networks_under_one_name_are_refused():
     network = GOOD.networks["generator"]
     with refused("saved_as .'generator', 'generator'.; name one at least, each"):
