@@ -314,19 +314,16 @@ class ObjectiveConfig(NamedSettings):
 
     name: str = Field(
         "electra",
-        description="electra, mlm (a masked language model alone, BERT) or uniform; or "
-        "my_package.my_module:MyObjective, a class of your own.",
+        description="electra, mlm (a masked language model alone, BERT) or another of "
+        "docs/objectives.md; or my_package.my_module:MyObjective, one of your own.",
     )
 
 
-class ElectraConfig(ObjectiveConfig):
-    """Replaced-token detection as in the paper."""
+class SampledConfig(ObjectiveConfig):
+    """What all objectives have whose generator fills in the hidden tokens."""
 
     mlm_weight: NonNegativeFloat = Field(
         1.0, description="Weight of the generator's loss."
-    )
-    rtd_weight: NonNegativeFloat = Field(
-        50.0, description="Weight of the discriminator's loss (paper: lambda = 50)."
     )
     temperature: PositiveFloat = Field(
         1.0, description="Divides the generator's logits before it samples."
@@ -334,6 +331,64 @@ class ElectraConfig(ObjectiveConfig):
     disallow_correct: bool = Field(
         False, description="Never sample the original token (2020 code, an ablation)."
     )
+
+
+class ElectraConfig(SampledConfig):
+    """Replaced-token detection as in the paper."""
+
+    rtd_weight: NonNegativeFloat = Field(
+        50.0, description="Weight of the discriminator's loss (paper: lambda = 50)."
+    )
+
+
+class ReplaceMlmConfig(SampledConfig):
+    """A masked language model that reads samples, not [MASK] (paper, 3.4)."""
+
+    restoring_weight: NonNegativeFloat = Field(
+        1.0, description="Weight of the full-size network's loss (the paper has none)."
+    )
+
+
+class AllTokensMlmConfig(SampledConfig):
+    """Names every token, or copies it, from rows with samples (paper, 3.4)."""
+
+    all_weight: NonNegativeFloat = Field(
+        1.0, description="Weight of the full-size network's loss (the paper has none)."
+    )
+
+
+class FrozenGeneratorConfig(ObjectiveConfig):
+    """A discriminator beside a generator that learns no more (Fast-ELECTRA)."""
+
+    generator: str = Field(
+        "",
+        description="Preset, workdir or other people's weights with a generator of the "
+        "data's vocabulary.",
+    )
+    temperature_start: PositiveFloat = Field(
+        2.0, description="Divides the generator's logits at the first step."
+    )
+    temperature_end: PositiveFloat = Field(1.0, description="The same, at the last.")
+    temperature_schedule: Literal["exponential", "linear", "constant"] = Field(
+        "exponential", description="How it gets there; constant stays as it starts."
+    )
+    temperature_decay: PositiveFloat = Field(
+        0.1,
+        description="Share of the run in which an exponential falls to 1 / e of its "
+        "height.",
+    )
+
+    @pydantic.field_validator("generator")
+    @classmethod
+    def _generator_is_named(cls, value: str) -> str:
+        if not value:
+            raise ValueError(
+                "name the preset whose generator is used: "
+                "--set objective.generator=runs/mlm/preset"
+            )
+        return value
+
+    model_config = pydantic.ConfigDict(validate_default=True)
 
 
 class MlmConfig(ObjectiveConfig):
@@ -351,7 +406,13 @@ class UniformConfig(ObjectiveConfig):
 
 
 ObjectiveConfig.KINDS.update(
-    electra=ElectraConfig, mlm=MlmConfig, uniform=UniformConfig
+    electra=ElectraConfig,
+    mlm=MlmConfig,
+    uniform=UniformConfig,
+    electra_15=ElectraConfig,
+    replace_mlm=ReplaceMlmConfig,
+    all_tokens_mlm=AllTokensMlmConfig,
+    frozen_generator=FrozenGeneratorConfig,
 )
 
 
@@ -766,7 +827,8 @@ def differences(
     if isinstance(old, NamedSettings) and type(old) is not type(new):
         now = getattr(new, "name", None)
         found[f"{prefix}name"] = (old.name, now)
-        old = type(new).model_validate({"name": now})
+        # Not checked: some settings have no default that is right.
+        old = typing.cast(Any, type(new)).model_construct(name=now)
     before, after = old.model_dump(), new.model_dump()
     for name in type(old).model_fields:
         a, b = getattr(old, name), getattr(new, name)

@@ -79,14 +79,8 @@ def build_generator(
         model: the generator's own architecture (`GeneratorConfig.resolve`).
         embeddings: the block it shares with the discriminator; None builds one.
     """
-    embed = embeddings or build_embeddings(model)
-    inputs = _row_inputs() | {
-        "mask_positions": keras.Input((None,), dtype="int32", name="mask_positions")
-    }
-    rows = {name: inputs[name] for name in ROW_FIELDS}
-    hidden = build_encoder(model, embed)(rows)  # [B, L, D]
-    head = heads.MaskedTokenHead(model, embed, name="masked_token_head")
-    return keras.Model(inputs, head(hidden, inputs["mask_positions"]), name="generator")
+    inputs, _, logits = guessing(model, embeddings)
+    return keras.Model(inputs, logits, name="generator")
 
 
 def build_discriminator(
@@ -97,6 +91,18 @@ def build_discriminator(
     hidden = build_encoder(model, embeddings)(inputs)  # [B, L, D]
     logits = heads.ReplacedTokenHead(model, name="replaced_token_head")(hidden)
     return keras.Model(inputs, logits, name="discriminator")
+
+
+def guessing(
+    model: config.ModelConfig, embeddings: embedding.Embeddings | None
+) -> tuple[dict[str, keras.KerasTensor], keras.KerasTensor, keras.KerasTensor]:
+    """Returns inputs, hidden states [B, L, D], and guesses at some places [B, P, V]."""
+    embed = embeddings or build_embeddings(model)
+    places = keras.Input((None,), dtype="int32", name="mask_positions")
+    rows = _row_inputs()
+    hidden = build_encoder(model, embed)(rows)  # [B, L, D]
+    head = heads.MaskedTokenHead(model, embed, name="masked_token_head")
+    return rows | {"mask_positions": places}, hidden, head(hidden, places)
 
 
 def build_headless(model: config.ModelConfig) -> keras.Model:

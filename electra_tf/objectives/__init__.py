@@ -3,12 +3,16 @@
 In:   a masked batch, the settings.
 Out:  networks; sums of losses with their counts; sums that metrics are made of.
 
-objective   what an objective says of itself, and has to do
-corruption  samples from the generator, and what they replace
-checks      what an objective does, held to what it says
-losses      sums and counts
-mlm         a masked language model alone
-electra     a generator fills in hidden tokens, a discriminator finds them
-uniform     a discriminator of tokens drawn uniformly
-registry    the objectives by their names, the user's own too
+objective         what an objective says of itself, and has to do
+corruption        samples from the generator, and what they replace
+checks            what an objective does, held to what it says
+losses            sums and counts
+mlm               a masked language model alone
+electra           a generator fills in hidden tokens, a discriminator finds them
+uniform           a discriminator of tokens drawn uniformly
+electra_15        ELECTRA that learns from the hidden positions alone
+replace_mlm       a masked language model that reads samples
+all_tokens_mlm    names or copies every token of a row with samples
+frozen_generator  a discriminator beside a generator that learns no more
+registry          the objectives by their names, the user's own too
 """

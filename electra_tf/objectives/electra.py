@@ -7,8 +7,10 @@ B rows, L tokens per row, P predictions per row, V vocabulary.
 """
 
 import functools
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
+import keras
 import tensorflow as tf
 
 from electra_tf import config
@@ -17,18 +19,63 @@ from electra_tf.objectives import corruption, losses, objective
 
 RTD_UNIT = "nats per token"
 
-VERDICT_METRICS = {
-    "rtd_auc": objective.Metric(
-        "RTD AUC", losses.area_under_curve, "rtd auc {:.3f}", is_compared=True
-    ),
-    "rtd_precision": objective.Metric("RTD precision", ("caught", "flagged")),
-    "rtd_recall": objective.Metric("RTD recall", ("caught", "replaced")),
-    "rtd_accuracy": objective.Metric("RTD accuracy", ("rtd_correct", "rtd_count")),
-    "replaced_rate": objective.Metric("Replaced rate", ("replaced", "rtd_count")),
-}
 SAMPLED_ACCURACY = objective.Metric(
     "Sampled accuracy", ("sampled_correct", "mlm_count")
 )
+
+
+def verdict_metrics(count: str) -> dict[str, objective.Metric]:
+    """Returns what `losses.verdict_sums` are good for; `count` is of judged tokens."""
+    return {
+        "rtd_auc": objective.Metric(
+            "RTD AUC", losses.area_under_curve, "rtd auc {:.3f}", is_compared=True
+        ),
+        "rtd_precision": objective.Metric("RTD precision", ("caught", "flagged")),
+        "rtd_recall": objective.Metric("RTD recall", ("caught", "replaced")),
+        "rtd_accuracy": objective.Metric("RTD accuracy", ("rtd_correct", count)),
+        "replaced_rate": objective.Metric("Replaced rate", ("replaced", count)),
+    }
+
+
+def with_generator(
+    settings: config.PretrainConfig,
+    name: str,
+    build: Callable[[config.ModelConfig, embedding.Embeddings | None], keras.Model],
+    **main: Any,
+) -> dict[str, objective.Network]:
+    """Returns a generator and the network that it works for, of the full size.
+
+    They share their embedding block where `generator.shares` says so.
+
+    Args:
+        settings: of the run.
+        name: of the main network, here and in the preset.
+        build: makes it of its architecture and the shared block.
+        **main: what else to say of it: fields of `objective.Network`.
+    """
+    small = settings.generator.resolve(settings.model)
+
+    @functools.cache
+    def shared() -> embedding.Embeddings | None:
+        if settings.generator.shares != "embeddings":
+            return None
+        return models.build_embeddings(settings.model)
+
+    return {
+        "generator": objective.Network(
+            small,
+            lambda: models.build_generator(small, shared()),
+            role="generator",
+            saved_as="generator",
+            starts_from=("generator",),
+            section="generator",
+        ),
+        name: objective.Network(
+            settings.model,
+            lambda: build(settings.model, shared()),
+            **{"saved_as": name, "section": "model", **main},
+        ),
+    }
 
 
 class ReplacedTokenDetection(objective.Objective):
@@ -44,33 +91,14 @@ class ReplacedTokenDetection(objective.Objective):
         """Says that the networks may share their embedding block."""
         own = settings.objective
         assert isinstance(own, config.ElectraConfig)
-        small = settings.generator.resolve(settings.model)
-
-        @functools.cache
-        def shared() -> embedding.Embeddings | None:
-            if settings.generator.shares != "embeddings":
-                return None
-            return models.build_embeddings(settings.model)
-
         return objective.Declaration(
-            networks={
-                "generator": objective.Network(
-                    small,
-                    lambda: models.build_generator(small, shared()),
-                    role="generator",
-                    saved_as="generator",
-                    starts_from=("generator",),
-                    section="generator",
-                ),
-                "discriminator": objective.Network(
-                    settings.model,
-                    lambda: models.build_discriminator(settings.model, shared()),
-                    role="discriminator",
-                    saved_as="discriminator",
-                    starts_from=("discriminator", "encoder"),
-                    section="model",
-                ),
-            },
+            networks=with_generator(
+                settings,
+                "discriminator",
+                models.build_discriminator,
+                role="discriminator",
+                starts_from=("discriminator", "encoder"),
+            ),
             losses={
                 "mlm": objective.Loss(own.mlm_weight, "MLM loss", losses.MLM_UNIT),
                 "rtd": objective.Loss(own.rtd_weight, "RTD loss", RTD_UNIT),
@@ -78,16 +106,21 @@ class ReplacedTokenDetection(objective.Objective):
             metrics={
                 "mlm_accuracy": losses.MLM_ACCURACY,
                 "sampled_accuracy": SAMPLED_ACCURACY,
-                **VERDICT_METRICS,
+                **verdict_metrics("rtd_count"),
             },
             sums={"mlm_correct": (), "sampled_correct": (), **losses.VERDICT_SUMS},
             rows=objective.Rows(judged_by="the discriminator"),
         )
 
     def counts(self, batch: objective.Batch) -> objective.Sums:
-        """Counts the hidden tokens and the real ones."""
-        real = tf.cast(batch["example_ids"] > 0, tf.float32)
-        return {"mlm": tf.reduce_sum(batch["mask_weights"]), "rtd": tf.reduce_sum(real)}
+        """Counts the hidden tokens and those that are judged."""
+        judged = tf.cast(self.judged(batch), tf.float32)
+        hidden = tf.reduce_sum(batch["mask_weights"])
+        return {"mlm": hidden, "rtd": tf.reduce_sum(judged)}
+
+    def judged(self, batch: objective.Batch) -> tf.Tensor:
+        """Returns which tokens the discriminator learns from: all real ones."""
+        return batch["example_ids"] > 0
 
     def guess(
         self, batch: objective.Batch, training: bool, progress: tf.Tensor | float
@@ -112,11 +145,11 @@ class ReplacedTokenDetection(objective.Objective):
         rows = corruption.corrupt(batch, sampled)
         seen = batch | {"token_ids": rows.token_ids}
         logits = models.run(self.networks["discriminator"], seen, training)  # [B, L]
-        is_real = batch["example_ids"] > 0
+        judged = self.judged(batch)
         hits = tf.equal(sampled, batch["mask_ids"])
         metrics |= {"sampled_correct": losses.count_hidden(hits, batch)}
-        metrics |= losses.verdict_sums(logits, rows.is_replaced, is_real)
-        found = losses.replaced_token_loss(logits, rows.is_replaced, is_real)
+        metrics |= losses.verdict_sums(logits, rows.is_replaced, judged)
+        found = losses.replaced_token_loss(logits, rows.is_replaced, judged)
         return {"mlm": loss, "rtd": found}, metrics
 
     def verdicts(self, batch: objective.Batch) -> objective.Sums:

@@ -5,12 +5,26 @@ Out:  an objective with fresh networks; or what it says of itself.
 """
 
 from electra_tf import config, errors
-from electra_tf.objectives import checks, electra, mlm, objective, uniform
+from electra_tf.objectives import (
+    all_tokens_mlm,
+    checks,
+    electra,
+    electra_15,
+    frozen_generator,
+    mlm,
+    objective,
+    replace_mlm,
+    uniform,
+)
 
 OBJECTIVES: dict[str, type[objective.Objective]] = {
     "electra": electra.ReplacedTokenDetection,
     "mlm": mlm.MaskedLanguageModel,
     "uniform": uniform.UniformReplacement,
+    "electra_15": electra_15.HiddenTokenDetection,
+    "replace_mlm": replace_mlm.ReplaceMlm,
+    "all_tokens_mlm": all_tokens_mlm.AllTokensMlm,
+    "frozen_generator": frozen_generator.FrozenGenerator,
 }
 
 

@@ -41,7 +41,7 @@ class UniformReplacement(electra.ReplacedTokenDetection):
             },
             metrics={
                 "sampled_accuracy": electra.SAMPLED_ACCURACY,
-                **electra.VERDICT_METRICS,
+                **electra.verdict_metrics("rtd_count"),
             },
             sums={"sampled_correct": (), **losses.VERDICT_SUMS},
             rows=objective.Rows("chance", judged_by="the discriminator"),

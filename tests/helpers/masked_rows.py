@@ -34,7 +34,12 @@ BATCH = {name: tf.constant(value) for name, value in BATCH.items()}
 HIDDEN = [(0, 2, 8), (0, 4, 6), (0, 5, 10), (1, 2, 5)]  # row, position, token
 
 
+# What an objective cannot do without.
+NEEDED = {"frozen_generator": {"generator": "a preset"}}
+
+
 def settings_of(name="electra", shares="embeddings", **settings):
+    settings = NEEDED.get(name, {}) | settings
     sections = {
         "model": MODEL,
         "generator": {"width_scale": 0.5, "shares": shares},

@@ -8,7 +8,9 @@ from electra_tf.objectives import registry
 
 
 def test_an_unknown_objective_is_refused_with_the_known_ones():
-    with pytest.raises(errors.UserError, match=r"'elektra'.*electra, mlm, uniform"):
+    with pytest.raises(
+        errors.UserError, match=r"'elektra'.*electra, mlm, uniform, electra_15"
+    ):
         masked_rows.build("elektra")
 
 
