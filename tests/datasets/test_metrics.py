@@ -52,6 +52,14 @@ def test_sets_of_classes_are_scored_as_scikit_learn_does():
     }
 
 
+def test_a_class_that_is_never_said_counts_against_both_averages():
+    found = metrics.multi_label([["a"], ["a", "b"]], [["a"], ["a"]])
+    assert found["micro_f1"] == pytest.approx(2 * 2 / (2 + 3))
+    assert found["macro_f1"] == 0.5
+    by_class = metrics.multi_label_f1([["a"], ["a", "b"]], [["a"], ["a"]])
+    assert by_class["b"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 1.0}
+
+
 def test_matthews_is_as_by_hand():
     hits, false, missed, rest = 3, 2, 1, 3
     by_hand = (hits * rest - false * missed) / math.sqrt(
