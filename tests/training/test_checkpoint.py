@@ -140,6 +140,18 @@ def test_the_newest_is_restored_by_number_not_by_name(model, checkpoints):
     assert checkpoints.restore(pytest.fail)[0] == 10
 
 
+def test_of_an_old_one_the_index_goes_first(model, tmp_path, monkeypatch):
+    removed, remove = [], os.remove
+
+    def note(file):
+        removed.append(os.path.basename(file))
+        remove(file)
+
+    monkeypatch.setattr(os, "remove", note)
+    save(checkpoint.Checkpoints(str(tmp_path), model, keep=1), model, 6, 9)
+    assert removed == ["ckpt-6.index", "ckpt-6.data-00000-of-00001"]
+
+
 def test_so_many_are_kept(model, checkpoints, tmp_path):
     save(checkpoints, model, 2, 4, 6, 8, 10)
     assert checkpoints.steps() == [6, 8, 10]
