@@ -251,6 +251,28 @@ def test_workers_share_an_epoch_between_them(source):
     assert sorted(itertools.chain(*shares)) == list(range(5, source.vocab.size))
 
 
+def test_each_worker_has_chance_of_its_own_and_each_kind_of_chance_another(
+    source, monkeypatch
+):
+    records = list(tf.data.TFRecordDataset(source.train[0]))
+    place, seeds, mask = tf.constant([1, 0, 0], tf.int64), [], pipeline._mask
+
+    def note(source, data, rows, seed):
+        seeds.append(seed)
+        return mask(source, data, rows, seed)
+
+    monkeypatch.setattr(pipeline, "_mask", note)
+    one, other = (
+        pipeline._block_maker(source, DATA, 7, worker, tf.zeros([4], tf.int64))(
+            place, tf.stack(records)
+        )["sampling_noise"]
+        for worker in (0, 1)
+    )
+    assert not np.intersect1d(one, other).size
+    drawn = tf.random.stateless_uniform(tf.shape(one), seeds[0])
+    assert not np.intersect1d(one, drawn).size
+
+
 def test_more_workers_than_shards_are_refused(source):
     with pytest.raises(errors.UserError, match=r"6 input workers share 5 .* shards"):
         open_batches(source, num_workers=6)
