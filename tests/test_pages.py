@@ -48,7 +48,7 @@ PAGES = {
         "electra_small": "electra_small",
     },
     "docs/serving.md": {"runs/sst-2": "runs/cola"},
-    "docs/weights.md": {"runs/small": "runs/mine"},
+    "docs/weights.md": {"runs/small": "runs/mine", "data/mine": "data/mine"},
 }
 # Pages that show nothing to run.
 READ_ONLY = {"docs/architecture.md", "docs/results.md"}
