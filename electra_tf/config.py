@@ -266,10 +266,11 @@ class GeneratorConfig(Settings):
     depth_scale: PositiveFloat = Field(
         1.0, le=1.0, description="Its blocks over the discriminator's (2020 code: 1)."
     )
-    shares: Literal["embeddings", "nothing"] = Field(
+    shares: Literal["embeddings", "disentangled", "nothing"] = Field(
         "embeddings",
         description="What generator and discriminator have in common: the embedding "
-        "block (word, position, segment, LayerNorm), or nothing.",
+        "block (word, position, segment, LayerNorm); disentangled, word and position "
+        "tables that the generator alone changes (DeBERTaV3's GDES); or nothing.",
     )
     architecture: ModelConfig | None = Field(
         None,
@@ -299,7 +300,7 @@ class GeneratorConfig(Settings):
                 "intermediate_size": 4 * hidden,
                 "num_layers": max(1, round(model.num_layers * self.depth_scale)),
                 "embedding_size": (
-                    model.embedding_size if self.shares == "embeddings" else hidden
+                    hidden if self.shares == "nothing" else model.embedding_size
                 ),
             }
         )

@@ -62,14 +62,16 @@ class Embeddings(keras.layers.Layer):
     ) -> tf.Tensor:
         """Embeds int32 [B, L] ids into [B, L, E]."""
         x = (
-            tf.gather(self._cast(self.word_embeddings), token_ids)
-            + tf.gather(self._cast(self.position_embeddings), position_ids)
-            + tf.gather(self._cast(self.segment_embeddings), segment_ids)
+            self.look_up("word_embeddings", token_ids)
+            + self.look_up("position_embeddings", position_ids)
+            + self.look_up("segment_embeddings", segment_ids)
         )  # [B, L, E]
         return self.dropout(self.norm(x), training=training)
 
-    def _cast(self, table: keras.Variable) -> tf.Tensor:
-        return tf.cast(tf.convert_to_tensor(table), self.compute_dtype)
+    def look_up(self, name: str, ids: tf.Tensor) -> tf.Tensor:
+        """Returns the rows of a table for int32 [B, L] ids: [B, L, E]."""
+        table = tf.convert_to_tensor(getattr(self, name))
+        return tf.gather(tf.cast(table, self.compute_dtype), ids)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same layer."""

@@ -8,6 +8,7 @@ corruption        samples from the generator, and what they replace
 checks            what an objective does, held to what it says
 losses            sums and counts
 mlm               a masked language model alone
+disentangled      a discriminator whose embeddings stand on the generator's
 electra           a generator fills in hidden tokens, a discriminator finds them
 uniform           a discriminator of tokens drawn uniformly
 electra_15        ELECTRA that learns from the hidden positions alone

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from electra_tf import config
+from electra_tf import config, errors
 from electra_tf.network import embedding, models
 from electra_tf.objectives import corruption, losses, objective
 
@@ -57,10 +57,20 @@ def with_generator(
 
     @functools.cache
     def shared() -> embedding.Embeddings | None:
-        if settings.generator.shares != "embeddings":
+        if settings.generator.shares == "nothing":
             return None
         return models.build_embeddings(settings.model)
 
+    if settings.generator.shares == "disentangled":
+        from electra_tf.objectives import disentangled  # For whoever asks for it.
+
+        if build is not models.build_discriminator:
+            raise errors.UserError(
+                f"generator.shares=disentangled: objective {settings.objective.name} "
+                "has no discriminator of its own; choose embeddings or nothing"
+            )
+        build = disentangled.build_discriminator
+        main |= {"fold": disentangled.fold, "unfolded": disentangled.whole_tables}
     return {
         "generator": objective.Network(
             small,

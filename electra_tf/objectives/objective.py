@@ -10,6 +10,7 @@ B rows, L tokens per row, P predictions per row.
 
 import abc
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from electra_tf import config
@@ -80,6 +81,9 @@ class Network(NamedTuple):
     saved_as: str = ""  # its name in the preset; "" = it is not kept
     # Makes of the trained network the one that is kept, such as one table of two.
     fold: "Callable[[keras.Model], keras.Model] | None" = None
+    # A context in which the trained network's variables are those of the one that is
+    # kept: where it starts from weights, they are assigned there.
+    unfolded: "Callable[[keras.Model], AbstractContextManager[None]] | None" = None
     # Roles of the networks of train.init_from that it may start from, the first that
     # is there.
     starts_from: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ In:   the settings, what the objective says of its networks, the data's vocabula
 Out:  settings with the architecture found; networks with those weights.
 """
 
+import contextlib
 import json
 import shlex
 from collections.abc import Callable
@@ -180,23 +181,30 @@ def read_weights(
 
 
 def assign(
-    networks: dict[str, keras.Model], weights: dict[str, Weights], vocab: list[str]
+    learned: objective.Objective, weights: dict[str, Weights], vocab: list[str]
 ) -> None:
     """Gives networks their weights; rows of tokens go where the token is now."""
     for name, found in weights.items():
-        same = found.vocab is None or found.vocab == vocab
-        rows = {token: i for i, token in enumerate(found.vocab or vocab)}
-        new = np.array([i for i, token in enumerate(vocab) if token in rows], np.int64)
-        old = np.array([rows[vocab[i]] for i in new], np.int64)
-        for variable in networks[name].weights:
-            if variable.path not in found.arrays:
-                continue
-            array = found.arrays[variable.path]
-            if variable.path in _BY_TOKEN and not same:
-                table = np.array(variable)
-                table[new] = array[old]
-                array = table
-            variable.assign(array)
+        network = learned.networks[name]
+        unfolded = learned.declared.networks[name].unfolded or contextlib.nullcontext
+        with unfolded(network):
+            _assign(network, found, vocab)
+
+
+def _assign(network: keras.Model, found: Weights, vocab: list[str]) -> None:
+    same = found.vocab is None or found.vocab == vocab
+    rows = {token: i for i, token in enumerate(found.vocab or vocab)}
+    new = np.array([i for i, token in enumerate(vocab) if token in rows], np.int64)
+    old = np.array([rows[vocab[i]] for i in new], np.int64)
+    for variable in network.weights:
+        if variable.path not in found.arrays:
+            continue
+        array = found.arrays[variable.path]
+        if variable.path in _BY_TOKEN and not same:
+            table = np.array(variable)
+            table[new] = array[old]
+            array = table
+        variable.assign(array)
 
 
 def _read(start: _Start, network: objective.Network) -> tuple[Weights, bool]:

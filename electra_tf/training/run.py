@@ -84,7 +84,7 @@ def _train(
     with console.doing("looking for a checkpoint"), strategy.scope():
         found = checkpoints.restore(warnings.append)
         if found is None:
-            initialization.assign(model.objective.networks, weights, vocab)
+            initialization.assign(model.objective, weights, vocab)
     step, positions = found or (0, None)
     with distribution.explained_loss("before the first step"):
         distribution.refuse_different(strategy, step, int(settings.train.streams))

@@ -1,3 +1,4 @@
+import types
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -197,7 +198,10 @@ def started(settings, weights, vocab, name="discriminator"):
     model = model.model_copy(update={"vocab_size": len(vocab)})
     network = preset.BUILDERS[name](model)
     before = {v.path: v.numpy() for v in network.weights}
-    initialization.assign({name: network}, weights, vocab)
+    learned = types.SimpleNamespace(
+        networks={name: network}, declared=registry.declare(settings)
+    )
+    initialization.assign(learned, weights, vocab)
     return weight_map.variables(network), before
 
 
