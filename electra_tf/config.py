@@ -65,9 +65,18 @@ class NamedSettings(Settings):
 
     SECTION: ClassVar[str]  # where it stands in the settings of a run
     BASE: ClassVar[str]  # what a class of the user's own derives from
-    KINDS: ClassVar[dict[str, "type[NamedSettings]"]]
+    KINDS: ClassVar[dict[str, "type[NamedSettings] | str"]]  # or where it is defined
 
     name: str
+
+    @classmethod
+    def kind(cls, name: str) -> "type[NamedSettings]":
+        """Returns the class of the settings that one of KINDS stands for."""
+        found = cls.KINDS[name]
+        if isinstance(found, str):
+            path, _, attribute = found.partition(":")
+            found = getattr(importlib.import_module(path), attribute)
+        return typing.cast("type[NamedSettings]", found)
 
     @classmethod
     def chosen_by(cls, values: Any) -> "type[Settings]":
@@ -81,7 +90,7 @@ class NamedSettings(Settings):
         if not isinstance(name, str):
             return cls  # Which refuses it.
         if name in cls.KINDS:
-            return cls.KINDS[name]
+            return cls.kind(name)
         if ":" in name:
             kind: type[Settings] = cls.own_class(name).Settings
             return kind
@@ -311,7 +320,7 @@ class ObjectiveConfig(NamedSettings):
 
     SECTION = "objective"
     BASE = "electra_tf.objectives.objective.Objective"
-    KINDS: ClassVar[dict[str, type[NamedSettings]]] = {}
+    KINDS: ClassVar[dict[str, type[NamedSettings] | str]] = {}
 
     name: str = Field(
         "electra",
@@ -342,78 +351,22 @@ class ElectraConfig(SampledConfig):
     )
 
 
-class ReplaceMlmConfig(SampledConfig):
-    """A masked language model that reads samples, not [MASK] (paper, 3.4)."""
-
-    restoring_weight: NonNegativeFloat = Field(
-        1.0, description="Weight of the full-size network's loss (the paper has none)."
-    )
-
-
-class AllTokensMlmConfig(SampledConfig):
-    """Names every token, or copies it, from rows with samples (paper, 3.4)."""
-
-    all_weight: NonNegativeFloat = Field(
-        1.0, description="Weight of the full-size network's loss (the paper has none)."
-    )
-
-
-class FrozenGeneratorConfig(ObjectiveConfig):
-    """A discriminator beside a generator that learns no more (Fast-ELECTRA)."""
-
-    generator: str = Field(
-        "",
-        description="Preset, workdir or other people's weights with a generator of the "
-        "data's vocabulary.",
-    )
-    temperature_start: PositiveFloat = Field(
-        2.0, description="Divides the generator's logits at the first step."
-    )
-    temperature_end: PositiveFloat = Field(1.0, description="The same, at the last.")
-    temperature_schedule: Literal["exponential", "linear", "constant"] = Field(
-        "exponential", description="How it gets there; constant stays as it starts."
-    )
-    temperature_decay: PositiveFloat = Field(
-        0.1,
-        description="Share of the run in which an exponential falls to 1 / e of its "
-        "height.",
-    )
-
-    @pydantic.field_validator("generator")
-    @classmethod
-    def _generator_is_named(cls, value: str) -> str:
-        if not value:
-            raise ValueError(
-                "name the preset whose generator is used: "
-                "--set objective.generator=runs/mlm/preset"
-            )
-        return value
-
-    model_config = pydantic.ConfigDict(validate_default=True)
-
-
 class MlmConfig(ObjectiveConfig):
     """A masked language model alone."""
 
     mlm_weight: NonNegativeFloat = Field(1.0, description="Weight of its loss.")
 
 
-class UniformConfig(ObjectiveConfig):
-    """A discriminator of tokens that are drawn uniformly."""
-
-    rtd_weight: NonNegativeFloat = Field(
-        50.0, description="Weight of the discriminator's loss."
-    )
-
-
 ObjectiveConfig.KINDS.update(
     electra=ElectraConfig,
     mlm=MlmConfig,
-    uniform=UniformConfig,
+    uniform="electra_tf.objectives.variants:UniformConfig",
     electra_15=ElectraConfig,
-    replace_mlm=ReplaceMlmConfig,
-    all_tokens_mlm=AllTokensMlmConfig,
-    frozen_generator=FrozenGeneratorConfig,
+    replace_mlm="electra_tf.objectives.variants:ReplaceMlmConfig",
+    all_tokens_mlm="electra_tf.objectives.variants:AllTokensMlmConfig",
+    frozen_generator="electra_tf.objectives.variants:FrozenGeneratorConfig",
+    electra_tt=ElectraConfig,
+    electric="electra_tf.objectives.variants:ElectricConfig",
 )
 
 
@@ -561,7 +514,7 @@ class OptimizerConfig(NamedSettings):
 
     SECTION = "optimizer"
     BASE = "electra_tf.training.groups.GroupedOptimizer"
-    KINDS: ClassVar[dict[str, type[NamedSettings]]] = {}
+    KINDS: ClassVar[dict[str, type[NamedSettings] | str]] = {}
 
     name: str = Field(
         "adamw",
@@ -912,7 +865,9 @@ def _of_other_kinds(
         field = kind.model_fields.get(where)
         section: Any = field.annotation if field else None
         if item["type"] == "extra_forbidden" and hasattr(section, "KINDS"):
-            theirs = {n for one in section.KINDS.values() for n in one.model_fields}
+            theirs = {
+                n for one in section.KINDS for n in section.kind(one).model_fields
+            }
             found |= {f"{where}.{name}": section for name in rest if name in theirs}
     return found
 

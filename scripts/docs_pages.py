@@ -137,8 +137,8 @@ def _sections(kind: type[config.Settings]) -> Iterator[str]:
     }
     for name, section in sections.items():
         # A section may have several kinds of settings, chosen by its `name`.
-        choices = getattr(section, "KINDS", None) or {"": section}
-        for choice, one in choices.items():
+        for choice in getattr(section, "KINDS", [""]):
+            one = section.kind(choice) if choice else section
             title = f"{name}, name: {choice}" if choice else name
             about = _cell(one.__doc__ or "")
             yield from ["", f"### {title}", "", about, ""]

@@ -39,6 +39,7 @@ PAGES = {
     "docs/data.md": {},
     "docs/finetuning.md": {"runs/small": "runs/mine"},
     "docs/index.md": {"my_texts": "texts", "glue/SST-2": "glue/SST-2"},
+    "docs/objectives.md": {"data/reviews": "data/mine"},
     "docs/pretraining.md": {
         "data/openwebtext": "data/mine",
         "data/reviews": "data/mine",

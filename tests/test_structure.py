@@ -229,7 +229,7 @@ def test_a_reader_of_pretraining_needs_few_files_and_lines():
     lines = sum(len(MODULES[name].read_text().splitlines()) for name in road)
     # Wanted: under 30 and 6,500. A change that needs more is to find them elsewhere.
     assert len(road) <= 39, sorted(road)
-    assert lines <= 8_700, lines
+    assert lines <= 8_670, lines
 
 
 # What is written elsewhere.

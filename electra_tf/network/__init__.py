@@ -10,4 +10,5 @@ embedding  ids become embeddings
 block      who sees whom; attention and feed-forward
 heads      states become logits
 models     encoder, generator, discriminator
+two_tower  two causal encoders guess every token from all others
 """

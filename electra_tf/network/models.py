@@ -39,7 +39,7 @@ def build_encoder(
         embeddings: a block to share; None builds one.
         name: of the Keras model.
     """
-    inputs = _row_inputs()
+    inputs = row_inputs()
     return keras.Model(inputs, encode(model, inputs, embeddings), name=name)
 
 
@@ -87,7 +87,7 @@ def build_discriminator(
     model: config.ModelConfig, embeddings: embedding.Embeddings | None = None
 ) -> keras.Model:
     """Builds an encoder whose head asks of each token, replaced?: logits [B, L]."""
-    inputs = _row_inputs()
+    inputs = row_inputs()
     hidden = build_encoder(model, embeddings)(inputs)  # [B, L, D]
     logits = heads.ReplacedTokenHead(model, name="replaced_token_head")(hidden)
     return keras.Model(inputs, logits, name="discriminator")
@@ -99,7 +99,7 @@ def guessing(
     """Returns inputs, hidden states [B, L, D], and guesses at some places [B, P, V]."""
     embed = embeddings or build_embeddings(model)
     places = keras.Input((None,), dtype="int32", name="mask_positions")
-    rows = _row_inputs()
+    rows = row_inputs()
     hidden = build_encoder(model, embed)(rows)  # [B, L, D]
     head = heads.MaskedTokenHead(model, embed, name="masked_token_head")
     return rows | {"mask_positions": places}, hidden, head(hidden, places)
@@ -110,7 +110,7 @@ def build_headless(model: config.ModelConfig) -> keras.Model:
 
     It stands in the file of its weights as in those of the networks above.
     """
-    inputs = _row_inputs()
+    inputs = row_inputs()
     return keras.Model(inputs, build_encoder(model)(inputs), name="headless")
 
 
@@ -135,5 +135,6 @@ def run(network: keras.Model, batch: dict[str, tf.Tensor], training: bool) -> tf
     return network(inputs_of(network, batch), training=training)
 
 
-def _row_inputs() -> dict[str, keras.KerasTensor]:
+def row_inputs() -> dict[str, keras.KerasTensor]:
+    """Returns the inputs that every network has: ROW_FIELDS, int32 [B, L]."""
     return {name: keras.Input((None,), dtype="int32", name=name) for name in ROW_FIELDS}

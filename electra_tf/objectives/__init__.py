@@ -4,6 +4,7 @@ In:   a masked batch, the settings.
 Out:  networks; sums of losses with their counts; sums that metrics are made of.
 
 objective         what an objective says of itself, and has to do
+variants          the settings of all but ELECTRA and the masked language model
 corruption        samples from the generator, and what they replace
 checks            what an objective does, held to what it says
 losses            sums and counts
@@ -15,5 +16,7 @@ electra_15        ELECTRA that learns from the hidden positions alone
 replace_mlm       a masked language model that reads samples
 all_tokens_mlm    names or copies every token of a row with samples
 frozen_generator  a discriminator beside a generator that learns no more
+electra_tt        ELECTRA with a generator of two causal towers
+electric          an energy for each token, learned from noise
 registry          the objectives by their names, the user's own too
 """

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import embedding, heads, models
-from electra_tf.objectives import corruption, electra, losses, objective
+from electra_tf.objectives import corruption, electra, losses, objective, variants
 
 SUMS = {"mlm_correct": (), "sampled_correct": (), "all_correct": ()}
 
@@ -29,13 +29,13 @@ class AllTokensMlm(electra.ReplacedTokenDetection):
     which is what is kept of the network.
     """
 
-    Settings: ClassVar[type[config.ObjectiveConfig]] = config.AllTokensMlmConfig
+    Settings: ClassVar[type[config.ObjectiveConfig]] = variants.AllTokensMlmConfig
 
     @classmethod
     def declare(cls, settings: config.PretrainConfig) -> objective.Declaration:
         """Says that the networks may share their embedding block."""
         own = settings.objective
-        assert isinstance(own, config.AllTokensMlmConfig)
+        assert isinstance(own, variants.AllTokensMlmConfig)
         return objective.Declaration(
             networks=electra.with_generator(
                 settings,

@@ -17,6 +17,9 @@ from electra_tf import config, errors
 from electra_tf.network import embedding, models
 from electra_tf.objectives import corruption, losses, objective
 
+# Makes a network of its architecture and an embedding block to share.
+Builder = Callable[[config.ModelConfig, embedding.Embeddings | None], keras.Model]
+
 RTD_UNIT = "nats per token"
 
 SAMPLED_ACCURACY = objective.Metric(
@@ -40,7 +43,8 @@ def verdict_metrics(count: str) -> dict[str, objective.Metric]:
 def with_generator(
     settings: config.PretrainConfig,
     name: str,
-    build: Callable[[config.ModelConfig, embedding.Embeddings | None], keras.Model],
+    build: Builder,
+    build_generator: Builder = models.build_generator,
     **main: Any,
 ) -> dict[str, objective.Network]:
     """Returns a generator and the network that it works for, of the full size.
@@ -51,6 +55,7 @@ def with_generator(
         settings: of the run.
         name: of the main network, here and in the preset.
         build: makes it of its architecture and the shared block.
+        build_generator: the same for the generator.
         **main: what else to say of it: fields of `objective.Network`.
     """
     small = settings.generator.resolve(settings.model)
@@ -74,7 +79,7 @@ def with_generator(
     return {
         "generator": objective.Network(
             small,
-            lambda: models.build_generator(small, shared()),
+            lambda: build_generator(small, shared()),
             role="generator",
             saved_as="generator",
             starts_from=("generator",),

@@ -17,19 +17,19 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import models
-from electra_tf.objectives import corruption, electra, losses, objective
+from electra_tf.objectives import corruption, electra, losses, objective, variants
 
 
 class FrozenGenerator(electra.ReplacedTokenDetection):
     """Trains the discriminator alone."""
 
-    Settings: ClassVar[type[config.ObjectiveConfig]] = config.FrozenGeneratorConfig
+    Settings: ClassVar[type[config.ObjectiveConfig]] = variants.FrozenGeneratorConfig
 
     @classmethod
     def declare(cls, settings: config.PretrainConfig) -> objective.Declaration:
         """Says that the generator comes from a preset, and is not kept."""
         own = settings.objective
-        assert isinstance(own, config.FrozenGeneratorConfig)
+        assert isinstance(own, variants.FrozenGeneratorConfig)
         small = settings.generator.resolve(settings.model)
         generator = objective.Network(
             small,
@@ -95,7 +95,7 @@ class FrozenGenerator(electra.ReplacedTokenDetection):
 
 
 def temperature(
-    settings: config.FrozenGeneratorConfig, progress: tf.Tensor | float
+    settings: variants.FrozenGeneratorConfig, progress: tf.Tensor | float
 ) -> tf.Tensor:
     """Returns the temperature of the samples, float32 scalar.
 

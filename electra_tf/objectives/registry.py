@@ -10,6 +10,8 @@ from electra_tf.objectives import (
     checks,
     electra,
     electra_15,
+    electra_tt,
+    electric,
     frozen_generator,
     mlm,
     objective,
@@ -25,6 +27,8 @@ OBJECTIVES: dict[str, type[objective.Objective]] = {
     "replace_mlm": replace_mlm.ReplaceMlm,
     "all_tokens_mlm": all_tokens_mlm.AllTokensMlm,
     "frozen_generator": frozen_generator.FrozenGenerator,
+    "electra_tt": electra_tt.TwoTowerElectra,
+    "electric": electric.Electric,
 }
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import models
-from electra_tf.objectives import corruption, electra, losses, objective
+from electra_tf.objectives import corruption, electra, losses, objective, variants
 
 
 class ReplaceMlm(electra.ReplacedTokenDetection):
@@ -23,13 +23,13 @@ class ReplaceMlm(electra.ReplacedTokenDetection):
     as a generator, is the one of the full size.
     """
 
-    Settings: ClassVar[type[config.ObjectiveConfig]] = config.ReplaceMlmConfig
+    Settings: ClassVar[type[config.ObjectiveConfig]] = variants.ReplaceMlmConfig
 
     @classmethod
     def declare(cls, settings: config.PretrainConfig) -> objective.Declaration:
         """Says that the networks may share their embedding block."""
         own = settings.objective
-        assert isinstance(own, config.ReplaceMlmConfig)
+        assert isinstance(own, variants.ReplaceMlmConfig)
         networks = electra.with_generator(
             settings,
             "restorer",

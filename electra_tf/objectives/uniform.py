@@ -12,19 +12,19 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import models
-from electra_tf.objectives import electra, losses, objective
+from electra_tf.objectives import electra, losses, objective, variants
 
 
 class UniformReplacement(electra.ReplacedTokenDetection):
     """Replaces hidden tokens by any token, each as likely."""
 
-    Settings = config.UniformConfig
+    Settings = variants.UniformConfig
 
     @classmethod
     def declare(cls, settings: config.PretrainConfig) -> objective.Declaration:
         """Says that there is the discriminator alone."""
         own = settings.objective
-        assert isinstance(own, config.UniformConfig)
+        assert isinstance(own, variants.UniformConfig)
         network = objective.Network(
             settings.model,
             lambda: models.build_discriminator(settings.model),

@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.network import models
-from electra_tf.objectives import corruption, frozen_generator
+from electra_tf.objectives import corruption, frozen_generator, variants
 from electra_tf.training import run, train_step
 from electra_tf.weights import preset_writer
 
 
 def settings(**given):
-    return config.FrozenGeneratorConfig(
+    return variants.FrozenGeneratorConfig(
         name="frozen_generator", generator="a preset", **given
     )
 

@@ -17,7 +17,7 @@ def test_an_unknown_objective_is_refused_with_the_known_ones():
 def test_each_objective_has_its_settings_in_the_configuration():
     assert registry.OBJECTIVES.keys() == config.ObjectiveConfig.KINDS.keys()
     for name, kind in registry.OBJECTIVES.items():
-        assert kind.Settings is config.ObjectiveConfig.KINDS[name]
+        assert kind.Settings is config.ObjectiveConfig.kind(name)
 
 
 @pytest.mark.parametrize("name", registry.OBJECTIVES)

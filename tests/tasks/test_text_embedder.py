@@ -58,7 +58,7 @@ def test_of_several_windows_it_is_the_mean(normalize, build, tiny_preprocessor):
     windows = preprocessor.ElectraTextPreprocessor(
         tiny_preprocessor.tokenizer, 6, long_texts="windows", stride=2
     )
-    embedder = build(windows, normalize=normalize)
+    embedder = build(preprocessor=windows, normalize=normalize)
     long = "the cat sat on the mat ."  # 7 tokens, windows of 4 at 0, 2, 3
     pieces = ["the cat sat on", "sat on the mat", "on the mat ."]
     want = embedder.predict(pieces).mean(axis=0)

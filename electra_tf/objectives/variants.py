@@ -1,0 +1,78 @@
+"""The settings of all objectives but ELECTRA and the masked language model.
+
+Found by name when settings are read (`config.ObjectiveConfig.KINDS`), so that who reads
+of ELECTRA reads of no other. Nothing here loads TensorFlow.
+"""
+
+from typing import Literal
+
+import pydantic
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from electra_tf import config
+
+
+class UniformConfig(config.ObjectiveConfig):
+    """A discriminator of tokens that are drawn uniformly."""
+
+    rtd_weight: NonNegativeFloat = Field(
+        50.0, description="Weight of the discriminator's loss."
+    )
+
+
+class ReplaceMlmConfig(config.SampledConfig):
+    """A masked language model that reads samples, not [MASK] (paper, 3.4)."""
+
+    restoring_weight: NonNegativeFloat = Field(
+        1.0, description="Weight of the full-size network's loss (the paper has none)."
+    )
+
+
+class AllTokensMlmConfig(config.SampledConfig):
+    """Names every token, or copies it, from rows with samples (paper, 3.4)."""
+
+    all_weight: NonNegativeFloat = Field(
+        1.0, description="Weight of the full-size network's loss (the paper has none)."
+    )
+
+
+class FrozenGeneratorConfig(config.ObjectiveConfig):
+    """A discriminator beside a generator that learns no more (Fast-ELECTRA)."""
+
+    generator: str = Field(
+        "",
+        description="Preset, workdir or other people's weights with a generator of the "
+        "data's vocabulary.",
+    )
+    temperature_start: PositiveFloat = Field(
+        2.0, description="Divides the generator's logits at the first step."
+    )
+    temperature_end: PositiveFloat = Field(1.0, description="The same, at the last.")
+    temperature_schedule: Literal["exponential", "linear", "constant"] = Field(
+        "exponential", description="How it gets there; constant stays as it starts."
+    )
+    temperature_decay: PositiveFloat = Field(
+        0.1,
+        description="Share of the run in which an exponential falls to 1 / e of its "
+        "height.",
+    )
+
+    @pydantic.field_validator("generator")
+    @classmethod
+    def _generator_is_named(cls, value: str) -> str:
+        if not value:
+            raise ValueError(
+                "name the preset whose generator is used: "
+                "--set objective.generator=runs/mlm/preset"
+            )
+        return value
+
+    model_config = pydantic.ConfigDict(validate_default=True)
+
+
+class ElectricConfig(config.ElectraConfig):
+    """Energies that are learned from a two-tower generator's noise (Electric)."""
+
+    disallow_correct: Literal[False] = Field(
+        False, description="Always false: noise has the probability that it says."
+    )
