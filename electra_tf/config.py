@@ -367,6 +367,7 @@ ObjectiveConfig.KINDS.update(
     frozen_generator="electra_tf.objectives.variants:FrozenGeneratorConfig",
     electra_tt=ElectraConfig,
     electric="electra_tf.objectives.variants:ElectricConfig",
+    adversarial="electra_tf.objectives.variants:AdversarialConfig",
 )
 
 

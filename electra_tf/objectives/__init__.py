@@ -18,5 +18,6 @@ all_tokens_mlm    names or copies every token of a row with samples
 frozen_generator  a discriminator beside a generator that learns no more
 electra_tt        ELECTRA with a generator of two causal towers
 electric          an energy for each token, learned from noise
+adversarial       a generator that learns by REINFORCE to deceive
 registry          the objectives by their names, the user's own too
 """

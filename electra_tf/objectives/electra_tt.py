@@ -46,7 +46,9 @@ class TwoTowerElectra(electra.ReplacedTokenDetection):
         cloze = declared.losses["mlm"]._replace(
             title="Cloze loss", unit=electra.RTD_UNIT
         )
-        accuracy = losses.MLM_ACCURACY._replace(title="Cloze accuracy")
+        accuracy = losses.MLM_ACCURACY._replace(
+            title="Cloze accuracy", line="cloze acc {:.3f}"
+        )
         return declared._replace(
             networks=networks,
             losses={**declared.losses, "mlm": cloze},

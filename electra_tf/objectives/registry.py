@@ -6,6 +6,7 @@ Out:  an objective with fresh networks; or what it says of itself.
 
 from electra_tf import config, errors
 from electra_tf.objectives import (
+    adversarial,
     all_tokens_mlm,
     checks,
     electra,
@@ -29,6 +30,7 @@ OBJECTIVES: dict[str, type[objective.Objective]] = {
     "frozen_generator": frozen_generator.FrozenGenerator,
     "electra_tt": electra_tt.TwoTowerElectra,
     "electric": electric.Electric,
+    "adversarial": adversarial.Adversarial,
 }
 
 

@@ -76,3 +76,20 @@ class ElectricConfig(config.ElectraConfig):
     disallow_correct: Literal[False] = Field(
         False, description="Always false: noise has the probability that it says."
     )
+
+
+class AdversarialConfig(config.ElectraConfig):
+    """A generator that learns by REINFORCE to be taken for the text (appendix F)."""
+
+    mlm_weight: NonNegativeFloat = Field(
+        0.0, description="Weight of the guesses' likelihood (paper: it is not learned)."
+    )
+    reinforce_weight: NonNegativeFloat = Field(
+        1.0, description="Weight of the generator's loss (the paper prints none)."
+    )
+    baseline_weight: NonNegativeFloat = Field(
+        1.0, description="Weight of the baseline's loss (the paper prints none)."
+    )
+    disallow_correct: Literal[False] = Field(
+        False, description="Always false: REINFORCE needs the probability of a sample."
+    )
