@@ -22,8 +22,8 @@ def four_rows():
     return {name: tf.gather(value, [0, 2, 1, 3]) for name, value in batch.items()}
 
 
-def trained(name, steps=2, compile_step=False, **train):
-    """Returns all sums of a few updates, and the weights after them."""
+def settings_of(name, **train):
+    """Returns settings without dropout, learning by SGD."""
     settings = masked_rows.settings_of(name)
     model = settings.model.model_copy(
         update={
@@ -35,9 +35,14 @@ def trained(name, steps=2, compile_step=False, **train):
     train = config.TrainConfig(
         **{"steps": 9, "warmup_steps": 0, "learning_rate": 1e3, **train}
     )
-    settings = settings.model_copy(
+    return settings.model_copy(
         update={"model": model, "train": train, "optimizer": SGD}
     )
+
+
+def trained(name, steps=2, compile_step=False, **train):
+    """Returns all sums of a few updates, and the weights after them."""
+    settings = settings_of(name, **train)
     pretrainer = train_step.build(settings, compile_step=compile_step)
     update = tf.function(pretrainer.update)
     sums = [update(four_rows()) for _ in range(steps)]
@@ -59,6 +64,34 @@ def test_micro_batches_under_xla_give_what_the_whole_batch_gives(name):
     assert all(float(sums["finite"]) == 1.0 for sums in whole[0])
     assert float(whole[0][0]["gradient_norm"]) > 0.0
     assert_alike(trained(name, compile_step=True, accumulation_steps=2), whole)
+
+
+@pytest.mark.slow
+@every
+def test_two_replicas_give_what_one_gives(name, two_replicas):
+    with two_replicas.scope():
+        pretrainer = train_step.build(settings_of(name))
+    rows = four_rows()
+
+    def half(value):
+        def of(context):
+            start = 2 * context.replica_id_in_sync_group
+            return value[start : start + 2]
+
+        return two_replicas.experimental_distribute_values_from_function(of)
+
+    @tf.function
+    def update(batch):
+        return two_replicas.run(pretrainer.update, args=(batch,))
+
+    batch = {key: half(value) for key, value in rows.items()}
+    sums = []
+    for _ in range(2):
+        found = update(batch)
+        first = two_replicas.experimental_local_results
+        sums.append({key: first(value)[0] for key, value in found.items()})
+    weights = [first(v.value)[0].numpy() for v in pretrainer.trainable_variables]
+    assert_alike((sums, weights), trained(name))
 
 
 @every
