@@ -10,6 +10,7 @@ build_data and pretrain; those of tasks are in finetuning/task_config.
 import contextlib
 import importlib
 import math
+import pkgutil
 import re
 import typing
 from collections.abc import Sequence
@@ -72,11 +73,8 @@ class NamedSettings(Settings):
     @classmethod
     def kind(cls, name: str) -> "type[NamedSettings]":
         """Returns the class of the settings that one of KINDS stands for."""
-        found = cls.KINDS[name]
-        if isinstance(found, str):
-            path, _, attribute = found.partition(":")
-            found = getattr(importlib.import_module(path), attribute)
-        return typing.cast("type[NamedSettings]", found)
+        found: Any = cls.KINDS[name]
+        return pkgutil.resolve_name(found) if isinstance(found, str) else found  # type: ignore[no-any-return]
 
     @classmethod
     def chosen_by(cls, values: Any) -> "type[Settings]":

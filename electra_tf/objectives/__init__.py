@@ -6,6 +6,7 @@ Out:  networks; sums of losses with their counts; sums that metrics are made of.
 objective         what an objective says of itself, and has to do
 variants          the settings of all but ELECTRA and the masked language model
 corruption        samples from the generator, and what they replace
+places            the hidden positions of a row, or all
 checks            what an objective does, held to what it says
 losses            sums and counts
 mlm               a masked language model alone

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import embedding, models
-from electra_tf.objectives import corruption, electra, losses, objective, variants
+from electra_tf.objectives import electra, losses, objective, variants
 
 REWARD_UNIT = "nats per hidden token"
 
@@ -108,30 +108,15 @@ class Adversarial(electra.ReplacedTokenDetection):
     ) -> tuple[tf.Tensor, tf.Tensor, objective.Sums]:
         """Returns the MLM loss, sampled tokens int32 [B, P], and metrics' sums."""
         logits, _ = models.run(self.networks["generator"], batch, training)
-        return self._guess(batch, logits)
-
-    def _guess(
-        self, batch: objective.Batch, logits: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, objective.Sums]:
-        sampled = corruption.draw(
-            logits,
-            batch,
-            self.settings.temperature,
-            disallow_correct=self.settings.disallow_correct,
-        )
-        where = batch["mask_ids"], batch["mask_weights"]
-        loss = losses.masked_token_loss(logits, *where)
-        return loss, sampled, losses.guess_sums(logits, batch)
+        return self.guessed(batch, logits)
 
     def sums(
         self, batch: objective.Batch, training: bool, progress: tf.Tensor | float
     ) -> tuple[objective.Sums, objective.Sums]:
         """Sums all four losses."""
         logits, baseline = models.run(self.networks["generator"], batch, training)
-        mlm, sampled, metrics = self._guess(batch, logits)
-        rows = corruption.corrupt(batch, sampled)
-        seen = batch | {"token_ids": rows.token_ids}
-        verdicts = models.run(self.networks["discriminator"], seen, training)  # [B, L]
+        mlm, sampled, metrics = self.guessed(batch, logits)
+        rows, verdicts = self.judge(batch, sampled, training)  # logits [B, L]
         judged = self.judged(batch)
         rtd = losses.replaced_token_loss(verdicts, rows.is_replaced, judged)
 
@@ -148,9 +133,9 @@ class Adversarial(electra.ReplacedTokenDetection):
         def total(values: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(values * weights)
 
+        metrics |= losses.sample_sums(sampled, batch)
         metrics |= losses.verdict_sums(verdicts, rows.is_replaced, judged)
         metrics |= {
-            "sampled_correct": losses.count_hidden(~wrong, batch),
             "entropy": total(tf.stop_gradient(entropy)),
             "rewards": total(reward),
             "heat": heat * tf.reduce_sum(weights),

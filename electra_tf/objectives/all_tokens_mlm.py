@@ -6,7 +6,7 @@ Out:  both losses, what metrics are made of, verdicts.
 As in the paper (3.4, Table 5): an ablation, GLUE 84.3 where ELECTRA has 85.0. It scores
 the whole vocabulary at every position, so that a step takes far more time and memory.
 
-B rows, L tokens a row, V vocabulary.
+B rows, L tokens per row, V vocabulary.
 """
 
 from typing import ClassVar
@@ -16,7 +16,14 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import embedding, heads, models
-from electra_tf.objectives import corruption, electra, losses, objective, variants
+from electra_tf.objectives import (
+    corruption,
+    electra,
+    losses,
+    objective,
+    places,
+    variants,
+)
 
 SUMS = {"mlm_correct": (), "sampled_correct": (), "all_correct": ()}
 
@@ -80,11 +87,8 @@ class AllTokensMlm(electra.ReplacedTokenDetection):
         found = copied_token_loss(scores, gate, original, rows.is_replaced, is_real)
         named = tf.argmax(scores, -1, tf.int32)
         right = tf.where(gate > 0.0, tf.equal(named, original), ~rows.is_replaced)
-        drawn = tf.equal(sampled, batch["mask_ids"])
-        metrics |= {
-            "all_correct": tf.reduce_sum(tf.cast(right & is_real, tf.float32)),
-            "sampled_correct": losses.count_hidden(drawn, batch),
-        }
+        correct = tf.reduce_sum(tf.cast(right & is_real, tf.float32))
+        metrics |= {"all_correct": correct} | losses.sample_sums(sampled, batch)
         metrics |= losses.verdict_sums(gate, rows.is_replaced, is_real)
         return {"mlm": loss, "all": found}, metrics
 
@@ -99,9 +103,7 @@ class AllTokensMlm(electra.ReplacedTokenDetection):
         self, batch: objective.Batch, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns scores [B, L, V], and the logit of "replaced" [B, L]."""
-        ids = batch["token_ids"]
-        places = tf.broadcast_to(tf.range(ids.shape[1])[None], tf.shape(ids))
-        seen = batch | {"mask_positions": places}
+        seen = batch | {"mask_positions": places.every_place(batch)}
         scores, gate = models.run(self.networks["discriminator"], seen, training)
         return scores, gate
 
@@ -139,7 +141,6 @@ def copied_token_loss(
     log_named = -tf.nn.sparse_softmax_cross_entropy_with_logits(original, scores)
     log_named -= tf.nn.softplus(-gate)  # log (1 - c) + log softmax, [B, L]
     log_copied = -tf.nn.softplus(gate)
-    top = tf.maximum(log_named, log_copied)
-    rest = tf.math.log1p(tf.exp(-tf.abs(log_named - log_copied)))
-    log_p = tf.where(is_replaced, log_named, top + rest)
+    either = tf.reduce_logsumexp([log_named, log_copied], axis=0)
+    log_p = tf.where(is_replaced, log_named, either)
     return -tf.reduce_sum(tf.where(is_real, log_p, 0.0))

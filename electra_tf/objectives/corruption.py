@@ -128,10 +128,3 @@ def original(batch: objective.Batch) -> tf.Tensor:
     """Returns the rows as they were before tokens were hidden, int32 [B, L]."""
     where = batch["mask_positions"], batch["mask_weights"]
     return fill_in(batch["token_ids"], *where, batch["mask_ids"])
-
-
-def hidden(batch: objective.Batch) -> tf.Tensor:
-    """Tells where a token was hidden, bool [B, L]."""
-    where = batch["mask_positions"], batch["mask_weights"]
-    nowhere = tf.zeros_like(batch["token_ids"])
-    return fill_in(nowhere, *where, tf.ones_like(batch["mask_ids"])) > 0

@@ -21,7 +21,6 @@ from electra_tf.objectives import corruption, losses, objective
 Builder = Callable[[config.ModelConfig, embedding.Embeddings | None], keras.Model]
 
 RTD_UNIT = "nats per token"
-
 SAMPLED_ACCURACY = objective.Metric(
     "Sampled accuracy", ("sampled_correct", "mlm_count")
 )
@@ -129,9 +128,8 @@ class ReplacedTokenDetection(objective.Objective):
 
     def counts(self, batch: objective.Batch) -> objective.Sums:
         """Counts the hidden tokens and those that are judged."""
-        judged = tf.cast(self.judged(batch), tf.float32)
-        hidden = tf.reduce_sum(batch["mask_weights"])
-        return {"mlm": hidden, "rtd": tf.reduce_sum(judged)}
+        judged = tf.reduce_sum(tf.cast(self.judged(batch), tf.float32))
+        return {"mlm": tf.reduce_sum(batch["mask_weights"]), "rtd": judged}
 
     def judged(self, batch: objective.Batch) -> tf.Tensor:
         """Returns which tokens the discriminator learns from: all real ones."""
@@ -142,14 +140,20 @@ class ReplacedTokenDetection(objective.Objective):
     ) -> tuple[tf.Tensor, tf.Tensor, objective.Sums]:
         """Returns the MLM loss, sampled tokens int32 [B, P], and metrics' sums."""
         logits = models.run(self.networks["generator"], batch, training)
+        return self.guessed(batch, logits)
+
+    def guessed(
+        self, batch: objective.Batch, logits: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, objective.Sums]:
+        """Returns what `guess` does, of the generator's logits, float32 [B, P, V]."""
         sampled = corruption.draw(
             logits,
             batch,
             self.settings.temperature,
             disallow_correct=self.settings.disallow_correct,
         )
-        where = batch["mask_ids"], batch["mask_weights"]
-        loss = losses.masked_token_loss(logits, *where)
+        weights = batch["mask_weights"]
+        loss = losses.masked_token_loss(logits, batch["mask_ids"], weights)
         return loss, sampled, losses.guess_sums(logits, batch)
 
     def sums(
@@ -157,12 +161,9 @@ class ReplacedTokenDetection(objective.Objective):
     ) -> tuple[objective.Sums, objective.Sums]:
         """Sums both losses."""
         loss, sampled, metrics = self.guess(batch, training, progress)
-        rows = corruption.corrupt(batch, sampled)
-        seen = batch | {"token_ids": rows.token_ids}
-        logits = models.run(self.networks["discriminator"], seen, training)  # [B, L]
+        rows, logits = self.judge(batch, sampled, training)
         judged = self.judged(batch)
-        hits = tf.equal(sampled, batch["mask_ids"])
-        metrics |= {"sampled_correct": losses.count_hidden(hits, batch)}
+        metrics |= losses.sample_sums(sampled, batch)
         metrics |= losses.verdict_sums(logits, rows.is_replaced, judged)
         found = losses.replaced_token_loss(logits, rows.is_replaced, judged)
         return {"mlm": loss, "rtd": found}, metrics
@@ -170,7 +171,13 @@ class ReplacedTokenDetection(objective.Objective):
     def verdicts(self, batch: objective.Batch) -> objective.Sums:
         """Samples, and returns the discriminator's probabilities of "replaced"."""
         _, sampled, _ = self.guess(batch, training=False, progress=1.0)
+        _, logits = self.judge(batch, sampled, training=False)
+        return {"sampled": sampled, "probability": tf.sigmoid(logits)}
+
+    def judge(
+        self, batch: objective.Batch, sampled: tf.Tensor, training: bool
+    ) -> tuple[corruption.CorruptedRows, tf.Tensor]:
+        """Fills the samples in; returns the rows, and the verdicts' logits [B, L]."""
         rows = corruption.corrupt(batch, sampled)
         seen = batch | {"token_ids": rows.token_ids}
-        logits = models.run(self.networks["discriminator"], seen, training=False)
-        return {"sampled": sampled, "probability": tf.sigmoid(logits)}
+        return rows, models.run(self.networks["discriminator"], seen, training)

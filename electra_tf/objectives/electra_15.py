@@ -9,7 +9,7 @@ worth: GLUE 82.4 where ELECTRA has 85.0 and BERT 82.2.
 
 import tensorflow as tf
 
-from electra_tf.objectives import corruption, electra, objective
+from electra_tf.objectives import electra, objective, places
 
 
 class HiddenTokenDetection(electra.ReplacedTokenDetection):
@@ -17,4 +17,4 @@ class HiddenTokenDetection(electra.ReplacedTokenDetection):
 
     def judged(self, batch: objective.Batch) -> tf.Tensor:
         """Returns which tokens the discriminator learns from: the hidden ones."""
-        return corruption.hidden(batch)
+        return places.hidden(batch)

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from electra_tf import config
 from electra_tf.network import models, two_tower
-from electra_tf.objectives import corruption, electra, losses, objective
+from electra_tf.objectives import corruption, electra, losses, objective, places
 
 
 class TwoTowerElectra(electra.ReplacedTokenDetection):
@@ -71,29 +71,25 @@ class TwoTowerElectra(electra.ReplacedTokenDetection):
         self, batch: objective.Batch, training: bool, progress: tf.Tensor | float
     ) -> tuple[tf.Tensor, tf.Tensor, objective.Sums]:
         """Returns the cloze loss, sampled tokens int32 [B, P], and metrics' sums."""
-        logits = self.score(batch, training)
-        return self._guess(batch, logits, self.settings.disallow_correct)
+        return self.guessed(batch, self.score(batch, training))
 
     def score(self, batch: objective.Batch, training: bool) -> tf.Tensor:
         """Returns the vocabulary's logits at every position: float32 [B, L, V]."""
         ids = corruption.original(batch)
-        places = tf.broadcast_to(tf.range(ids.shape[1])[None], tf.shape(ids))
-        seen = batch | {"token_ids": ids, "mask_positions": places}
+        everywhere = places.every_place(batch)
+        seen = batch | {"token_ids": ids, "mask_positions": everywhere}
         return models.run(self.networks["generator"], seen, training)
 
-    def _guess(
-        self, batch: objective.Batch, logits: tf.Tensor, disallow_correct: bool
+    def guessed(
+        self, batch: objective.Batch, logits: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, objective.Sums]:
+        """Returns what `guess` does, of logits at every position, float32 [B, L, V]."""
         real = tf.cast(batch["example_ids"] > 0, tf.float32)
         ids = corruption.original(batch)
         loss = losses.masked_token_loss(logits, ids, real)
         right = tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), ids), tf.float32)
-        sampled = corruption.draw(
-            tf.gather(logits, batch["mask_positions"], batch_dims=1),  # [B, P, V]
-            batch,
-            self.settings.temperature,
-            disallow_correct=disallow_correct,
-        )
+        at_hidden = tf.gather(logits, batch["mask_positions"], batch_dims=1)
+        _, sampled, _ = super().guessed(batch, at_hidden)
         metrics = {
             "mlm_correct": tf.reduce_sum(right * real),
             "hidden": tf.reduce_sum(batch["mask_weights"]),

@@ -20,9 +20,14 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from electra_tf import config
-from electra_tf.network import models
-from electra_tf.objectives import corruption, electra_tt, losses, objective, variants
+from electra_tf import config, errors
+from electra_tf.objectives import (
+    electra_tt,
+    losses,
+    objective,
+    places,
+    variants,
+)
 
 
 class Electric(electra_tt.TwoTowerElectra):
@@ -33,11 +38,16 @@ class Electric(electra_tt.TwoTowerElectra):
     def __init__(self, settings: config.PretrainConfig) -> None:
         super().__init__(settings)
         rate = settings.data.mask_rate
-        self._log_odds = math.log(rate / (1.0 - rate))
+        self._log_odds = math.log(rate / (1.0 - rate))  # `declare` has refused 0 and 1.
 
     @classmethod
     def declare(cls, settings: config.PretrainConfig) -> objective.Declaration:
         """Says that what is learned is an energy, and from noise."""
+        if not 0.0 < settings.data.mask_rate < 1.0:
+            raise errors.UserError(
+                f"data.mask_rate={settings.data.mask_rate}: electric tells noise from "
+                "text and needs some of both; choose one between 0 and 1, such as 0.15"
+            )
         declared = super().declare(settings)
         energy = declared.networks["discriminator"]._replace(
             role="energy",
@@ -57,33 +67,29 @@ class Electric(electra_tt.TwoTowerElectra):
         self, batch: objective.Batch, training: bool, progress: tf.Tensor | float
     ) -> tuple[objective.Sums, objective.Sums]:
         """Sums both losses."""
-        loss, sampled, metrics, verdicts = self._judge(batch, training)
-        is_noise, is_real = corruption.hidden(batch), self.judged(batch)
-        drawn = tf.equal(sampled, batch["mask_ids"])
-        metrics |= {"sampled_correct": losses.count_hidden(drawn, batch)}
+        loss, sampled, metrics, verdicts = self._read(batch, training)
+        is_noise, is_real = places.hidden(batch), self.judged(batch)
+        metrics |= losses.sample_sums(sampled, batch)
         metrics |= losses.verdict_sums(verdicts, is_noise, is_real)
         found = losses.replaced_token_loss(verdicts, is_noise, is_real)
         return {"mlm": loss, "rtd": found}, metrics
 
     def verdicts(self, batch: objective.Batch) -> objective.Sums:
         """Samples, and returns the chance that a token is noise."""
-        _, sampled, _, verdicts = self._judge(batch, training=False)
+        _, sampled, _, verdicts = self._read(batch, training=False)
         return {"sampled": sampled, "probability": tf.sigmoid(verdicts)}
 
-    def _judge(
+    def _read(
         self, batch: objective.Batch, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor, objective.Sums, tf.Tensor]:
-        """Returns what `_guess` does, and the logits of "noise", float32 [B, L].
+        """Returns what `guess` does, and the logits of "noise", float32 [B, L].
 
         energy + log q + log(k / (n - k)), of n tokens of which k are chosen.
         """
         logits = self.score(batch, training)  # [B, L, V]
-        loss, sampled, metrics = self._guess(batch, logits, disallow_correct=False)
-        ids = corruption.corrupt(batch, sampled).token_ids
-        heat = self.settings.temperature
+        loss, sampled, metrics = self.guessed(batch, logits)
+        rows, energy = self.judge(batch, sampled, training)
         log_q = -tf.nn.sparse_softmax_cross_entropy_with_logits(
-            ids, tf.stop_gradient(logits) / heat
+            rows.token_ids, tf.stop_gradient(logits) / self.settings.temperature
         )
-        seen = batch | {"token_ids": ids}
-        energy = models.run(self.networks["discriminator"], seen, training)
         return loss, sampled, metrics, energy + log_q + self._log_odds

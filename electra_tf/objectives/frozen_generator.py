@@ -106,7 +106,7 @@ def temperature(
     start, end = settings.temperature_start, settings.temperature_end
     done = tf.cast(progress, tf.float32)
     if settings.temperature_schedule == "constant":
-        return tf.fill(tf.shape(done), start)
+        return tf.constant(start, tf.float32)
     if settings.temperature_schedule == "linear":
         return start + (end - start) * done
     # Ends at the end: the exponential alone would stay above it.

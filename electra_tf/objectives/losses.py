@@ -63,6 +63,12 @@ def guess_sums(logits: tf.Tensor, batch: objective.Batch) -> objective.Sums:
     return {"mlm_correct": count_hidden(hits, batch)}
 
 
+def sample_sums(sampled: tf.Tensor, batch: objective.Batch) -> objective.Sums:
+    """Counts the samples, int32 [B, P], that are what stood there."""
+    hits = tf.equal(sampled, batch["mask_ids"])
+    return {"sampled_correct": count_hidden(hits, batch)}
+
+
 def count_hidden(claim: tf.Tensor, batch: objective.Batch) -> tf.Tensor:
     """Counts the hidden tokens for which a claim, bool [B, P], is true."""
     return tf.reduce_sum(tf.cast(claim, tf.float32) * batch["mask_weights"])

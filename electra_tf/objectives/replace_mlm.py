@@ -76,16 +76,11 @@ class ReplaceMlm(electra.ReplacedTokenDetection):
         seen = batch | {"token_ids": corruption.corrupt(batch, sampled).token_ids}
         logits = models.run(self.networks["restorer"], seen, training)  # [B, P, V]
         right = tf.equal(tf.argmax(logits, -1, tf.int32), batch["mask_ids"])
-        drawn = tf.equal(sampled, batch["mask_ids"])
-        metrics |= {
-            "restored": losses.count_hidden(right, batch),
-            "sampled_correct": losses.count_hidden(drawn, batch),
-        }
+        metrics |= {"restored": losses.count_hidden(right, batch)}
+        metrics |= losses.sample_sums(sampled, batch)
         where = batch["mask_ids"], batch["mask_weights"]
-        return {
-            "mlm": loss,
-            "restoring": losses.masked_token_loss(logits, *where),
-        }, metrics
+        restoring = losses.masked_token_loss(logits, *where)
+        return {"mlm": loss, "restoring": restoring}, metrics
 
     def verdicts(self, batch: objective.Batch) -> objective.Sums:
         """Samples from the generator's guesses."""

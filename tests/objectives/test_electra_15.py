@@ -1,8 +1,6 @@
 import masked_rows
 import numpy as np
 
-from electra_tf.objectives import corruption
-
 
 def test_the_discriminator_learns_from_the_hidden_positions_alone():
     learned = masked_rows.build("electra_15")
@@ -20,14 +18,6 @@ def test_the_discriminator_learns_from_the_hidden_positions_alone():
     )
     assert float(metrics["replaced"]) == is_replaced.sum()
     assert float(np.sum(metrics["rtd_histogram"])) == len(places)
-
-
-def test_a_hidden_position_is_one_whatever_stands_there():
-    hidden = np.asarray(corruption.hidden(masked_rows.BATCH))
-    want = np.zeros([2, 7], bool)
-    for row, position, _ in masked_rows.HIDDEN:
-        want[row, position] = True
-    np.testing.assert_array_equal(hidden, want)
 
 
 def test_it_is_elsewhere_what_electra_is():

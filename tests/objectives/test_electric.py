@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import electra_tf
 from electra_tf import config, errors
+from electra_tf.objectives import registry
 from electra_tf.training import run
 from electra_tf.weights import opening, preset
 
@@ -96,3 +97,11 @@ def test_a_task_starts_from_its_encoder_and_a_run_from_the_whole(tiny_run, tmp_p
 def test_noise_that_avoids_the_original_is_refused():
     with pytest.raises(errors.UserError, match=r"objective\.disallow_correct"):
         masked_rows.build("electric", disallow_correct=True)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_noise_alone_and_no_noise_are_refused(rate):
+    settings = masked_rows.settings_of("electric")
+    data = settings.data.model_copy(update={"mask_rate": rate})
+    with pytest.raises(errors.UserError, match=f"mask_rate={rate}: electric tells"):
+        registry.declare(settings.model_copy(update={"data": data}))

@@ -3,6 +3,7 @@ import types
 
 import keras
 import numpy as np
+import pair
 import pytest
 import tensorflow as tf
 from momentum import Momentum
@@ -10,6 +11,10 @@ from momentum import Momentum
 from electra_tf import config, errors
 from electra_tf.network import models
 from electra_tf.training import groups, optimizer
+
+KERNEL, BIAS = pair.KERNEL, pair.BIAS
+KERNEL_GRADIENTS, BIAS_GRADIENTS = pair.KERNEL_GRADIENTS, pair.BIAS_GRADIENTS
+variables = pair.variables
 
 MODEL = config.ModelConfig(
     vocab_size=11,
@@ -21,33 +26,12 @@ MODEL = config.ModelConfig(
     max_positions=9,
 )
 
-# Three gradients of a kernel [2, 3] and a bias [3].
-RNG = np.random.default_rng(6)
-KERNEL, BIAS = RNG.normal(0, 1, [2, 3]), RNG.normal(0, 1, [3])
-KERNEL_GRADIENTS = [RNG.normal(0, 1, [2, 3]) for _ in range(3)]
-BIAS_GRADIENTS = [RNG.normal(0, 1e-3, [3]) for _ in range(3)]
-
-
-def variables():
-    """Returns a kernel and a bias, with the paths they would have in a head."""
-    found = []
-    for name, value in (("kernel", KERNEL), ("bias", BIAS)):
-        with keras.name_scope("layer_0"):
-            found.append(keras.Variable(np.float32(value), name=name))
-    return found
-
 
 def run(learner, steps=1):
     """Returns how far kernel and bias have come after the first gradients."""
-    trained = variables()
-    for step in range(steps):
-        gradients = KERNEL_GRADIENTS[step], BIAS_GRADIENTS[step]
-        gradients = [tf.constant(gradient, tf.float32) for gradient in gradients]
-        learner.apply_gradients(zip(gradients, trained, strict=True))
-    return [
-        v.numpy() - np.float32(old)
-        for v, old in zip(trained, (KERNEL, BIAS), strict=True)
-    ]
+    found = pair.learn(learner, steps)
+    starts = KERNEL, BIAS
+    return [now - np.float32(old) for now, old in zip(found, starts, strict=True)]
 
 
 def length(*gradients):
@@ -170,7 +154,10 @@ def test_a_group_with_a_norm_of_its_own_is_clipped_by_it():
         tf.constant(one[0], tf.float32) for one in (KERNEL_GRADIENTS, BIAS_GRADIENTS)
     ]
     norms = learner.learn(gradients)
-    of_kernel, of_bias = length(KERNEL_GRADIENTS[0]), length(BIAS_GRADIENTS[0])
+    of_kernel, of_bias = (
+        length(KERNEL_GRADIENTS[0]),
+        length(BIAS_GRADIENTS[0]),
+    )
     assert of_kernel > 0.6
     assert of_bias > 1.1e-3
     assert list(norms) == learner.norm_names == ["gradient_norm", NORM_OF_KERNELS]
@@ -191,7 +178,10 @@ def test_groups_without_a_norm_of_their_own_are_clipped_as_one():
     found = run(Momentum(1.0, clip_norm=0.5, groups=apart(rate=0.25)))
     whole = length(KERNEL_GRADIENTS[0], BIAS_GRADIENTS[0])
     for got, gradient, rate in zip(
-        found, (KERNEL_GRADIENTS[0], BIAS_GRADIENTS[0]), (0.25, 1.0), strict=True
+        found,
+        (KERNEL_GRADIENTS[0], BIAS_GRADIENTS[0]),
+        (0.25, 1.0),
+        strict=True,
     ):
         want = -rate * gradient * 0.5 / whole
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
@@ -283,7 +273,9 @@ def test_gradients_are_clipped_by_their_norm_over_all_variables():
     norm = length(KERNEL_GRADIENTS[0], BIAS_GRADIENTS[0])
     assert norm > 1
     for got, gradient in zip(
-        found, (KERNEL_GRADIENTS[0], BIAS_GRADIENTS[0]), strict=True
+        found,
+        (KERNEL_GRADIENTS[0], BIAS_GRADIENTS[0]),
+        strict=True,
     ):
         np.testing.assert_allclose(
             got, -0.1 * gradient * 0.5 / norm, rtol=1e-4, atol=1e-6
@@ -328,7 +320,9 @@ def test_gradients_of_rows_are_clipped_as_dense_ones_are():
     table, _ = variables()
     # The row 1 twice: their sum counts.
     rows = tf.IndexedSlices(
-        tf.constant(KERNEL_GRADIENTS[0], tf.float32), tf.constant([1, 1]), [2, 3]
+        tf.constant(KERNEL_GRADIENTS[0], tf.float32),
+        tf.constant([1, 1]),
+        [2, 3],
     )
     learner.apply_gradients([(rows, table)])
     slopes = np.zeros([2, 3])
@@ -356,7 +350,10 @@ def test_gradients_of_replicas_are_summed_before_they_are_clipped(
             share = tf.gather(tf.constant(shares), replica)
             gradients = [
                 share * tf.constant(gradient, tf.float32)
-                for gradient in (KERNEL_GRADIENTS[0], BIAS_GRADIENTS[0])
+                for gradient in (
+                    KERNEL_GRADIENTS[0],
+                    BIAS_GRADIENTS[0],
+                )
             ]
             learner.apply_gradients(zip(gradients, trained, strict=True))
 

@@ -4,36 +4,16 @@ from pathlib import Path
 import keras
 import momentum
 import numpy as np
+import pair
 import pytest
 import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.training import groups, optimizer
 
-# Three gradients of a kernel [2, 3] and a bias [3].
-RNG = np.random.default_rng(6)
-KERNEL, BIAS = RNG.normal(0, 1, [2, 3]), RNG.normal(0, 1, [3])
-KERNEL_GRADIENTS = [RNG.normal(0, 1, [2, 3]) for _ in range(3)]
-BIAS_GRADIENTS = [RNG.normal(0, 1e-3, [3]) for _ in range(3)]
-
-
-def variables():
-    """Returns a kernel and a bias, with the paths they would have in a head."""
-    found = []
-    for name, value in (("kernel", KERNEL), ("bias", BIAS)):
-        with keras.name_scope("layer_0"):
-            found.append(keras.Variable(np.float32(value), name=name))
-    return found
-
-
-def run(learner, steps=3):
-    """Returns kernel and bias after the first gradients."""
-    trained = variables()
-    for step in range(steps):
-        gradients = KERNEL_GRADIENTS[step], BIAS_GRADIENTS[step]
-        gradients = [tf.constant(gradient, tf.float32) for gradient in gradients]
-        learner.apply_gradients(zip(gradients, trained, strict=True))
-    return [v.numpy() for v in trained]
+KERNEL, BIAS = pair.KERNEL, pair.BIAS
+KERNEL_GRADIENTS, BIAS_GRADIENTS = pair.KERNEL_GRADIENTS, pair.BIAS_GRADIENTS
+variables = pair.variables
 
 
 def adam(weight, gradients, rates, decay, bias_correction=False):
@@ -54,13 +34,18 @@ def adam(weight, gradients, rates, decay, bias_correction=False):
 
 def assert_trained(found, kernel, bias):
     """Compares [kernel, bias] after training by how far they have come."""
-    for got, want, start in zip(found, (kernel, bias), (KERNEL, BIAS), strict=True):
+    for got, want, start in zip(
+        found,
+        (kernel, bias),
+        (KERNEL, BIAS),
+        strict=True,
+    ):
         # 1 - 0.999 in float32 is off by 5e-5, its root by half of that.
         np.testing.assert_allclose(got - start, want - start, rtol=1e-4, atol=1e-6)
 
 
 def test_three_updates_are_those_of_the_2020_code():
-    found = run(optimizer.AdamW(0.1, weight_decay=0.02))
+    found = pair.learn(optimizer.AdamW(0.1, weight_decay=0.02))
     rates = [0.1, 0.1, 0.1]
     kernel = adam(KERNEL, KERNEL_GRADIENTS, rates, decay=0.02)
     bias = adam(BIAS, BIAS_GRADIENTS, rates, decay=0.0)
@@ -69,7 +54,7 @@ def test_three_updates_are_those_of_the_2020_code():
 
 def test_epsilon_is_added_outside_the_root():
     learner = optimizer.AdamW(1.0, weight_decay=0.0, epsilon=0.5)
-    found = run(learner, steps=1)
+    found = pair.learn(learner, steps=1)
     kernel, bias = (
         start - 0.1 * gradient / (np.sqrt(0.001) * np.abs(gradient) + 0.5)
         for start, gradient in (
@@ -81,23 +66,35 @@ def test_epsilon_is_added_outside_the_root():
 
 
 def test_bias_correction_gives_the_textbook_update():
-    found = run(optimizer.AdamW(0.1, weight_decay=0.02, bias_correction=True))
+    found = pair.learn(optimizer.AdamW(0.1, weight_decay=0.02, bias_correction=True))
     rates = [0.1, 0.1, 0.1]
-    kernel = adam(KERNEL, KERNEL_GRADIENTS, rates, decay=0.02, bias_correction=True)
-    bias = adam(BIAS, BIAS_GRADIENTS, rates, decay=0.0, bias_correction=True)
+    kernel = adam(
+        KERNEL,
+        KERNEL_GRADIENTS,
+        rates,
+        decay=0.02,
+        bias_correction=True,
+    )
+    bias = adam(
+        BIAS,
+        BIAS_GRADIENTS,
+        rates,
+        decay=0.0,
+        bias_correction=True,
+    )
     assert_trained(found, kernel, bias)
 
 
 def test_the_first_corrected_update_is_as_long_as_the_rate():
     learner = optimizer.AdamW(0.1, weight_decay=0.0, bias_correction=True)
-    kernel, _ = run(learner, steps=1)
+    kernel, _ = pair.learn(learner, steps=1)
     want = -0.1 * np.sign(KERNEL_GRADIENTS[0])
     np.testing.assert_allclose(kernel - KERNEL, want, rtol=1e-3)
 
 
 def test_the_schedule_sets_the_rate_of_each_update():
     learner = optimizer.AdamW(optimizer.WarmupDecay(0.4, 10, 2), weight_decay=0.02)
-    found = run(learner)
+    found = pair.learn(learner)
     rates = [0.0, 0.4 * 0.9 * 0.5, 0.4 * 0.8]
     kernel = adam(KERNEL, KERNEL_GRADIENTS, rates, decay=0.02)
     bias = adam(BIAS, BIAS_GRADIENTS, rates, decay=0.0)
@@ -112,8 +109,13 @@ def test_a_groups_rate_scales_its_updates_and_its_decay():
             groups.Group("biases", variables[1:]),
         ]
 
-    found = run(optimizer.AdamW(0.1, weight_decay=0.02, groups=make))
-    kernel = adam(KERNEL, KERNEL_GRADIENTS, [0.025] * 3, decay=0.02)
+    found = pair.learn(optimizer.AdamW(0.1, weight_decay=0.02, groups=make))
+    kernel = adam(
+        KERNEL,
+        KERNEL_GRADIENTS,
+        [0.025] * 3,
+        decay=0.02,
+    )
     bias = adam(BIAS, BIAS_GRADIENTS, [0.1] * 3, decay=0.0)
     assert_trained(found, kernel, bias)
 
@@ -141,7 +143,7 @@ def test_the_same_optimizer_is_made_from_its_config():
     settings = {"weight_decay": 0.02, "beta_1": 0.8, "epsilon": 1e-3, "beta_2": 0.9}
     learner = optimizer.AdamW(0.1, bias_correction=True, **settings)
     again = optimizer.AdamW.from_config(learner.get_config())
-    for got, want in zip(run(again), run(learner), strict=True):
+    for got, want in zip(pair.learn(again), pair.learn(learner), strict=True):
         np.testing.assert_array_equal(got, want)
 
 
@@ -192,7 +194,7 @@ def test_the_weights_are_read_for_decay_when_the_gradient_is_there():
 def test_weights_of_half_precision_learn_in_float32(dtype, bias_correction):
     learner = optimizer.AdamW(0.1, bias_correction=bias_correction)
     exact = optimizer.AdamW(0.1, bias_correction=bias_correction)
-    want = run(exact)
+    want = pair.learn(exact)
     with keras.name_scope("layer_0"):
         kernel = keras.Variable(np.float32(KERNEL), name="kernel", dtype=dtype)
     for gradient in KERNEL_GRADIENTS[:3]:
@@ -287,12 +289,19 @@ def test_the_optimizer_of_the_page_learns(tmp_path, monkeypatch):
         config.PretrainConfig, None, [*stated, "optimizer.weight_decay=0.5"]
     )
     train = settings.train.model_copy(update={"warmup_steps": 0})
-    learner, trained = optimizer.build(settings.optimizer, train, {}), variables()
+    learner, trained = (
+        optimizer.build(settings.optimizer, train, {}),
+        variables(),
+    )
     learner.build(trained)
     learner.learn([tf.ones([2, 3]), -tf.ones([3])])
     # The sign of the gradient, and half the weight where it decays.
     kernel, bias = (v.numpy() for v in trained)
-    np.testing.assert_allclose(kernel - KERNEL, -1e-4 * (1 + 0.5 * KERNEL), rtol=1e-2)
+    np.testing.assert_allclose(
+        kernel - KERNEL,
+        -1e-4 * (1 + 0.5 * KERNEL),
+        rtol=1e-2,
+    )
     np.testing.assert_allclose(bias - BIAS, 1e-4 * np.ones(3), rtol=1e-2)
     assert learner.beta_2 == 0.98
 
