@@ -618,6 +618,11 @@ class BuildDataConfig(Settings):
         description="Bytes that are not UTF-8: stop and say where, or count and "
         "replace by U+FFFD.",
     )
+    segmented: bool = Field(
+        False,
+        description="Blanks mark the words of Chinese and the like, for "
+        "data.whole_word_masking; tokens are the same.",
+    )
     vocab_size: PositiveInt = Field(
         30522, ge=100, description="Tokens of the vocabulary, if it is trained."
     )
@@ -794,26 +799,18 @@ def differences(
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     with reading.explained(f"settings {file}"):
-        data = file.read_bytes()
-    try:
-        values = yaml.load(data.decode("utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise errors.UserError(
-            f"{file} is not YAML: {errors.one_line(error)}"
-        ) from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
+        values = _parse(file.read_bytes(), str(file))
+    if not isinstance(values, dict | None):
         raise errors.UserError(f"{file}: want sections of settings, got {values!r:.60}")
-    return values
+    return values or {}
 
 
-def _parse(text: str, where: str) -> Any:
+def _parse(text: str | bytes, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise errors.UserError(
-            f"{where}: not a YAML value: {errors.one_line(error)}"
+            f"{where} is not YAML: {errors.one_line(error)}"
         ) from None
 
 

@@ -54,7 +54,7 @@ PAGES = {
 # Pages that show nothing to run.
 READ_ONLY = {"docs/architecture.md", "docs/results.md"}
 # What all pages find: texts, tasks and settings.
-GIVEN = ("configs", "my_texts", "texts", "glue", "new.tsv")
+GIVEN = ("configs", "my_texts", "texts", "segmented", "glue", "new.tsv")
 # Pre-training as it is written takes days: the same command, for a small network.
 SMALL = {
     "model.embedding_size": 8,
@@ -131,7 +131,7 @@ class World:
             "\n".join(" ".join(chance.choice(words, 8)) + "." for _ in range(3))
             for _ in range(60)
         ]
-        for name in ("my_texts", "texts"):
+        for name in ("my_texts", "texts", "segmented"):
             (folder / name).mkdir()
             (folder / name / "a.txt").write_text("\n\n".join(documents))
         cola = folder / "glue/CoLA"

@@ -55,9 +55,7 @@ def hide_tokens(
     wanted = tf.clip_by_value(wanted, 1, max_predictions)
     wanted = tf.minimum(wanted, num_candidates)  # A row may have nothing to hide.
 
-    noise = tf.random.stateless_uniform(
-        tf.shape(token_ids), draw_seed
-    )  # [B, L], [0, 1)
+    noise = tf.random.stateless_uniform(tf.shape(token_ids), draw_seed)  # [B, L]
     if word_starts is not None:
         hidden = _draw_words(candidates, word_starts, wanted, noise)
         wanted = tf.reduce_sum(tf.cast(hidden, tf.int32), axis=-1)
@@ -73,9 +71,7 @@ def hide_tokens(
     mask_ids = tf.gather(token_ids, positions, batch_dims=1) * used  # [B, P]
     shows_mask = tf.random.stateless_uniform(tf.shape(positions), show_seed)
     change = tf.where(shows_mask < mask_token_rate, mask_id - mask_ids, 0) * used
-    row = tf.broadcast_to(
-        tf.range(tf.shape(positions)[0])[:, None], tf.shape(positions)
-    )
+    row = tf.range(tf.shape(positions)[0])[:, None] + tf.zeros_like(positions)
     where = tf.stack([row, positions], axis=-1)  # [B, P, 2]
     # Adds the difference: unused slots all point at place 0, and there they add 0.
     return MaskedTokens(
@@ -110,9 +106,9 @@ def find_words(
     What an example's or a segment's cut left of a word counts as a word.
 
     Args:
-        token_ids: int32 [B, L].
+        token_ids: int32 [B, L], marked or not.
         candidates: bool [B, L].
-        is_continuation: bool [V], True for the "##..." tokens of the vocabulary.
+        is_continuation: bool [2 V], as `vocabularies.continues` tells.
     """
     follows = tf.pad(candidates[:, :-1], [[0, 0], [1, 0]])  # [B, L]
     return candidates & ~(follows & tf.gather(is_continuation, token_ids))

@@ -24,9 +24,8 @@ from electra_tf.batches import masking, packing
 from electra_tf.text import manifests, record_reader, vocabularies
 
 Batch = dict[str, tf.Tensor]
-Position = tuple[
-    int, int, int, int
-]  # (epoch, group, block, row) of the row to come next
+# (epoch, group, block, row) of the row to come next
+Position = tuple[int, int, int, int]
 
 # Made side by side, and so held in memory, beside the one that is being read.
 _BLOCKS_IN_FLIGHT = 2
@@ -43,7 +42,7 @@ class Vocab:
     cls_id: int
     sep_id: int
     mask_id: int
-    is_continuation: npt.NDArray[np.bool_]  # [V], the "##..." tokens
+    is_continuation: npt.NDArray[np.bool_]  # [2 V], see vocabularies.continues
 
 
 @dataclasses.dataclass(frozen=True)
@@ -318,7 +317,7 @@ def _describe_vocab(tokens: list[str]) -> Vocab:
         cls_id=tokens.index(vocabularies.CLS),
         sep_id=tokens.index(vocabularies.SEP),
         mask_id=tokens.index(vocabularies.MASK),
-        is_continuation=np.array([token.startswith("##") for token in tokens]),
+        is_continuation=np.array(vocabularies.continues(tokens)),
     )
 
 
@@ -433,14 +432,15 @@ def _mask(
     source: Source, data: config.DataConfig, rows: packing.PackedRows, seed: tf.Tensor
 ) -> masking.MaskedTokens:
     special_ids = (source.vocab.cls_id, source.vocab.sep_id, source.vocab.mask_id)
-    candidates = masking.find_candidates(rows.token_ids, rows.example_ids, special_ids)
+    token_ids = rows.token_ids % source.vocab.size  # Without marks of words.
+    candidates = masking.find_candidates(token_ids, rows.example_ids, special_ids)
     word_starts = None
     if data.whole_word_masking:
         word_starts = masking.find_words(
             rows.token_ids, candidates, tf.constant(source.vocab.is_continuation)
         )
     return masking.hide_tokens(
-        rows.token_ids,
+        token_ids,
         candidates,
         rate=data.mask_rate,
         max_predictions=data.max_predictions,

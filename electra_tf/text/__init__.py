@@ -7,6 +7,7 @@ vocabularies   vocab.txt -> tokens in the order of their ids
 tokenizer      WordPiece: turns text into ids
 corpus_files   folders, names, patterns -> files, by what they hold
 corpus         files of every kind -> documents of sentences
+segmented      blanks mark words -> tokens that continue one
 records        tokenized documents, and the shards that hold them
 manifests      what a data folder holds, and what it was made of
 record_reader  reads them back, and the 2020 code's

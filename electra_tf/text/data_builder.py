@@ -37,6 +37,7 @@ from electra_tf.text import (
     corpus_files,
     manifests,
     records,
+    segmented,
     text_loss,
     tokenizer,
     vocab_trainer,
@@ -69,6 +70,9 @@ _LARGEST_SHARE = 0.25
 
 # Of what is held out, the share that may be missing in the end.
 _TOLERANCE = 0.02
+
+# Of all tokens: where blanks are to mark words, and do not.
+_TOLD_UNSEGMENTED = 0.05
 
 # A sentence is not cut into pieces of fewer tokens.
 _LEAST_TOKENS = 16
@@ -171,7 +175,9 @@ def _write(
     loss = text_loss.Total()
     writer = _SplitWriter(folder, tokens, config)
     progress = _Progress(text)
+    num_unsegmented = 0
     for index, document in enumerate(_encode(text, tokens, config)):
+        num_unsegmented += document.num_unsegmented
         loss.add(document.num_tokens, document.num_unk, document.loss)
         writer.write(index, document)
         progress.update()
@@ -194,6 +200,12 @@ def _write(
     _summarize(manifest, progress)
     for line in loss.warnings(tokens, config.tokenizer, trained=given is None):
         _say(f"WARNING: {line}")
+    if num_unsegmented > _TOLD_UNSEGMENTED * manifest.num_tokens:
+        _say(
+            f"WARNING: {num_unsegmented / manifest.num_tokens:.1%} of the tokens stand "
+            f"in stretches of over {segmented.LONGEST_WORD} tokens without a blank, of "
+            "which no words were made (setting segmented): is this text segmented?"
+        )
     return manifest
 
 
@@ -266,24 +278,32 @@ class _Document(NamedTuple):
     num_tokens: int
     num_unk: int  # of them
     loss: text_loss.Loss
+    num_unsegmented: int  # of them, where blanks are to mark words
 
 
 class _Encoder:
     """Makes documents of text."""
 
     def __init__(
-        self, tokens: list[str], config: configs.TokenizerConfig, look_rate: float
+        self, tokens: list[str], config: configs.BuildDataConfig, look_rate: float
     ) -> None:
-        self._encoder = tokenizer.Encoder(tokens, config)
-        self._finder = text_loss.Finder(config, look_rate)
+        self._encoder = tokenizer.Encoder(tokens, config.tokenizer)
+        self._finder = text_loss.Finder(config.tokenizer, look_rate)
+        self._marker = (
+            segmented.Marker(tokens, self._encoder) if config.segmented else None
+        )
 
     def encode(self, document: corpus.Document) -> _Document:
         found = self._encoder.encode_document(document)
+        token_ids, num_unsegmented = found.token_ids, 0
+        if self._marker is not None:
+            token_ids, num_unsegmented = self._marker.mark(token_ids, document)
         return _Document(
-            records.serialize(found.token_ids, found.sentence_lengths),
+            records.serialize(token_ids, found.sentence_lengths),
             found.token_ids.size,
             found.num_unk,
             self._finder.find(document, found.unknown_words),
+            num_unsegmented,
         )
 
 
@@ -297,7 +317,7 @@ def _encode(
     """
     others = (config.processes or cores.num_cores()) - 1
     look_rate = min(1.0, _LOOKED_AT_BYTES / max(1, text.num_bytes))
-    encoder = _Encoder(tokens, config.tokenizer, look_rate)
+    encoder = _Encoder(tokens, config, look_rate)
     batches = _batches(text.documents())
     for batch in itertools.islice(batches, _BATCHES_ALONE if others else None):
         yield from map(encoder.encode, batch)
@@ -307,7 +327,7 @@ def _encode(
             # Not fork: the threads of a program that calls us would not survive it.
             multiprocessing.get_context("spawn"),
             _start_worker,
-            (tokens, config.tokenizer, look_rate),
+            (tokens, config, look_rate),
         )
     try:
         yield from _encode_with(pool, others, encoder, batches)
@@ -350,7 +370,7 @@ _worker: _Encoder | None = None  # Of this process, if it is one that tokenizes.
 
 
 def _start_worker(
-    tokens: list[str], config: configs.TokenizerConfig, look_rate: float
+    tokens: list[str], config: configs.BuildDataConfig, look_rate: float
 ) -> None:
     """Prepares a process for `_encode_batch`."""
     global _worker
@@ -621,7 +641,7 @@ class _SplitWriter:
         self._seed, self._rate = config.seed, config.validation_rate
         self._train = _Split(folder, "train", config.min_shards, config.shard_tokens)
         self._validation = _Split(folder, "validation", 1, config.shard_tokens)
-        self._continues = np.array([token.startswith("##") for token in tokens])
+        self._continues = np.array(vocabularies.continues(tokens))
         self._waiting: list[tuple[float, int, _Document]] = []
         self._waiting_tokens = 0
 
@@ -713,7 +733,7 @@ def _find_cut(
         token_ids: uint32 [tokens].
         lengths: tokens of each sentence.
         part: below the number of tokens.
-        continues: bool [V], the "##..." tokens.
+        continues: bool [2 V], as `vocabularies.continues` tells.
 
     Returns:
         Tokens before the cut; 0 where there is none.

@@ -98,6 +98,11 @@ def token_ids(tokens: Sequence[str]) -> dict[str, int]:
     return {token: i for i, token in enumerate(tokens) if token.strip()}
 
 
+def continues(tokens: Sequence[str]) -> list[bool]:
+    """Tells which ids continue a word, bool [2 V]: of "##...", of `segmented` + V."""
+    return [token.startswith("##") for token in tokens] + [True] * len(tokens)
+
+
 def write(file: str | Path, tokens: Sequence[str]) -> None:
     """Writes one token per line."""
     Path(file).write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")

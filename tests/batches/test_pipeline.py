@@ -65,7 +65,7 @@ def source(tmp_path_factory):
             cls_id=CLS,
             sep_id=SEP,
             mask_id=MASK,
-            is_continuation=np.arange(num_tokens) % 3 == 0,
+            is_continuation=np.arange(2 * num_tokens) % 3 == 0,
         ),
         tokenizer=config.TokenizerConfig(),
         tokens_per_record=float(np.mean(lengths)),
@@ -306,6 +306,43 @@ def test_words_are_hidden_whole_when_asked(source):
     assert num_words > 10
 
 
+def test_words_that_blanks_marked_are_hidden_whole_and_the_marks_go(source, tmp_path):
+    size = 40
+    words = np.arange(5, 35)[:, None] + [0, size, size + 1]
+    record = serialize(token_ids=words.ravel(), sentence_lengths=[90])
+    tokens = ["[PAD]", *(f"t{i}" for i in range(1, size))]
+    vocab = dataclasses.replace(
+        source.vocab,
+        tokens=tokens,
+        size=size,
+        is_continuation=np.array(vocabularies.continues(tokens)),
+    )
+    marked = dataclasses.replace(
+        source, train=write_shards(tmp_path, [[record]]), vocab=vocab
+    )
+    whole = DATA.model_copy(
+        update={
+            "whole_word_masking": True,
+            "mask_rate": 0.4,
+            "example_tokens": 23,
+            "single_segment_rate": 1.0,
+        }
+    )
+    pairs = 0
+    for row in take_rows(marked, 30, whole):
+        assert row["token_ids"].max() < size
+        assert row["mask_ids"].max() < size
+        used = row["mask_positions"][row["mask_weights"] == 1]
+        tokens = row["token_ids"].copy()
+        tokens[used] = row["mask_ids"][row["mask_weights"] == 1]
+        for place in range(1, len(tokens) - 2):
+            first, second, third = tokens[place : place + 3]
+            if first == second and third == second + 1 and first > MASK:
+                assert len({place, place + 1, place + 2} & {*used}) in (0, 3)
+                pairs += 1
+    assert pairs > 100
+
+
 def test_sampling_noise_is_uniform_and_never_the_same_twice(rows):
     noise = np.stack([row["sampling_noise"] for row in rows])
     assert len(np.unique(noise)) == noise.size
@@ -433,7 +470,7 @@ def test_a_data_folder_says_all_there_is_to_know(folder, tiny_vocab):
         "[MASK]",
     ]
     assert vocab.size == len(lines)
-    assert vocab.is_continuation.tolist() == [line[:2] == "##" for line in lines]
+    assert vocab.is_continuation.tolist() == vocabularies.continues(lines)
     rows = take_epochs(source, 1)[0]
     assert tokens_of(rows) == sorted([7, 8, 9] * 5)
 

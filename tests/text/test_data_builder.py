@@ -260,6 +260,31 @@ def test_a_document_that_is_cut_loses_its_end_to_validation(texts):
     assert len(end) == 70
 
 
+def test_marks_of_words_are_in_the_records_and_no_cut_divides_one(texts):
+    ideographs = [chr(0x4E00 + i) for i in range(40)]
+    tokens = [*vocabularies.SPECIAL_TOKENS, *ideographs]
+    vocabularies.write(texts.parent / "given.txt", tokens)
+    rng = random.Random(3)
+    words = ["".join(rng.choices(ideographs, k=3)) for _ in range(400)]
+    rewrite(texts, [[" ".join(words)]])
+    manifest = build(texts, "marked", segmented=True, validation_rate=0.2)
+    assert manifest.settings.segmented
+    for shards in (manifest.train, manifest.validation):
+        for ids, _ in read(texts.parent / "marked", shards):
+            assert [i >= len(tokens) for i in ids] == [False, True, True] * (
+                len(ids) // 3
+            )
+
+
+def test_text_that_nobody_segmented_is_told(texts, capsys):
+    tokens = [*vocabularies.SPECIAL_TOKENS, "\u4e00"]
+    vocabularies.write(texts.parent / "given.txt", tokens)
+    rewrite(texts, [["\u4e00" * 50]])
+    build(texts, segmented=True, validation_rate=0.0)
+    said = capsys.readouterr().out
+    assert "100.0% of the tokens stand in stretches of over 12 tokens" in said
+
+
 def test_words_are_not_cut_in_two():
     continues = np.array([False, True])
     ids = np.array([0, 1, 1, 1] * 25, np.uint32)
