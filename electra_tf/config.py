@@ -443,6 +443,9 @@ class TrainConfig(Settings):
         10_000, description="Updates of linear warm-up."
     )
     decay_power: PositiveFloat = Field(1.0, description="The decay to 0; 1 = linear.")
+    decay_after_warmup: bool = Field(
+        False, description="Begin it then (NVIDIA), not at once (2020 code)."
+    )
     precision: Literal["float32", "mixed_bfloat16"] = Field(
         "float32", description="Type of the arithmetic; weights are float32 always."
     )
@@ -517,7 +520,7 @@ class OptimizerConfig(NamedSettings):
 
     name: str = Field(
         "adamw",
-        description="Which optimizer learns: adamw; or "
+        description="Which optimizer learns: adamw; lamb, for very large batches; or "
         "my_package.my_module:MyOptimizer, a class of your own.",
     )
     weight_decay: NonNegativeFloat = Field(
@@ -545,7 +548,9 @@ class AdamWConfig(OptimizerConfig):
     bias_correction: bool = Field(False, description="The 2020 code's AdamW has none.")
 
 
-OptimizerConfig.KINDS.update(adamw=AdamWConfig)
+OptimizerConfig.KINDS.update(
+    adamw=AdamWConfig, lamb="electra_tf.training.variants:LambConfig"
+)
 
 
 class RunConfig(Settings):

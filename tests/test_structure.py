@@ -217,6 +217,7 @@ UNREAD = {
     "objectives other than the one that is trained, or one's own": [
         r"objectives/(?!(objective|corruption|losses|electra|registry)$)\w+",
     ],
+    "optimizers other than the usual one": ["training/lamb", "training/variants"],
 }
 
 

@@ -3,7 +3,9 @@
 In:   the settings of a run, a data folder, weights to start from or none.
 Out:  a workdir: checkpoints, metrics, report, preset.
 
+variants        the settings of all optimizers but AdamW
 groups          who learns at which rate, decays, is clipped with whom
+lamb            steps as long as the tensor that they change, for large batches
 optimizer       the schedule, the 2020 AdamW, every optimizer by its name
 train_step      a batch -> an update, summed over replicas
 cluster         several machines: TF_CONFIG -> workers that have met

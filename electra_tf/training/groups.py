@@ -29,13 +29,6 @@ DECAY_RULES = (
 
 HALF = ("bfloat16", "float16")  # dtypes of weights that learn in float32
 
-# How many blocks lie below a variable of an encoder with n blocks and a head.
-DEPTH_RULES = (
-    (r"^embeddings(_project)?/", lambda found, n: 0),
-    (r"^layer_(\d+)/", lambda found, n: int(found[1]) + 1),
-    (r"^[a-z_]+_head/", lambda found, n: n + 1),
-)
-
 NORM = "gradient_norm"  # the metric: of all gradients; of a group, with its name
 
 
@@ -332,46 +325,11 @@ def by_network(
     return groups
 
 
-def by_depth(
-    variables: Sequence[keras.Variable], num_layers: int, decay: float
-) -> list[Group]:
-    """Makes a group of each block of an encoder and of its head: layer-wise rates.
-
-    As in the paper: the head trains at the full rate, the last block at `decay` of
-    it, the embeddings at `decay` to the power of num_layers + 1. Differs from the 2020
-    code, which gives the last block `decay` squared (D8). All share one norm.
-
-    Args:
-        variables: of one encoder and the heads on it.
-        num_layers: of the encoder.
-        decay: 0.8 for small and base, 0.9 for large (2020 code).
-    """
-    found: dict[int, list[keras.Variable]] = {}
-    for variable in variables:
-        found.setdefault(depth(variable.path, num_layers), []).append(variable)
-    return [
-        Group(f"depth_{level}", members, decay ** (num_layers + 1 - level))
-        for level, members in found.items()
-    ]
-
-
 def decays(path: str) -> bool:
     """Tells whether weight decay pulls at the variable of that path."""
     found = [answer for pattern, answer in DECAY_RULES if re.search(pattern, path)]
     if len(found) != 1:
         raise ValueError(f"{path}: {len(found)} weight-decay rules match, want 1")
-    return found[0]
-
-
-def depth(path: str, num_layers: int) -> int:
-    """Returns how many blocks lie below: embeddings 0, the head num_layers + 1."""
-    found = [
-        level(match, num_layers)
-        for pattern, level in DEPTH_RULES
-        if (match := re.search(pattern, path))
-    ]
-    if len(found) != 1:
-        raise ValueError(f"{path}: {len(found)} learning-rate rules match, want 1")
     return found[0]
 
 

@@ -3,8 +3,8 @@
 In:   the sections `optimizer` and `train` of the settings.
 Out:  an optimizer.
 
-A new one is a `groups.GroupedOptimizer` in a module of its own, entered in OPTIMIZERS,
-and its settings a class in `config`, entered in `config.OptimizerConfig.KINDS`. One of
+A new one is a `groups.GroupedOptimizer` in a module of its own, known to `find`; its
+settings are a class in `variants`, entered in `config.OptimizerConfig.KINDS`. One of
 the user's own is named with its module: my_package.my_module:MyOptimizer.
 """
 
@@ -24,19 +24,27 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up times polynomial decay to 0.
 
     As in the 2020 code: the two are multiplied, so that the peak stays a little below
-    the stated rate, and the first update, at rate 0, changes nothing.
+    the stated rate, and the first update, at rate 0, changes nothing. `after_warmup`,
+    the decay begins when the warm-up has ended (NVIDIA's ELECTRA).
     """
 
     def __init__(
-        self, peak: float, steps: int, warmup_steps: int, power: float = 1.0
+        self,
+        peak: float,
+        steps: int,
+        warmup_steps: int,
+        power: float = 1.0,
+        after_warmup: bool = False,
     ) -> None:
-        self.peak, self.steps = peak, steps
+        self.peak, self.steps, self.after_warmup = peak, steps, after_warmup
         self.warmup_steps, self.power = warmup_steps, power
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate of the update after `step` updates, float32 scalar."""
         done = tf.minimum(tf.cast(step, tf.float32), float(self.steps))
-        decay = tf.pow(1.0 - done / self.steps, self.power)
+        first = self.warmup_steps if self.after_warmup else 0
+        past = tf.maximum(done - first, 0.0) / (self.steps - first)
+        decay = tf.pow(1.0 - past, self.power)
         warmup = tf.minimum(1.0, done / self.warmup_steps) if self.warmup_steps else 1.0
         return self.peak * decay * warmup
 
@@ -47,6 +55,7 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
             "steps": self.steps,
             "warmup_steps": self.warmup_steps,
             "power": self.power,
+            "after_warmup": self.after_warmup,
         }
 
 
@@ -167,18 +176,18 @@ class AdamW(groups.GroupedOptimizer):
         }
 
 
-# By `optimizer.name`. Each takes the settings of its class as arguments.
-OPTIMIZERS: dict[str, type[groups.GroupedOptimizer]] = {"adamw": AdamW}
-
-
 def find(learning: config.OptimizerConfig) -> type[groups.GroupedOptimizer]:
     """Returns the class that the settings name, one of ours or the user's own.
 
     Raises:
         UserError: it is no optimizer of this kind.
     """
-    if learning.name in OPTIMIZERS:
-        return OPTIMIZERS[learning.name]
+    if learning.name == "adamw":
+        return AdamW
+    if learning.name == "lamb":
+        from electra_tf.training import lamb  # For whoever asks for it.
+
+        return lamb.Lamb
     found = config.OptimizerConfig.own_class(learning.name)
     if not (isinstance(found, type) and issubclass(found, groups.GroupedOptimizer)):
         raise errors.UserError(
@@ -201,7 +210,11 @@ def build(
         networks: of the objective, for `optimizer.networks`.
     """
     schedule = WarmupDecay(
-        train.learning_rate, train.steps, train.warmup_steps, train.decay_power
+        train.learning_rate,
+        train.steps,
+        train.warmup_steps,
+        train.decay_power,
+        train.decay_after_warmup,
     )
     grouping = None
     if learning.networks:

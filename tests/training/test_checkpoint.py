@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from electra_tf import config, errors
 from electra_tf.system import durable
-from electra_tf.training import checkpoint, train_step
+from electra_tf.training import checkpoint, train_step, variants
 
 POSITIONS = [(1, 2, 3, 4), (0, 5, 6, 7)]
 
@@ -88,9 +88,15 @@ def test_every_variable_of_model_and_optimizer_is_saved(model, checkpoints, tmp_
     assert sum(sizes) == sum(variable.numpy().size for variable in kept)
 
 
-@pytest.mark.parametrize("kind", ["Momentum", "Cascade"])
-def test_a_run_of_another_optimizer_goes_on_bit_for_bit(kind, settings, tmp_path):
-    learning = momentum.MomentumConfig(name=f"momentum:{kind}", beta=0.75)
+@pytest.mark.parametrize(
+    "learning",
+    [
+        momentum.MomentumConfig(name="momentum:Cascade", beta=0.75),
+        variants.LambConfig(name="lamb"),
+    ],
+    ids=lambda learning: learning.name,
+)
+def test_a_run_of_another_optimizer_goes_on_bit_for_bit(learning, settings, tmp_path):
     train = config.TrainConfig(steps=9, warmup_steps=2)
     settings = settings.model_copy(update={"optimizer": learning, "train": train})
 

@@ -1,4 +1,3 @@
-import itertools
 import types
 
 import keras
@@ -10,7 +9,7 @@ from momentum import Momentum
 
 from electra_tf import config, errors
 from electra_tf.network import models
-from electra_tf.training import groups, optimizer
+from electra_tf.training import groups, lamb, optimizer
 
 KERNEL, BIAS = pair.KERNEL, pair.BIAS
 KERNEL_GRADIENTS, BIAS_GRADIENTS = pair.KERNEL_GRADIENTS, pair.BIAS_GRADIENTS
@@ -75,41 +74,6 @@ def test_an_optimizer_refuses_variables_that_no_rule_matches():
 def named(*paths):
     """Returns what has those paths, as variables have them."""
     return [types.SimpleNamespace(path=path) for path in paths]
-
-
-def test_layer_rates_fall_from_the_head_to_the_embeddings():
-    powers = {
-        "replaced_token_head/dense/kernel": 0,
-        "layer_11/query/kernel": 1,
-        "layer_10/output_norm/gamma": 2,
-        "layer_1/key/bias": 11,
-        "layer_0/value/kernel": 12,
-        "embeddings_project/kernel": 13,
-        "embeddings/word_embeddings": 13,
-    }
-    made = groups.by_depth(named(*powers), num_layers=12, decay=0.8)
-    rates = {v.path: group.rate for group in made for v in group.variables}
-    np.testing.assert_allclose(
-        [rates[path] for path in powers], [0.8**power for power in powers.values()]
-    )
-    assert len(rates) == len(powers)
-    # All are clipped together, and decay as the optimizer says.
-    assert {(one.weight_decay, one.clip_norm) for one in made} == {(None, None)}
-
-
-def test_every_variable_of_a_network_has_a_depth(networks):
-    for network in networks:
-        depths = [groups.depth(v.path, 2) for v in network.trainable_variables]
-        # 5 of the embedding block and 2 of the projection; 16 a block; a head's 4 or 5.
-        sizes = {depth: len(list(all_)) for depth, all_ in itertools.groupby(depths)}
-        assert sizes.pop(3) in (4, 5)
-        assert sizes == {0: 7, 1: 16, 2: 16}
-
-
-@pytest.mark.parametrize("path", ["odd/kernel", "layer_x/kernel", "x/layer_0/kernel"])
-def test_a_path_that_no_depth_rule_matches_stops_the_run(path):
-    with pytest.raises(ValueError, match="0 learning-rate rules match, want 1"):
-        groups.by_depth(named(path), num_layers=2, decay=0.8)
 
 
 # What a group decides.
@@ -253,7 +217,7 @@ def test_a_network_that_is_not_trained_cannot_be_named():
 def test_the_state_of_a_variable_has_the_names_that_the_optimizer_gives(networks):
     trained = variables()
     other = keras.Variable(np.zeros(3, np.float32), name="bias")
-    for learner in (Momentum(0.1), optimizer.AdamW(0.1)):
+    for learner in (Momentum(0.1), optimizer.AdamW(0.1), lamb.Lamb(0.1)):
         learner.build(trained)
         kept = [slot for v in trained for slot in learner.moments(v).values()]
         kept += learner.counters().values()

@@ -239,6 +239,23 @@ def test_the_decay_has_a_power_and_the_warm_up_may_be_none():
     np.testing.assert_allclose(rates, [2.0, 0.25, 0.0], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        (0, 0.0),
+        (10, 2.0 * 0.5),
+        (20, 2.0),  # the stated peak
+        (80, 2.0 * 0.25**0.5),
+        (100, 0.0),
+        (130, 0.0),
+    ],
+)
+def test_the_decay_may_begin_when_the_warm_up_has_ended(step, rate):
+    schedule = optimizer.WarmupDecay(2.0, 100, 20, power=0.5, after_warmup=True)
+    again = optimizer.WarmupDecay(**schedule.get_config())
+    np.testing.assert_allclose(again(tf.constant(step)), rate, rtol=1e-5, atol=1e-7)
+
+
 def test_the_optimizer_is_built_from_the_settings():
     train = config.TrainConfig(
         steps=10, warmup_steps=2, learning_rate=0.4, decay_power=2.0
@@ -254,14 +271,21 @@ def test_the_optimizer_is_built_from_the_settings():
     learning = config.AdamWConfig(**stated)
     found = optimizer.build(learning, train, {}).get_config()
     schedule = found.pop("learning_rate")["config"]
-    assert schedule == {"peak": 0.4, "steps": 10, "warmup_steps": 2, "power": 2.0}
+    assert schedule == {
+        "peak": 0.4,
+        "steps": 10,
+        "warmup_steps": 2,
+        "power": 2.0,
+        "after_warmup": False,
+    }
     assert found == {"name": "adamw", **stated}
 
 
 def test_every_optimizer_has_its_settings_and_its_defaults():
-    assert optimizer.OPTIMIZERS.keys() == config.OptimizerConfig.KINDS.keys()
-    for name, kind in config.OptimizerConfig.KINDS.items():
-        assert optimizer.OPTIMIZERS[name].Settings is kind
+    assert {"adamw", "lamb"} == config.OptimizerConfig.KINDS.keys()
+    for name in config.OptimizerConfig.KINDS:
+        kind = config.OptimizerConfig.kind(name)
+        assert optimizer.find(kind(name=name)).Settings is kind
         usual = kind(name=name).model_dump(exclude={"networks"})
         made = optimizer.build(kind(name=name), config.TrainConfig(), {}).get_config()
         assert {n: made[n] for n in usual} == usual

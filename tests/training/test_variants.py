@@ -1,0 +1,43 @@
+import subprocess
+import sys
+
+import pytest
+
+from electra_tf import config, errors
+from electra_tf.training import variants
+
+
+def test_settings_are_found_by_name_and_without_tensorflow():
+    code = (
+        "import sys; from electra_tf import config; "
+        "settings = config.load(config.PretrainConfig, None, "
+        "['optimizer.name=lamb', 'optimizer.beta_1=0.878']); "
+        "print(settings.optimizer.beta_1, 'tensorflow' in sys.modules)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout == "0.878 False\n"
+
+
+def test_each_class_is_the_one_of_an_optimizer():
+    found = {config.OptimizerConfig.kind(name) for name in config.OptimizerConfig.KINDS}
+    own = {
+        value
+        for value in vars(variants).values()
+        if isinstance(value, type) and value.__module__ == variants.__name__
+    }
+    assert own
+    assert own <= found
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ("optimizer.bias_correction=false", "lamb has no bias_correction|no setting"),
+        ("optimizer.beta_1=1.0", "beta_1"),
+    ],
+)
+def test_what_adamw_alone_has_and_a_moment_that_never_moves_are_refused(stated, said):
+    with pytest.raises(errors.UserError, match=said):
+        config.load(config.PretrainConfig, None, ["optimizer.name=lamb", stated])
