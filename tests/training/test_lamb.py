@@ -77,8 +77,7 @@ def learn(made, trained, jit=None):
     return [v.numpy() for v in trained]
 
 
-@pytest.mark.parametrize("jit", [None, True])
-@pytest.mark.parametrize("adapt_all", [False, True])
+@pytest.mark.parametrize(("adapt_all", "jit"), [(False, None), (True, True)])
 def test_four_steps_of_two_groups_are_the_papers(adapt_all, jit):
     found = learn(learner(adapt_all=adapt_all), variables(), jit)
     for got, want in zip(found, reference(adapt_all), strict=True):
