@@ -42,6 +42,8 @@ def labels(*names: str) -> dict:
     }
 
 
+BERT = {name: size for name, size in WIDE.items() if name != "embedding_size"}
+
 MODELS = {
     "encoder": ("ElectraModel", WIDE | {"embedding_size": 12}),
     "discriminator": ("ElectraForPreTraining", WIDE),
@@ -57,6 +59,13 @@ MODELS = {
     ),
     "question_answering": ("ElectraForQuestionAnswering", WIDE),
     "multiple_choice": ("ElectraForMultipleChoice", WIDE),
+    # With a pooler, and without the prefix that all others have.
+    "bert": ("BertModel", BERT),
+    "bert_pretraining": ("BertForPreTraining", BERT | {"hidden_act": "gelu_new"}),
+    "bert_token_classification": (
+        "BertForTokenClassification",
+        BERT | labels("PER", "LOC", "O"),
+    ),
 }
 
 SIGMA = 0.2  # Ten times what is usual, so that a wrong weight shows.
@@ -69,7 +78,8 @@ def main(folder: pathlib.Path) -> None:
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in VOCAB))
     for seed, (name, (architecture, values)) in enumerate(MODELS.items()):
         torch.manual_seed(seed)
-        config = transformers.ElectraConfig(**values)
+        family = "Bert" if architecture.startswith("Bert") else "Electra"
+        config = getattr(transformers, f"{family}Config")(**values)
         model = getattr(transformers, architecture)(config).eval()
         with torch.no_grad():
             for path, weight in model.named_parameters():
@@ -111,7 +121,9 @@ def run(model: torch.nn.Module, name: str, inputs: dict) -> dict[str, torch.Tens
     found = {"hidden": output.hidden_states[-1]}
     if name == "question_answering":
         found["logits"] = torch.stack([output.start_logits, output.end_logits], -1)
-    elif name != "encoder":
+    elif "prediction_logits" in output:
+        found["logits"] = output.prediction_logits
+    elif "logits" in output:
         found["logits"] = output.logits
     return found
 

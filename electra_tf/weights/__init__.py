@@ -10,6 +10,8 @@ weight_map              every variable's name: ours, TF1's, Hugging Face's, Kera
 google_configuration    what stands beside the 2020 code's checkpoints
 google_checkpoint       opens those
 hugging_face            what a Hugging Face directory consists of
+hugging_face_config     its config.json -> an architecture
+hugging_face_bert       BERT's names of arrays: ELECTRA's
 hugging_face_arrays     its weights, an array at a time
 hugging_face_tokenizer  its tokenizer's files, read and written
 hugging_face_reader     opens it

@@ -2,13 +2,15 @@
 
 In:   model.safetensors, or shards and the index that lists them.
 Out:  a `weight_map.Source`: shapes and float32 arrays by the names of today's versions.
+
+A BERT's arrays come under the names that ELECTRA's have: see `hugging_face_bert`.
 """
 
 import contextlib
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,18 @@ from electra_tf.system import reading
 from electra_tf.weights import hugging_face
 
 # Buffers that old versions saved; they hold 0, 1, 2 ...
-_BUFFERS = {"electra.embeddings.position_ids", "electra.embeddings.token_type_ids"}
+_BUFFERS = re.compile(r"(electra\.|bert\.)?embeddings\.(position|token_type)_ids")
+
+# Gives today's names of an ELECTRA for those that are there; some may be left out.
+Naming = Callable[[Collection[str]], dict[str, str]]
+
+
+def named_as_part(names: Collection[str]) -> dict[str, str]:
+    """Names what a bare ElectraModel saves without the prefix that others have."""
+    if any(name.startswith("electra.") for name in names):
+        return {name: name for name in names}
+    inner = ("embeddings.", "embeddings_project.", "encoder.")
+    return {n: f"electra.{n}" if n.startswith(inner) else n for n in names}
 
 
 class Tensors:
@@ -32,12 +45,17 @@ class Tensors:
         folder: the directory.
         architecture: the class of transformers that can write it again, for the words
             of an error.
+        naming: what the arrays are called here.
+
+    `left_out` are the names of those that have none here.
 
     Raises:
         UserError: there are no weights, they are damaged, or not floats.
     """
 
-    def __init__(self, folder: str, architecture: str) -> None:
+    def __init__(
+        self, folder: str, architecture: str, naming: Naming = named_as_part
+    ) -> None:
         self.folder = folder
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, tuple[str, str]] = {}  # file and name in it
@@ -46,14 +64,16 @@ class Tensors:
                 # Names in an index that its file has not are the file's damage.
                 for name in tensors.keys() if named is None else named:
                     self._add(file, name, tensors.get_slice(name))
-        if not any(name.startswith("electra.") for name in self.shapes):
-            self._name_as_part_of_a_model()
+        names = naming(self.shapes)
+        self.left_out = self.shapes.keys() - names.keys()
+        self.shapes = {new: self.shapes[name] for name, new in names.items()}
+        self._places = {new: self._places[name] for name, new in names.items()}
 
     def _add(self, file: str, stored: str, entry: Any) -> None:
         """Enters an array under today's name; the first versions had TF1's."""
         name = re.sub(r"(LayerNorm)\.gamma$", r"\1.weight", stored)
         name = re.sub(r"(LayerNorm)\.beta$", r"\1.bias", name)
-        if name in _BUFFERS or f"electra.{name}" in _BUFFERS:
+        if _BUFFERS.fullmatch(name):
             return
         if entry.get_dtype() not in ("F64", "F32", "F16", "BF16"):
             raise errors.UserError(
@@ -68,12 +88,9 @@ class Tensors:
         self.shapes[name] = tuple(entry.get_shape())
         self._places[name] = file, stored
 
-    def _name_as_part_of_a_model(self) -> None:
-        """A bare ElectraModel is saved without the prefix that all others have."""
-        inner = ("embeddings.", "embeddings_project.", "encoder.")
-        for name in [name for name in self.shapes if name.startswith(inner)]:
-            self.shapes[f"electra.{name}"] = self.shapes.pop(name)
-            self._places[f"electra.{name}"] = self._places.pop(name)
+    def stored(self, name: str) -> str:
+        """Returns what an array is called in its file."""
+        return self._places[name][1]
 
     def read(self, name: str) -> npt.NDArray[np.float32]:
         """Returns one array, float32."""

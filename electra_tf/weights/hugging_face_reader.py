@@ -4,6 +4,7 @@ In:   a directory: config.json, the weights, a tokenizer's files if any.
 Out:  a `preset.Pretrained`, with the head of a task where there is one.
 """
 
+import functools
 import os
 import re
 from typing import Any, NamedTuple
@@ -11,14 +12,14 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import numpy.typing as npt
-import pydantic
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from electra_tf import config, errors
 from electra_tf.system import checksums, reading
 from electra_tf.weights import (
     hugging_face,
     hugging_face_arrays,
+    hugging_face_bert,
+    hugging_face_config,
     hugging_face_tokenizer,
     model_card,
     weight_map,
@@ -26,38 +27,11 @@ from electra_tf.weights import (
 
 _HEAD_PREFIXES = ("classifier.", "qa_outputs.", "sequence_summary.")
 _WORDS = "electra.embeddings.word_embeddings.weight"
-_TIED = "generator_lm_head.weight"
-
-
-class _Config(config.Settings):
-    """What we act on of a config.json, with transformers' defaults."""
-
-    model_config = pydantic.ConfigDict(extra="ignore")
-
-    vocab_size: PositiveInt = 30522
-    embedding_size: PositiveInt = 128
-    hidden_size: PositiveInt = 256
-    num_hidden_layers: PositiveInt = 12
-    num_attention_heads: PositiveInt = 4
-    intermediate_size: PositiveInt = 1024
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: config.Rate = 0.1
-    attention_probs_dropout_prob: config.Rate = 0.1
-    max_position_embeddings: PositiveInt = 512
-    type_vocab_size: PositiveInt = 2
-    initializer_range: PositiveFloat = 0.02
-    layer_norm_eps: PositiveFloat = 1e-12
-    position_embedding_type: str | None = "absolute"
-    is_decoder: bool = False
-    add_cross_attention: bool = False
-    classifier_dropout: config.Rate | None = None
-    problem_type: hugging_face.ProblemType | None = None
-    summary_last_dropout: config.Rate = 0.1
-    summary_type: str = "first"
-    summary_use_proj: bool = True
-    summary_activation: str | None = "gelu"
-    architectures: list[str] | None = None
-    id2label: dict[NonNegativeInt, str] | None = None
+# Arrays that some versions save twice, and as what.
+_TIED = {
+    "generator_lm_head.weight": _WORDS,
+    hugging_face_bert.SECOND_BIAS: "generator_lm_head.bias",
+}
 
 
 class HuggingFaceDirectory(NamedTuple):
@@ -74,6 +48,7 @@ class HuggingFaceDirectory(NamedTuple):
     dropout: float  # of a head
     thresholds: Any  # of labels, several of which may fit; None = nothing says
     tensors: "dict[str, hugging_face_arrays.Tensors]"  # by network
+    notes: list[str]  # what is left out
 
     def load_weights(self, name: str, network: keras.Model) -> None:
         """Loads the weights of its network `name` into a network of that shape."""
@@ -85,14 +60,15 @@ class HuggingFaceDirectory(NamedTuple):
             "hugging_face",
             tensors.folder,
         )
-        if _TIED in tensors.shapes and not np.array_equal(
-            tensors.read(_TIED), tensors.read(_WORDS)
-        ):
-            raise errors.UserError(
-                f"{tensors.folder}: {_TIED} is not {_WORDS}; an ELECTRA generator "
-                "guesses with its word embeddings, and weights that are not tied do "
-                "not fit"
-            )
+        for one, other in _TIED.items():
+            if one in tensors.shapes and not np.array_equal(
+                tensors.read(one), tensors.read(other)
+            ):
+                raise errors.UserError(
+                    f"{tensors.folder}: {tensors.stored(one)} is not "
+                    f"{tensors.stored(other)}; a generator guesses with its word "
+                    "embeddings and a bias, and weights that are not tied do not fit"
+                )
 
     def read_head(self) -> dict[str, npt.NDArray[np.float32]]:
         """Returns the head's arrays by their names there, kernels [out, in]."""
@@ -135,6 +111,7 @@ def open_directory(path: str) -> HuggingFaceDirectory:
         folder=path,
         networks={part: found.networks[part] for part, found in opened.items()},
         tensors={part: found.tensors[part] for part, found in opened.items()},
+        notes=[*dict.fromkeys(n for found in opened.values() for n in found.notes)],
     )
 
 
@@ -142,17 +119,12 @@ def _open_one(folder: str) -> HuggingFaceDirectory:
     checksums.verify(folder)
     path = os.path.join(folder, hugging_face.CONFIG)
     values = reading.read_json(path)
-    if values.get("model_type") != "electra":
-        raise errors.UserError(
-            f"{path}: model_type is {values.get('model_type')!r:.60}; want 'electra', "
-            "for the weights of other models do not fit"
-        )
-    stated = config.check(_Config, values, path)
-    named = next(iter(stated.architectures or []), "").removeprefix("TF")
-    known = named if named in model_card.CLASSES.values() else "ElectraForPreTraining"
-    tensors = hugging_face_arrays.Tensors(folder, known)
+    stated = hugging_face_config.read(values, path)
+    tensors = _tensors(folder, stated)
     network = _network(tensors)
-    model = _architecture(stated, tensors, network, path)
+    hugging_face_config.refuse_unsupported(stated, network, path)
+    _refuse_contradictions(stated, tensors, path)
+    model = hugging_face_config.architecture(stated, path)
     head = _head(stated, tensors, network, path)
     _refuse_leftovers(tensors, network, model)
     vocab, rules = hugging_face_tokenizer.read(folder)
@@ -174,7 +146,20 @@ def _open_one(folder: str) -> HuggingFaceDirectory:
         _head_dropout(stated, head),
         _ours(values).get("thresholds"),
         {network: tensors},
+        hugging_face_bert.notes(tensors.left_out),
     )
+
+
+def _tensors(
+    folder: str, stated: hugging_face_config.Stated
+) -> hugging_face_arrays.Tensors:
+    named = next(iter(stated.architectures or []), "").removeprefix("TF")
+    if stated.model_type == "bert":
+        known = named if re.fullmatch(r"Bert\w+", named) else "BertModel"
+        naming = functools.partial(hugging_face_bert.as_electra, architecture=named)
+        return hugging_face_arrays.Tensors(folder, known, naming)
+    known = named if named in model_card.CLASSES.values() else "ElectraForPreTraining"
+    return hugging_face_arrays.Tensors(folder, known)
 
 
 def _network(tensors: hugging_face_arrays.Tensors) -> str:
@@ -190,52 +175,8 @@ def _network(tensors: hugging_face_arrays.Tensors) -> str:
     return "encoder"
 
 
-def _architecture(
-    stated: _Config, tensors: hugging_face_arrays.Tensors, network: str, path: str
-) -> config.ModelConfig:
-    """Translates config.json, which the weights must not contradict."""
-    _refuse_unsupported(stated, network, path)
-    _refuse_contradictions(stated, tensors, path)
-    values = {
-        "vocab_size": stated.vocab_size,
-        "embedding_size": stated.embedding_size,
-        "hidden_size": stated.hidden_size,
-        "num_layers": stated.num_hidden_layers,
-        "num_heads": stated.num_attention_heads,
-        "intermediate_size": stated.intermediate_size,
-        "max_positions": stated.max_position_embeddings,
-        "num_segments": stated.type_vocab_size,
-        "activation": hugging_face.ACTIVATIONS[stated.hidden_act],
-        "hidden_dropout_rate": stated.hidden_dropout_prob,
-        "attention_dropout_rate": stated.attention_probs_dropout_prob,
-        "layer_norm_epsilon": stated.layer_norm_eps,
-        "initializer_range": stated.initializer_range,
-    }
-    return config.check(config.ModelConfig, values, path)
-
-
-def _refuse_unsupported(stated: _Config, network: str, path: str) -> None:
-    wanted: dict[str, tuple[Any, ...]] = {
-        "hidden_act": tuple(hugging_face.ACTIVATIONS),
-        "position_embedding_type": ("absolute", None),
-        "is_decoder": (False,),
-        "add_cross_attention": (False,),
-    }
-    if network == "generator":
-        # transformers' masked-token head has a GELU whatever hidden_act says.
-        wanted["hidden_act"] = ("gelu",)
-    for name, allowed in wanted.items():
-        value = getattr(stated, name)
-        if value not in allowed:
-            listed = " or ".join(repr(choice) for choice in allowed)
-            raise errors.UserError(
-                f"{path}: {name}={value!r:.60} is not supported"
-                f"{' for a generator' if network == 'generator' else ''}; want {listed}"
-            )
-
-
 def _refuse_contradictions(
-    stated: _Config, tensors: hugging_face_arrays.Tensors, path: str
+    stated: hugging_face_config.Stated, tensors: hugging_face_arrays.Tensors, path: str
 ) -> None:
     """Compares sizes before a network of those sizes is built."""
     width = stated.embedding_size
@@ -273,7 +214,10 @@ def _refuse_contradictions(
 
 
 def _head(
-    stated: _Config, tensors: hugging_face_arrays.Tensors, network: str, path: str
+    stated: hugging_face_config.Stated,
+    tensors: hugging_face_arrays.Tensors,
+    network: str,
+    path: str,
 ) -> str | None:
     """Tells the task's head, if any, by the names and shapes of its arrays."""
     found = {
@@ -291,9 +235,9 @@ def _head(
         ),
         None,
     )
-    architectures = {model_card.CLASSES[kind] for kind in hugging_face.HEADS}
-    named = architectures & set(stated.architectures or [])
-    if kind is None or (named and model_card.CLASSES[kind] not in named):
+    suffixes = {_suffix(model_card.CLASSES[kind]): kind for kind in hugging_face.HEADS}
+    named = suffixes.keys() & {_suffix(name) for name in stated.architectures or []}
+    if kind is None or (named and kind not in {suffixes[name] for name in named}):
         raise errors.UserError(
             f"{path}: architectures is {stated.architectures!r:.80}, and the head's "
             f"arrays are {errors.listed(found)}; want those of transformers' own heads"
@@ -314,6 +258,11 @@ def _head(
     return kind
 
 
+def _suffix(architecture: str) -> str:
+    """Returns what a class of transformers is called behind its model's name."""
+    return re.sub("^(TF)?(Electra|Bert)", "", architecture)
+
+
 def _num_labels(shapes: dict[str, tuple[int, ...]], kind: str) -> int:
     """Returns the length of the last bias; the other shapes must agree with it."""
     last = list(hugging_face.HEADS[kind])[-1]
@@ -321,7 +270,10 @@ def _num_labels(shapes: dict[str, tuple[int, ...]], kind: str) -> int:
 
 
 def _label_names(
-    stated: _Config, tensors: hugging_face_arrays.Tensors, head: str | None, path: str
+    stated: hugging_face_config.Stated,
+    tensors: hugging_face_arrays.Tensors,
+    head: str | None,
+    path: str,
 ) -> list[str] | None:
     if head not in hugging_face.CLASSIFIERS:
         return None
@@ -337,7 +289,9 @@ def _label_names(
 
 
 def _problem_type(
-    stated: _Config, tensors: hugging_face_arrays.Tensors, head: str | None
+    stated: hugging_face_config.Stated,
+    tensors: hugging_face_arrays.Tensors,
+    head: str | None,
 ) -> hugging_face.ProblemType | None:
     """Returns what the head learned; unstated, as transformers infers it."""
     if head != "sequence_classification":
@@ -348,7 +302,7 @@ def _problem_type(
     return "regression" if is_one else "single_label_classification"
 
 
-def _head_dropout(stated: _Config, head: str | None) -> float:
+def _head_dropout(stated: hugging_face_config.Stated, head: str | None) -> float:
     """Returns the dropout of the head, for which transformers has three settings."""
     if head == "multiple_choice":
         return stated.summary_last_dropout
@@ -364,13 +318,13 @@ def _refuse_leftovers(
     known = {row.hugging_face for row in weight_map.rows(network, model)}
     left = tensors.shapes.keys() - known
     if network == "generator":
-        left -= {_TIED}
+        left -= _TIED.keys()
     if network == "encoder":
         left = {name for name in left if not name.startswith(_HEAD_PREFIXES)}
     if left:
         raise errors.UserError(
             f"{tensors.folder}: no place for {len(left)} of its arrays: "
-            f"{errors.listed(left)}; want an ELECTRA {network} as transformers saves it"
+            f"{errors.listed(left)}; want a network as transformers saves it"
         )
 
 

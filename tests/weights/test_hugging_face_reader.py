@@ -9,12 +9,18 @@ import pytest
 
 from electra_tf import config, errors
 from electra_tf.text import vocabularies
-from electra_tf.weights import hugging_face, hugging_face_reader, model_card, preset
+from electra_tf.weights import (
+    hugging_face,
+    hugging_face_config,
+    hugging_face_reader,
+    model_card,
+    preset,
+)
 
 # The same numbers.
 
 
-@pytest.mark.parametrize("model", golden.MODELS)
+@pytest.mark.parametrize("model", golden.FOLDERS)
 def test_outputs_equal_those_of_transformers(model, outputs):
     found, name, network = golden.network_in(golden.GOLDEN / model)
     real = outputs["attention_mask"] > 0
@@ -22,10 +28,11 @@ def test_outputs_equal_those_of_transformers(model, outputs):
     want = outputs[f"{model}/hidden"]
     np.testing.assert_allclose(hidden[real], want[real], rtol=0, atol=golden.TOLERANCE)
     assert np.abs(want[real]).max() > 1  # Else the tolerance would be none.
-    assert (found.head is None) == (model not in hugging_face.HEADS)
+    model_head = model.removeprefix("bert_")
+    assert (found.head is None) == (model_head not in hugging_face.HEADS)
     if found.head:
-        assert found.head == model
-        logits = golden.apply_head(model, found.read_head(), hidden)
+        assert found.head == model_head
+        logits = golden.apply_head(found.head, found.read_head(), hidden)
     if logits is None:
         return
     want = outputs[f"{model}/logits"]
@@ -140,6 +147,106 @@ def test_the_dropout_of_a_head_is_its_own_or_the_encoders(copy, head, stated, dr
     assert hugging_face_reader.open_directory(str(folder)).dropout == dropout
 
 
+# Of BERT's making.
+
+
+def test_a_berts_embeddings_are_as_wide_as_its_hidden_layers(copy):
+    folder = copy("bert")
+    golden.change_json(folder, embedding_size=5)  # Says nothing to transformers.
+    found = hugging_face_reader.open_directory(str(folder))
+    model = found.networks["encoder"]
+    assert (model.embedding_size, model.hidden_size) == (12, 12)
+    values = {"model_type": "bert"}
+    model = hugging_face_config.architecture(
+        hugging_face_config.read(values, "config.json"), "config.json"
+    )
+    assert model == config.ModelConfig(  # transformers' BertConfig()
+        vocab_size=30522,
+        embedding_size=768,
+        hidden_size=768,
+        num_layers=12,
+        num_heads=12,
+        intermediate_size=3072,
+    )
+
+
+def test_what_a_bert_has_besides_is_left_out_and_said(copy):
+    folder = copy("bert")
+    found = hugging_face_reader.open_directory(str(folder))
+    (note,) = found.notes
+    assert note.startswith("its pooler is left out")
+    arrays = {
+        f"classifier.{n}": np.ones([3, 12][: 2 - i], np.float32)
+        for i, n in enumerate(("weight", "bias"))
+    }
+    golden.change_tensors(folder, lambda tensors: tensors.update(arrays))
+    for named in ("BertForSequenceClassification", "BertForMultipleChoice", "Mine"):
+        golden.change_json(folder, architectures=[named])
+        found = hugging_face_reader.open_directory(str(folder))
+        assert (found.head, len(found.notes)) == (None, 2)
+        assert "its head is left out, for it stands on the pooler" in found.notes[1]
+    golden.change_json(folder, architectures=["BertForTokenClassification"])
+    assert hugging_face_reader.open_directory(str(folder)).head.startswith("token")
+    whole = golden.GOLDEN / "bert_pretraining"
+    notes = hugging_face_reader.open_directory(str(whole)).notes
+    assert [note.split(" is left")[0] for note in notes] == [
+        "its pooler",
+        "its head for next sentences",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            golden.sets(
+                "cls.predictions.decoder.weight", np.ones([39, 12], np.float32)
+            ),
+            "cls.predictions.decoder.weight is not bert.embeddings.word_embeddings",
+        ),
+        (
+            golden.sets("cls.predictions.decoder.bias", np.ones(39, np.float32)),
+            "cls.predictions.decoder.bias is not cls.predictions.bias",
+        ),
+        (
+            golden.sets("bert.encoder.more", np.ones(3, np.float32)),
+            "no place for 1 of its arrays: electra.encoder.more",
+        ),
+        (
+            golden.drops("cls.predictions.transform.dense.bias"),
+            "generator_predictions.dense.bias is missing",
+        ),
+        (golden.states(hidden_size=14), r"is \[39, 12\], but .* says \[39, 14\]"),
+        (
+            golden.states(position_embedding_type="relative_key"),
+            "'relative_key' is not",
+        ),
+        (golden.states(is_decoder=True), "is_decoder=True is not supported"),
+    ],
+)
+def test_a_bert_that_does_not_fit_is_refused(copy, damage, message):
+    folder = copy("bert_pretraining")
+    damage(folder)
+    golden.assert_refused(folder, message)
+
+
+def test_a_bert_that_has_its_output_layer_twice_is_opened(copy):
+    folder = copy("bert_pretraining")
+    _, _, network = golden.network_in(folder)
+
+    def double(tensors):
+        words = tensors["bert.embeddings.word_embeddings.weight"]
+        tensors["cls.predictions.decoder.weight"] = words.copy()
+        tensors["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"].copy()
+
+    golden.change_tensors(folder, double)
+    _, _, twice = golden.network_in(folder)
+    assert all(map(np.array_equal, network.get_weights(), twice.get_weights()))
+    golden.change_tensors(folder, lambda tensors: tensors.pop("cls.predictions.bias"))
+    _, _, once = golden.network_in(folder)
+    assert all(map(np.array_equal, network.get_weights(), once.get_weights()))
+
+
 # Bad input.
 
 
@@ -150,7 +257,14 @@ def test_the_dropout_of_a_head_is_its_own_or_the_encoders(copy, head, stated, dr
         (golden.writes("config.json", "{"), "config.json is not JSON"),
         (golden.writes("config.json", "[" * 10**5), "config.json is not JSON"),
         (golden.writes("config.json", "[3]"), "want a JSON object"),
-        (golden.states(model_type="bert"), "model_type is 'bert'; want 'electra'"),
+        (
+            golden.states(model_type="roberta"),
+            "model_type is 'roberta', which counts positions from behind its padding",
+        ),
+        (
+            golden.states(model_type=["bert"]),
+            r"model_type is \['bert'\].*; want 'electr",
+        ),
         (golden.states(hidden_size="wide"), "hidden_size='wide'"),
         (golden.states(hidden_size=True), "hidden_size: want a number, got true"),
         (golden.states(num_attention_heads=5), r"num_heads \(5\) must divide"),

@@ -68,14 +68,16 @@ def test_a_preset_with_a_damaged_config_is_still_one_whatever_its_networks(
     [
         ("gone", "gone: nothing is there; want a workdir or preset"),
         ("empty", "empty: none of these; want a workdir or preset"),
-        ("other", "other.*bert"),
+        ("other", "other.*roberta"),
         ("half", "half/preset/config.json is not JSON"),
     ],
 )
 def test_what_holds_no_weights_is_refused_in_one_line(name, message, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (tmp_path / "other" / "config.json").write_text(
+        json.dumps({"model_type": "roberta"})
+    )
     (tmp_path / "half" / "preset").mkdir(parents=True)
     (tmp_path / "half" / "preset" / "config.json").write_text("{")
     (tmp_path / "half" / "preset" / "encoder.weights.h5").write_text("")
