@@ -5,6 +5,7 @@ Out:  classes that train, predict, save themselves, and export a graph to serve.
 
 backbone                 the encoder as a KerasHub backbone
 graph_tokenizer          WordPiece in a TensorFlow graph
+graph_detokenizer        ids -> text, in a TensorFlow graph
 tokenizer                WordPiece as a KerasHub tokenizer
 keras_hub_electra        KerasHub's own ELECTRA and its tokenizer
 keras_hub_presets        opens KerasHub's directories, and weights of any kind
