@@ -232,7 +232,7 @@ class Detokenizer:
 
     def __init__(self, vocab: Sequence[str], config: configs.TokenizerConfig) -> None:
         self._pieces = pieces(vocab)
-        self._rules = Rules(*map(_compiled, rules(config)))
+        self._cjk, self._other, self._rest = map(_compiled, rules(config))
         self._composes = config.strip_accents
 
     def __call__(self, ids: Iterable[int]) -> str:
@@ -242,8 +242,8 @@ class Detokenizer:
             text = unicodedata.normalize("NFC", text)
         count = len(re.sub(ONLY_IDEOGRAPHS, "", text))
         blanks = text.count(" ")
-        first = self._rules.cjk if is_cjk(count, blanks + 1) else self._rules.other
-        for pattern, replacement, times in (*first, *self._rules.rest):
+        first = self._cjk if is_cjk(count, blanks + 1) else self._other
+        for pattern, replacement, times in (*first, *self._rest):
             for _ in range(times):
                 text = pattern.sub(replacement, text)
         return text.strip(" ")
