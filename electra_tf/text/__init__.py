@@ -6,6 +6,7 @@ Out:  a data folder: shards of tokenized documents, `manifest.json`, `vocab.txt`
 vocabularies   vocab.txt -> tokens in the order of their ids
 tokenizer      WordPiece: turns text into ids
 detokenizer    ids -> text, with blanks where people write them
+sentences      a text of any language -> its sentences
 corpus_files   folders, names, patterns -> files, by what they hold
 corpus         files of every kind -> documents of sentences
 segmented      blanks mark words -> tokens that continue one
