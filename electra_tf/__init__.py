@@ -53,6 +53,7 @@ CLASSES = {
     "ElectraMultipleChoice": "multiple_choice",
     "ElectraReplacedTokenDetector": "replaced_token_detector",
     "ElectraMaskedLM": "masked_lm",
+    "ElectraScorer": "scorer",
 }
 
 # This process is to be a command: it hears signals before it imports anything.

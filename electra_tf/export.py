@@ -22,8 +22,8 @@ NETWORK = flags.DEFINE_string(
     "network",
     None,
     "Which network of a pre-trained preset: encoder gives vectors of texts, "
-    "discriminator finds replaced tokens, generator fills in blanks. Without it, the "
-    "model as it was saved.",
+    "discriminator finds replaced tokens, generator fills in blanks, scorer says how "
+    "likely a text is, by whichever network can. Without it, the model as it was saved.",
 )
 VERSION = flags.DEFINE_integer(
     "version", None, "Number to write; else one more than the highest there."

@@ -26,7 +26,8 @@ NETWORK = flags.DEFINE_string(
     "network",
     None,
     "Which network of a pre-trained preset answers: generator fills in each [MASK]; "
-    "discriminator finds replaced tokens (the default); encoder gives vectors.",
+    "discriminator finds replaced tokens (the default); encoder gives vectors; scorer "
+    "says how likely a text is, by whichever network can (python -m electra_tf.score).",
 )
 INPUT = flags.DEFINE_string(
     "input",

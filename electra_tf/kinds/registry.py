@@ -21,6 +21,7 @@ from electra_tf.kinds import (
     question_answering,
     regression,
     replaced_tokens,
+    scoring,
     tagging,
 )
 
@@ -34,6 +35,7 @@ KINDS: dict[str, kind.Kind] = {
         question_answering.KIND,
         multiple_choice.KIND,
         embedding.KIND,
+        scoring.KIND,  # Before the next: its answers have all that theirs have.
         replaced_tokens.KIND,
         masked_words.KIND,
     )

@@ -32,6 +32,7 @@ text_embedder            texts -> vectors
 token_classifier         words -> tags
 replaced_token_detector  the discriminator: what was replaced
 masked_lm                the generator: fills in the blank
+scorer                   texts -> how likely they and their tokens are
 span_heads               what question answering puts on the encoder
 contexts                 contexts, their windows, the spans that may answer
 questions                questions and answers of any form -> pairs, spans

@@ -11,7 +11,7 @@ The layers, and so the names of the weights, are those of `models.build_encoder`
 import functools
 import importlib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import keras
@@ -248,7 +248,11 @@ def presets() -> Any:
 
 
 def take_weights(
-    model: keras.Model, encoder: keras.Model, source: preset.Pretrained, name: str
+    model: keras.Model,
+    encoder: keras.Model,
+    source: preset.Pretrained,
+    name: str,
+    make: Callable[[], keras.Model] | None = None,
 ) -> None:
     """Copies what has the same path: the encoder, and a head that both have.
 
@@ -257,8 +261,9 @@ def take_weights(
         encoder: its part that the source must have.
         source: opened weights.
         name: of the network in it.
+        make: see `preset.build`.
     """
-    network = preset.build(source, name)
+    network = preset.build(source, name, make)
     found = {variable.path: variable for variable in network.weights}
     wanted = {variable.path for variable in encoder.weights}
     assert wanted <= found.keys(), f"not in {name}: {wanted - found.keys()}"

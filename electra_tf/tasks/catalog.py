@@ -17,10 +17,15 @@ from electra_tf.weights import opening, preset
 OF_NETWORK = {
     "discriminator": "ElectraReplacedTokenDetector",
     "generator": "ElectraMaskedLM",
+    "energy": "ElectraScorer",
 }
 
-# What a network becomes; the encoder alone gives vectors.
-NETWORKS = {"encoder": "ElectraTextEmbedder", **OF_NETWORK}
+# What a network becomes; the encoder alone gives vectors, and whichever can scores.
+NETWORKS = {
+    "encoder": "ElectraTextEmbedder",
+    **OF_NETWORK,
+    "scorer": "ElectraScorer",
+}
 
 
 def classes() -> list[Any]:

@@ -128,6 +128,7 @@ class Predicting(_OtherHalf):
         fields: dict[str, list[inputs.Ids]] | None = None,
         reduce: Callable[[Any], Any] | None = None,
         watchers: keras.callbacks.CallbackList | None = None,
+        first_batch: int = 0,
     ) -> list[Any]:
         """Runs the model over rows, long ones first; returns each row's outputs.
 
@@ -137,6 +138,7 @@ class Predicting(_OtherHalf):
             fields: more inputs of the model by name, one array per row, padded with 0.
             reduce: makes less of a batch's outputs, where they are large.
             watchers: are told of each batch when it is there.
+            first_batch: its number, for them.
 
         Returns:
             One item per row: what the model returns, without the batch axis, numpy.
@@ -155,7 +157,7 @@ class Predicting(_OtherHalf):
 
         starts = range(0, len(order), batch_size)
         batches = (order[start : start + batch_size] for start in starts)
-        for number, out in enumerate(_side_by_side(run, batches)):
+        for number, out in enumerate(_side_by_side(run, batches), first_batch):
             if watchers:
                 watchers.on_predict_batch_begin(number)
                 watchers.on_predict_batch_end(number, {"outputs": out})

@@ -10,7 +10,7 @@ It asks the task for `networks`, `hugging_face_head`, `found_in` and others.
 import contextlib
 import inspect
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
@@ -109,7 +109,7 @@ class Starting(_OtherHalf):
         cls, source: preset.Pretrained, load_weights: bool = True, **kwargs: Any
     ) -> Self:
         """Builds the task from weights that were opened already."""
-        name = cls.network_of(source)
+        name = cls.network_of(source, kwargs)
         backbone = backbones.ElectraBackbone.from_model_config(
             source.networks[name], dtype=kwargs.pop("dtype", None)
         )
@@ -143,8 +143,13 @@ class Starting(_OtherHalf):
         return made
 
     @classmethod
-    def network_of(cls, source: preset.Pretrained) -> str:
-        """Chooses the network to start from."""
+    def network_of(cls, source: preset.Pretrained, arguments: Mapping[str, Any]) -> str:
+        """Chooses the network to start from.
+
+        Args:
+            source: the weights.
+            arguments: of the constructor, as far as they are stated.
+        """
         if name := preset.choose(source, cls.networks):
             return name
         raise errors.UserError(
