@@ -23,7 +23,7 @@ NETWORK = flags.DEFINE_string(
     None,
     "Which network of a pre-trained preset: encoder gives vectors of texts, "
     "discriminator finds replaced tokens, generator fills in blanks, scorer says how "
-    "likely a text is, by whichever network can. Without it, the model as it was saved.",
+    "likely a text is, by whichever network can. None: the model as it was saved.",
 )
 VERSION = flags.DEFINE_integer(
     "version", None, "Number to write; else one more than the highest there."
