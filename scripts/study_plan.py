@@ -8,6 +8,7 @@ Work is counted in floating-point operations of the compiled step's matrix produ
 """
 
 import json
+import os
 import re
 import sys
 from collections.abc import Collection, Mapping
@@ -67,6 +68,8 @@ class StudyConfig(config.Settings):
     work: Anchor
     baseline: str = Field("mlm", description="The run that the others are held to.")
     aim: PositiveFloat = Field(1.0, description="Points ahead of it that are aimed at.")
+    records: str | None = Field(None, description="data.records of all; null = theirs.")
+    task_data: str = Field(".", description="Where the tasks' data are found.")
     changes: dict[str, Any] = Field({}, description="Settings of all runs, by name.")
     runs: dict[str, RunPlan] = Field(min_length=1, description="By name, in order.")
     tasks: dict[str, TaskPlan] = Field({}, description="By name.")
@@ -231,6 +234,8 @@ class Study:
         """Returns the settings of a run over its file, but for how long it is."""
         run = self.settings.runs[name]
         changes = {**self.settings.changes, **run.changes}
+        if self.settings.records:
+            changes["data.records"] = self.settings.records
         if run.starts_from:
             preset = str(self.preset(run.starts_from.run, run.starts_from.share))
             changes |= dict.fromkeys(run.starts_from.settings, preset)
@@ -268,7 +273,7 @@ class Study:
             *([f"--config={_found(plan.config)}"] if plan.config else []),
             f"--preset={self.preset(name, share)}",
             f"--task={plan.task}",
-            f"--data={plan.data}",
+            f"--data={os.path.join(self.settings.task_data, plan.data)}",
             f"--workdir={self.task_folder(name, share, task)}",
             *_flags(stated(changes)),
         ]

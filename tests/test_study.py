@@ -90,6 +90,12 @@ def test_a_command_states_what_the_study_changes(counted):
     assert "--set=train.trials=2" in counted.finetune_command("mlm", 1.0, "tags")
 
 
+def test_the_places_of_the_data_are_those_of_the_study(tmp_path):
+    this = plan(tmp_path, records="r", task_data="t")
+    assert 'data.records="r"' in this.overrides("mlm")
+    assert "--data=t/glue/CoLA" in this.finetune_command("mlm", 0.5, "words")
+
+
 def test_other_settings_are_counted_again(counted, tmp_path):
     assert counted.is_counted("mlm")
     assert not plan(tmp_path, changes={"train.batch_size": 7}).is_counted("mlm")
