@@ -52,6 +52,7 @@ class Seen(NamedTuple):
 
     is_sample: Flags
     token: npt.NDArray[np.int32]
+    often: npt.NDArray[np.float64]  # its share of the tokens of the held-out text
     place: npt.NDArray[np.int32]  # in its example
     suspicion: npt.NDArray[np.float32]  # the discriminator's logit of "replaced"
     generated: npt.NDArray[np.float32]  # log of the generator's probability of it
@@ -106,17 +107,21 @@ def look(networks: Networks, settings: config.PretrainConfig, rows: int) -> Seen
         batch_rows=settings.train.batch_size,
         max_rows=rows,
     )
-    found = [
-        look_at_batch(networks, batch, number) for number, batch in enumerate(batches)
-    ]
-    parts = zip(*found, strict=True)
-    return Seen(*(np.concatenate(part) for part in parts))
+    counts = np.zeros(settings.model.vocab_size)
+    found = []
+    for number, batch in enumerate(batches):
+        found.append(look_at_batch(networks, batch, number))
+        text = tf.boolean_mask(corruption.original(batch), batch["example_ids"] > 0)
+        counts += np.bincount(text.numpy(), minlength=len(counts))
+    parts = [np.concatenate(part) for part in zip(*found, strict=True)]
+    is_sample, token, *others = parts
+    return Seen(is_sample, token, counts[token] / counts.sum(), *others)
 
 
 def look_at_batch(
     networks: Networks, batch: dict[str, tf.Tensor], number: int
 ) -> tuple[npt.NDArray[Any], ...]:
-    """Returns the fields of `Seen` of one batch."""
+    """Returns the fields of `Seen` of one batch, but for how often tokens are."""
     logits = models.run(networks.generator, batch, training=False)  # [B, P, V]
     known = models.run(networks.judge, batch, training=False)
     sampled, original = corruption.draw(logits, batch), batch["mask_ids"]  # [B, P]
@@ -154,10 +159,7 @@ def groups(seen: Seen, vocab: list[str]) -> Iterator[tuple[str, Flags]]:
     yield "whole words, first pieces", ~is_piece & has_letters
     yield "pieces within words", is_piece
     yield "punctuation", ~has_letters
-    # By the tokens of the text alone: the samples' frequencies are the generator's.
-    counts = np.bincount(seen.token[~seen.is_sample], minlength=len(vocab))
-    often = counts[seen.token] / max(1, counts.sum())
-    yield from ranges("frequency", often, (1e-4, 1e-3, 1e-2))
+    yield from ranges("frequency", seen.often, (1e-4, 1e-3, 1e-2))
     yield from ranges("place", seen.place, (8, 32))
     sure = np.exp(seen.generated)
     yield from ranges("generator's probability", sure, (0.001, 0.01, 0.1, 0.5))

@@ -36,7 +36,10 @@ def write(study: study_plan.Study) -> list[str]:
     sections = [
         report_page.section("Verdict", paragraphs(said) + NOTE),
         report_page.section("Average of the tasks", plot) if plot else "",
-        *(report_page.section(title, html(one)) for title, one in tables.items()),
+        *(
+            report_page.section(title, NOTES.get(title, "") + html(one))
+            for title, one in tables.items()
+        ),
         curves(study, results),
         report_page.section("Missing", paragraphs(absent)) if absent else "",
     ]
@@ -107,7 +110,12 @@ def misses_tables(study: study_plan.Study) -> dict[str, Table]:
                 is_known = there is not None and there[key] is not None
                 cells.append(f"{there[key]:.3f}" if there and is_known else "")
         rows.append([group, *cells])
-    return {"What the discriminators see, of what is to be seen": rows}
+    row = ["share of samples that the judge would rather take"]
+    for values in found.values():
+        share = values.get("likelier_than_the_text")
+        row += ["", "" if share is None else f"{share:.3f}"]
+    rows.append(row)
+    return {MISSES: rows}
 
 
 def curves(study: study_plan.Study, results: Sequence[Result]) -> str:
@@ -186,6 +194,15 @@ def markdown(table: Table) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
 
 
+MISSES = "What the discriminators see, of what is to be seen"
+NOTES = {
+    MISSES: """<p class="count">AUC: how often a sample of the generator is more
+suspicious than a token of the text, both at hidden places and of one group; 0.5 is
+chance. "To be seen": the same by the generator's probability of the token over that of
+the baseline, which knows the text better. Where this is high and the AUC is not, the
+discriminator has not learned it yet; where both are near 0.5, the generator writes as
+the text does.</p>"""
+}
 NOTE = """<p class="count">Points: 1 is 0.01 of a task's metric. Each run was
 pre-trained once; seeds are those of fine-tuning, and a seed is compared with the same
 seed. "Ahead" lists each seed. Work: floating-point operations of the matrix products of

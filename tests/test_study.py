@@ -370,6 +370,7 @@ def test_groups_are_told_apart_and_small_ones_not_at_all():
     seen = study_misses.Seen(
         is_sample,
         token.astype(np.int32),
+        np.where(token == 0, 0.5, 1e-5),
         np.arange(count) % 50,
         # In pieces nothing is seen, in words all; the judge knows the other way round.
         np.where(token == 2, noise, is_sample * 9.0 + noise),
