@@ -20,8 +20,9 @@ TO = flags.DEFINE_string("to", None, "Folder to write.")
 FORMAT = flags.DEFINE_string(
     "format",
     "preset",
-    "preset: ours; hugging_face: for transformers; keras_hub: KerasHub presets of our "
-    "classes; keras_hub_electra: of KerasHub's own ElectraBackbone, which differs.",
+    "preset: ours; hugging_face: for transformers; hugging_face_bert: the encoder as a "
+    "BertModel, where it is one; keras_hub: KerasHub presets of our classes; "
+    "keras_hub_electra: of KerasHub's own ElectraBackbone, which differs.",
 )
 VOCAB = flags.DEFINE_string("vocab", None, "vocab.txt, where --from has none.")
 HEADS = flags.DEFINE_integer(

@@ -7,19 +7,27 @@ Out:  a preset; Hugging Face directories; KerasHub presets, of our classes or it
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from electra_tf import config, errors
-from electra_tf.tasks import catalog, keras_hub_presets, keras_hub_writer, task
+from electra_tf.tasks import (
+    backbone,
+    catalog,
+    keras_hub_presets,
+    keras_hub_writer,
+    task,
+)
 from electra_tf.text import tokenizer
 from electra_tf.weights import model_card, opening, preset, preset_writer, weight_map
 
 FORMATS = {
     "preset": "ours, to pre-train and fine-tune from",
     "hugging_face": "for transformers' AutoModel",
+    "hugging_face_bert": "a BertModel, for transformers and what serves vectors",
     "keras_hub": "for keras_hub's from_preset, with electra_tf's classes",
     "keras_hub_electra": "for keras_hub.models.ElectraBackbone, which differs",
 }
@@ -66,6 +74,7 @@ def convert(
         for head in _left_out(source):
             say(f"note: the head of {head} is left out")
         _WRITERS[format](source, folder, facts, say)
+        what = "encoder" if format == "hugging_face_bert" else what
     say(f"wrote {folder}: {what}, {FORMATS[format]}")
 
 
@@ -88,6 +97,30 @@ def _fine_tuned(source: preset.Pretrained) -> type[task.ElectraTask] | None:
     return kind if kind and kind.hugging_face_kind else None
 
 
+def _makes_vectors(source: preset.Pretrained) -> bool:
+    """Tells whether a source says how its vectors are made."""
+    return catalog.class_of_source(source) is catalog.of_network("encoder")
+
+
+def _embedder(source: preset.Pretrained, **kwargs: Any) -> Any:
+    """Opens what makes vectors."""
+    kind = catalog.of_network("encoder")
+    if keras_hub_presets.is_preset(source.folder):
+        return kind.from_preset(source.folder, **kwargs)
+    return kind.from_pretrained(source, **kwargs)
+
+
+def _recipe(source: preset.Pretrained) -> Any:
+    """Returns how vectors are made, for sentence-transformers; None where not said."""
+    if not _makes_vectors(source):
+        return None
+    from electra_tf.weights import hugging_face_vectors
+
+    model = _embedder(source, load_weights=False)
+    length = model.preprocessor.sequence_length
+    return hugging_face_vectors.Recipe(model.pooling, model.normalize, length)
+
+
 def _left_out(source: preset.Pretrained) -> list[str]:
     """Names the heads that are lost where a source's networks are taken, if any."""
     kept = {
@@ -99,6 +132,8 @@ def _left_out(source: preset.Pretrained) -> list[str]:
     head = getattr(source, "head", None)
     if isinstance(source, keras_hub_presets.KerasHubPreset):
         head = source.origin["task"]
+    if _makes_vectors(source):
+        head = None
     return [*heads, str(head)] if head and "encoder" in source.networks else heads
 
 
@@ -182,6 +217,8 @@ def _write_preset(
             f"{source.folder} has no vocabulary, which a preset needs; name it with "
             "--vocab"
         )
+    if _makes_vectors(source):
+        say("note: how vectors are made of states is left out; keras_hub keeps it")
     networks, configs = _built(source)
     words = source.vocab, source.tokenizer
     preset_writer.save(folder, networks, configs, *words, source.origin, facts)
@@ -196,9 +233,46 @@ def _write_hugging_face(
     from electra_tf.weights import hugging_face_writer  # Loaded where it writes.
 
     networks, configs = _built(source)
-    words = source.vocab, source.tokenizer
-    hugging_face_writer.save_networks(
-        folder, networks, configs, *words, source.origin, facts
+    about = source.vocab, source.tokenizer, source.origin, facts
+    if recipe := _recipe(source):
+        encoder = weight_map.variables(networks["encoder"])
+        hugging_face_writer.save_encoder(
+            folder, encoder, configs["encoder"], *about, recipe=recipe
+        )
+        return
+    hugging_face_writer.save_networks(folder, networks, configs, *about)
+
+
+def _write_hugging_face_bert(
+    source: preset.Pretrained,
+    folder: str,
+    facts: model_card.Facts,
+    say: Callable[[str], None],
+) -> None:
+    from electra_tf.weights import hugging_face_vectors, hugging_face_writer
+
+    name = preset.choose(source, backbone.NETWORKS)
+    assert name, source.networks  # Whatever it is, it has an encoder.
+    network = preset.build(source, name)
+    hugging_face_writer.save_encoder(
+        folder,
+        weight_map.variables(network),
+        source.networks[name],
+        source.vocab,
+        source.tokenizer,
+        source.origin,
+        facts,
+        family="bert",
+        recipe=_recipe(source) or hugging_face_vectors.Recipe("mean", True, None),
+    )
+    for other in source.networks:
+        if other != name:
+            say(f"note: the {other} is left out")
+        elif other != "encoder":
+            say(f"note: the head of the {other} is left out")
+    say(
+        "note: a BertModel has a pooler, and this one has none: transformers draws one "
+        "at random, so take last_hidden_state, not pooler_output"
     )
 
 
@@ -208,6 +282,9 @@ def _write_keras_hub(
     facts: model_card.Facts,
     say: Callable[[str], None],
 ) -> None:
+    if _makes_vectors(source):
+        keras_hub_writer.save_task(folder, _embedder(source), source, facts)
+        return
     for role, name, place in _places(source, folder):
         if role in catalog.OF_NETWORK:
             model = catalog.of_network(role).from_pretrained(source)
@@ -260,6 +337,7 @@ def _places(source: preset.Pretrained, folder: str) -> Iterator[tuple[str, str, 
 _WRITERS = {
     "preset": _write_preset,
     "hugging_face": _write_hugging_face,
+    "hugging_face_bert": _write_hugging_face_bert,
     "keras_hub": _write_keras_hub,
     "keras_hub_electra": _write_keras_hub_electra,
 }

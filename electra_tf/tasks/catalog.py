@@ -84,6 +84,9 @@ def class_of_source(source: preset.Pretrained) -> type[task.ElectraTask] | None:
     if getattr(source, "head", None):
         found = (one for one in classes() if one.fits_head(source))
         return next(found, None)
+    if getattr(source, "vectors", None):
+        found_here: type[task.ElectraTask] = of_network("encoder")
+        return found_here
     there = (of_network(role) for role in OF_NETWORK if preset.find(source, role))
     return next(there, None)
 

@@ -118,7 +118,11 @@ class Starting(_OtherHalf):
             name: kwargs.pop(name) for name in preprocessor.SETTINGS if name in kwargs
         }
         if "preprocessor" not in kwargs:
-            settings = {"sequence_length": room, **stated}
+            settings = {
+                "sequence_length": room,
+                **cls.settings_of(source, name),
+                **stated,
+            }
             kwargs["preprocessor"] = cls._preprocessor_of(source, settings)
         has_head = cls.fits_head(source)
         if has_head and not {"num_classes", "class_names"} & kwargs.keys():
@@ -141,6 +145,16 @@ class Starting(_OtherHalf):
         made: preprocessor.ElectraTextPreprocessor
         made = cls.preprocessor_cls(words, **settings)
         return made
+
+    @classmethod
+    def settings_of(cls, source: preset.Pretrained, name: str) -> dict[str, Any]:
+        """Returns settings of the preprocessor that a source has for this task.
+
+        Args:
+            source: the weights.
+            name: of its network that is started from.
+        """
+        return {}
 
     @classmethod
     def network_of(cls, source: preset.Pretrained, arguments: Mapping[str, Any]) -> str:

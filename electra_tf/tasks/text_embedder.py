@@ -16,6 +16,9 @@ from electra_tf import errors
 from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import graph, inputs, labels, task
+from electra_tf.weights import preset
+
+POOLINGS = ("mean", "cls")
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
@@ -45,8 +48,9 @@ class ElectraTextEmbedder(task.ElectraTask, keras_hub.models.TextEmbedder):
         normalize: bool = True,
         **kwargs: Any,
     ) -> None:
-        if pooling not in ("mean", "cls"):
-            raise errors.UserError(f'pooling={pooling!r}: want "mean" or "cls"')
+        if pooling not in POOLINGS:
+            want = " or ".join(f'"{one}"' for one in POOLINGS)
+            raise errors.UserError(f"pooling={pooling!r}: want {want}")
         self.backbone = backbone
         self.preprocessor = preprocessor
         self.pooling, self.normalize = pooling, normalize
@@ -60,6 +64,39 @@ class ElectraTextEmbedder(task.ElectraTask, keras_hub.models.TextEmbedder):
             outputs=pool(states, backbone.input["padding_mask"]),
             **kwargs,
         )
+
+    @classmethod
+    def fits_head(cls, source: preset.Pretrained) -> bool:
+        """Tells whether the source says how its vectors are made."""
+        return getattr(source, "vectors", None) is not None
+
+    @classmethod
+    def found_in(cls, source: preset.Pretrained) -> dict[str, Any]:
+        """Returns pooling and normalizing as a sentence-transformers directory does it.
+
+        Raises:
+            UserError: it does more than these two.
+        """
+        recipe = source.vectors  # type: ignore[attr-defined]
+        steps = [*recipe.others]
+        if recipe.pooling not in POOLINGS:
+            steps.insert(0, f"Pooling ({recipe.pooling})")
+        if steps:
+            raise errors.UserError(
+                f"{source.folder}: its vectors come of {', '.join(steps)}, which is "
+                "not here; take its encoder alone, of which another vector is made: "
+                f"python -m electra_tf.convert --from={source.folder} --to=..."
+            )
+        return {"pooling": recipe.pooling, "normalize": recipe.normalize}
+
+    @classmethod
+    def settings_of(cls, source: preset.Pretrained, name: str) -> dict[str, Any]:
+        """Returns the longest row that a sentence-transformers directory states."""
+        recipe = getattr(source, "vectors", None)
+        if recipe is None or recipe.max_tokens is None:
+            return {}
+        table = source.networks[name].max_positions
+        return {"sequence_length": min(recipe.max_tokens, table)}
 
     def targets(self, y: Any, rows: inputs.Rows) -> npt.NDArray[Any]:
         """Returns the targets as they are, [rows, ...]."""

@@ -21,6 +21,9 @@ INDEX = f"{WEIGHTS}.index.json"
 # Folders of a directory that holds two networks.
 PARTS = ("discriminator", "generator")
 
+# Where early versions of sentence-transformers kept the network.
+OLD_FOLDERS = ("0_Transformer", "0_BERT")
+
 # How transformers names an activation, and how we do.
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -70,7 +73,7 @@ def has_weights(path: str) -> bool:
     """Tells whether a folder, or a part of it, has weights in the form that is read."""
     return any(
         os.path.isfile(os.path.join(path, part, file))
-        for part in ("", *PARTS)
+        for part in ("", *PARTS, *OLD_FOLDERS)
         for file in (WEIGHTS, INDEX)
     )
 
@@ -78,7 +81,7 @@ def has_weights(path: str) -> bool:
 def is_directory(path: str) -> bool:
     """Tells whether a folder was written by transformers, of whatever model type."""
     return looks_like_one(path) or any(
-        looks_like_one(os.path.join(path, part)) for part in PARTS
+        looks_like_one(os.path.join(path, part)) for part in (*PARTS, *OLD_FOLDERS)
     )
 
 

@@ -21,6 +21,7 @@ from electra_tf.weights import (
     hugging_face_bert,
     hugging_face_config,
     hugging_face_tokenizer,
+    hugging_face_vectors,
     model_card,
     weight_map,
 )
@@ -49,6 +50,7 @@ class HuggingFaceDirectory(NamedTuple):
     thresholds: Any  # of labels, several of which may fit; None = nothing says
     tensors: "dict[str, hugging_face_arrays.Tensors]"  # by network
     notes: list[str]  # what is left out
+    vectors: hugging_face_vectors.Recipe | None = None  # where it says how to make them
 
     def load_weights(self, name: str, network: keras.Model) -> None:
         """Loads the weights of its network `name` into a network of that shape."""
@@ -93,7 +95,7 @@ def open_directory(path: str) -> HuggingFaceDirectory:
         if hugging_face.looks_like_one(os.path.join(path, part))
     ]
     if hugging_face.looks_like_one(path) or not parts:
-        return _open_one(path)
+        return _with_vectors(path)
     opened = {part: _open_one(os.path.join(path, part)) for part in parts}
     first = opened[parts[0]]
     for part, found in opened.items():
@@ -113,6 +115,24 @@ def open_directory(path: str) -> HuggingFaceDirectory:
         tensors={part: found.tensors[part] for part, found in opened.items()},
         notes=[*dict.fromkeys(n for found in opened.values() for n in found.notes)],
     )
+
+
+def _with_vectors(path: str) -> HuggingFaceDirectory:
+    """Opens a network, and what sentence-transformers says of the vectors it makes."""
+    found = _open_one(hugging_face_vectors.network_folder(path))
+    recipe = hugging_face_vectors.read(path)
+    if recipe is None:
+        return found
+    if recipe.lowercase and not found.tokenizer.lowercase:
+        # Its accents stay, unlike where the tokenizer lower-cases.
+        rules = {
+            "lowercase": True,
+            "strip_accents": bool(found.tokenizer.strip_accents),
+        }
+        tokenizer = found.tokenizer.model_copy(update=rules)
+        found = found._replace(tokenizer=tokenizer)
+    notes = [*found.notes, *hugging_face_vectors.notes(recipe)]
+    return found._replace(folder=path, vectors=recipe, notes=notes)
 
 
 def _open_one(folder: str) -> HuggingFaceDirectory:

@@ -1,12 +1,13 @@
 """Writes networks and tasks of ours as Hugging Face directories.
 
 In:   networks, or a task's arrays; their architecture, vocabulary and settings.
-Out:  directories that transformers' AutoModel and AutoTokenizer load.
+Out:  directories that transformers' AutoModel and AutoTokenizer load; of an encoder,
+      those of a BERT and of sentence-transformers, too.
 """
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,7 +19,9 @@ from electra_tf import config, errors
 from electra_tf.system import checksums, durable, reading
 from electra_tf.weights import (
     hugging_face,
+    hugging_face_bert,
     hugging_face_tokenizer,
+    hugging_face_vectors,
     model_card,
     weight_map,
 )
@@ -129,6 +132,70 @@ def save_networks(
             model_card.write(building, card)
 
 
+def save_encoder(
+    folder: str,
+    variables: Mapping[str, keras.Variable],
+    model: config.ModelConfig,
+    vocab: Sequence[str] | None,
+    tokenizer_config: config.TokenizerConfig,
+    origin: dict[str, Any],
+    facts: model_card.Facts = model_card.NO_FACTS,
+    *,
+    family: model_card.Family = "electra",
+    recipe: hugging_face_vectors.Recipe | None = None,
+) -> None:
+    """Writes an encoder alone, as an ELECTRA or as a BERT, with how it makes vectors.
+
+    Args:
+        folder: as in `write_directory`.
+        variables: the encoder's weights by path; there may be more.
+        model: its architecture.
+        vocab: tokens in the order of their ids, or None.
+        tokenizer_config: casing, accents, CJK.
+        origin: how it came to be: JSON values.
+        facts: for the model card.
+        family: the model_type of transformers.
+        recipe: for sentence-transformers; None writes nothing for it.
+
+    Raises:
+        UserError: it is no BERT; the folder holds something else or cannot be written.
+    """
+    extra = {"origin": origin}
+    values = _config_values("encoder", model, extra)
+    rows = weight_map.encoder_rows(model)
+    chosen = {row.ours: variables[row.ours] for row in rows}
+    tensors = weight_map.extract(chosen, rows, "hugging_face")
+    if family == "bert":
+        values = _as_bert(values, model)
+        tensors = ((hugging_face_bert.as_bert(name), array) for name, array in tensors)
+    with durable.replacing_folder(folder, _is_ours, *_REFUSALS) as building:
+        model_card.keep_edited(folder, building)
+        if recipe:
+            hugging_face_vectors.write(building, recipe, model.hidden_size)
+        _write_model(building, values, tensors, vocab, tokenizer_config)
+        card = _card({"encoder": model}, tokenizer_config, extra, facts)
+        card = card._replace(family=family, makes_vectors=recipe is not None)
+        model_card.write(building, card)
+
+
+def _as_bert(values: dict[str, Any], model: config.ModelConfig) -> dict[str, Any]:
+    """Returns the config.json of the BERT that an encoder is.
+
+    Raises:
+        UserError: its embeddings are not as wide as its hidden layers.
+    """
+    if model.embedding_size != model.hidden_size:
+        raise errors.UserError(
+            f"its embeddings are {model.embedding_size} wide and its hidden layers "
+            f"{model.hidden_size}, and a BERT has no projection between them; take "
+            "--format=hugging_face, which transformers and sentence-transformers load"
+        )
+    dropped = ("embedding_size", "summary_")
+    kept = {n: value for n, value in values.items() if not n.startswith(dropped)}
+    architecture = model_card.ENCODERS["bert"]
+    return {**kept, "architectures": [architecture], "model_type": "bert"}
+
+
 def _is_ours(folder: str) -> bool:
     """Tells whether all there is was written here, apart from a README.md."""
     ours = {
@@ -138,6 +205,7 @@ def _is_ours(folder: str) -> bool:
         hugging_face_tokenizer.FAST_TOKENIZER,
         hugging_face_tokenizer.TOKENIZER_CONFIG,
         checksums.FILE,
+        *hugging_face_vectors.FILES,
     }
     parts = [os.path.join(folder, part) for part in hugging_face.PARTS]
     try:
@@ -219,8 +287,9 @@ def _write_model(
     tokenizer_config: config.TokenizerConfig,
 ) -> None:
     durable.write_json(os.path.join(folder, hugging_face.CONFIG), values)
-    if values["architectures"] == [model_card.CLASSES["encoder"]]:
-        tensors = ((name.removeprefix("electra."), array) for name, array in tensors)
+    if values["architectures"][0] in model_card.ENCODERS.values():
+        start = f"{values['model_type']}."  # which all but a bare encoder's names have
+        tensors = ((name.removeprefix(start), array) for name, array in tensors)
     weights = os.path.join(folder, hugging_face.WEIGHTS)
     _write_tensors(weights, tensors)
     # The library lets its owner alone read the file: whoever reads the others may.

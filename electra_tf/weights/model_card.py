@@ -34,6 +34,11 @@ CLASSES = {
     "multiple_choice": "ElectraForMultipleChoice",
 }
 
+Family = Literal["electra", "bert"]
+
+# Its class for an encoder alone.
+ENCODERS: dict[Family, str] = {"electra": CLASSES["encoder"], "bert": "BertModel"}
+
 # And of ours.
 _OURS = {
     "encoder": "ElectraBackbone",
@@ -105,6 +110,8 @@ class Card(NamedTuple):
     problem_type: str | None = None  # what a head of texts learned: a key of _WHAT
     labels: Sequence[str] = ()  # of the head, in order
     roles: Mapping[str, str] = {}  # of networks whose names do not say it
+    family: Family = "electra"  # what an encoder was written as
+    makes_vectors: bool = False  # whether sentence-transformers opens it
 
 
 def write(folder: str, card: Card) -> bool:
@@ -186,14 +193,15 @@ def _front_matter(card: Card) -> dict[str, Any]:
     several = (
         ["multi-label-classification"] if "multi" in str(card.problem_type) else []
     )
+    pipeline = PIPELINES.get(_role(card, kinds[0])) if len(kinds) == 1 else None
     values: dict[str, Any] = {
         "language": card.facts.language,
         "license": card.facts.license,
-        "library_name": LIBRARIES[card.layout],
+        "library_name": "sentence-transformers"
+        if card.makes_vectors
+        else LIBRARIES[card.layout],
         "tags": ["electra", *(kind.replace("_", "-") for kind in kinds), *several],
-        "pipeline_tag": PIPELINES.get(_role(card, kinds[0]))
-        if len(kinds) == 1
-        else None,
+        "pipeline_tag": "sentence-similarity" if card.makes_vectors else pipeline,
         "base_model": card.facts.base_model,
     }
     # Of one line each: "---" on a line of its own would end the front matter.
@@ -330,6 +338,11 @@ def _ours(card: Card) -> str:
 
 
 def _transformers(card: Card) -> str:
+    if card.makes_vectors:
+        return (
+            "import sentence_transformers\n\n"
+            'model = sentence_transformers.SentenceTransformer("this_folder")'
+        )
     kinds = _kinds(card)
     lines = ["import transformers", ""]
     for kind in kinds:

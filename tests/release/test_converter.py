@@ -1,15 +1,17 @@
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import safetensors
 import tensorflow as tf
 
 import electra_tf
 from electra_tf import config, errors
 from electra_tf.network import models
 from electra_tf.release import converter
-from electra_tf.tasks import keras_hub_presets
+from electra_tf.tasks import catalog, keras_hub_presets
 from electra_tf.text import vocabularies
 from electra_tf.weights import (
     hugging_face_reader,
@@ -102,6 +104,68 @@ def test_of_a_head_that_nobody_knows_the_encoder_is_converted_which_is_said(
         there = {v.path: np.asarray(v) for v in origin.weights}
         for variable in built.weights:
             np.testing.assert_array_equal(variable, there[variable.path])
+
+
+# BERT and sentence-transformers.
+
+
+def test_an_encoder_of_one_width_becomes_a_bert_and_what_is_lost_is_said(tmp_path):
+    model = architecture(embedding_size=10)
+    network = drawn(models.build_discriminator(model))
+    chosen = {
+        "discriminator": network,
+        "generator": drawn(models.build_generator(model)),
+    }
+    origin, folder = str(tmp_path / "ours"), tmp_path / "bert"
+    preset_writer.save(origin, chosen, dict.fromkeys(chosen, model), VOCAB, WORDS, {})
+    for _ in range(2):  # What was written here is replaced.
+        said = convert(origin, folder, "hugging_face_bert")
+        assert said[:2] == [
+            "note: the head of the discriminator is left out",
+            "note: the generator is left out",
+        ]
+        assert "a BertModel has a pooler, and this one has none" in said[2]
+        assert said[3].startswith(f"wrote {folder}: encoder, a BertModel")
+    values = json.loads((folder / "config.json").read_text())
+    assert (values["model_type"], values["architectures"]) == ("bert", ["BertModel"])
+    assert not [name for name in values if name.startswith(("embedding", "summary"))]
+    with safetensors.safe_open(folder / "model.safetensors", "numpy") as file:
+        assert "embeddings.word_embeddings.weight" in file.keys()  # noqa: SIM118
+    card = (folder / "README.md").read_text()
+    assert 'SentenceTransformer("this_folder")' in card
+    assert "library_name: sentence-transformers" in card
+    found = converter.open_source(str(folder))
+    assert found.vectors == ("mean", True, 18, (), False, None)  # As the tokenizer.
+    there = {v.path: np.asarray(v) for v in network.weights}
+    for variable in preset.build(found, "encoder").weights:
+        np.testing.assert_array_equal(variable, there[variable.path])
+
+
+def test_an_encoder_of_two_widths_is_no_bert(ours, tmp_path):
+    with pytest.raises(errors.UserError, match="its embeddings are 6 wide and its hid"):
+        convert(ours, tmp_path / "bert", "hugging_face_bert")
+    assert not (tmp_path / "bert").exists()
+
+
+def test_what_makes_vectors_keeps_its_way_of_it_wherever_there_is_a_place(
+    ours, tmp_path
+):
+    embedder = electra_tf.ElectraTextEmbedder.from_preset(
+        ours, pooling="cls", normalize=False, sequence_length=9
+    )
+    embedder.save_to_preset(str(tmp_path / "saved"))
+    want = embedder.predict(["a b", "c"])
+    convert(str(tmp_path / "saved"), tmp_path / "hf", "hugging_face")
+    convert(str(tmp_path / "hf"), tmp_path / "hub", "keras_hub")
+    for folder in ("hf", "hub"):
+        found = catalog.load(str(tmp_path / folder))
+        assert (found.pooling, found.normalize) == ("cls", False)
+        assert found.preprocessor.sequence_length == 9
+        np.testing.assert_allclose(found.predict(["a b", "c"]), want, atol=1e-6)
+    said = convert(str(tmp_path / "hf"), tmp_path / "again")
+    assert (
+        "note: how vectors are made of states is left out; keras_hub keeps it" in said
+    )
 
 
 def assert_equal(folder, networks):

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from electra_tf import errors
-from electra_tf.tasks import preprocessor, text_embedder
+from electra_tf.tasks import catalog, preprocessor, text_embedder
+from electra_tf.weights import (
+    hugging_face_vectors,
+    hugging_face_writer,
+    opening,
+    weight_map,
+)
 
 TEXTS = [
     "the cat sat on the mat .",
@@ -73,6 +79,45 @@ def test_saved_and_loaded_it_predicts_the_same(build, tmp_path):
     again = text_embedder.ElectraTextEmbedder.from_preset(str(tmp_path))
     assert again.get_config() == embedder.get_config()
     np.testing.assert_allclose(again.predict(TEXTS), embedder.predict(TEXTS), atol=1e-6)
+
+
+def test_a_directory_of_sentence_transformers_says_how_vectors_are_made(
+    build, tmp_path
+):
+    told = text_embedder.ElectraTextEmbedder
+    encoder = build().backbone
+    about = encoder.model_config, build().preprocessor.tokenizer
+    recipe = hugging_face_vectors.Recipe("cls", False, 7)
+    hugging_face_writer.save_encoder(
+        str(tmp_path / "st"),
+        weight_map.variables(encoder),
+        about[0],
+        about[1].get_vocabulary(),
+        about[1].tokenizer_config,
+        {},
+        recipe=recipe,
+    )
+    path = str(tmp_path / "st")
+    found = told.from_preset(path)
+    assert (found.pooling, found.normalize) == ("cls", False)
+    assert found.preprocessor.sequence_length == 7
+    np.testing.assert_allclose(
+        found.predict(TEXTS[1:3]),
+        told(encoder, found.preprocessor, "cls", normalize=False).predict(TEXTS[1:3]),
+        atol=1e-5,
+    )
+    assert catalog.class_of(path) is told
+    stated = told.from_preset(path, pooling="mean", sequence_length=9)
+    assert (stated.pooling, stated.preprocessor.sequence_length) == ("mean", 9)
+    source = opening.open_pretrained(path)
+    longer = source._replace(vectors=recipe._replace(max_tokens=10**6))
+    table = about[0].max_positions
+    assert told.from_pretrained(longer).preprocessor.sequence_length == table
+    other = recipe._replace(pooling="max", others=("Dense",))
+    with pytest.raises(
+        errors.UserError, match=r"come of Pooling \(max\), Dense, which"
+    ):
+        told.from_pretrained(source._replace(vectors=other))
 
 
 def test_it_trains_with_a_loss_of_yours(build):
