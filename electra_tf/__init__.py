@@ -28,6 +28,7 @@ convert       weights -> weights of another kind
 finetune      preset + data -> task
 evaluate      task + data -> metrics
 predict       task + texts -> predictions
+summarize     preset + texts -> some of their sentences
 export        task -> TensorFlow Serving
 __main__      any of them by its name
 
@@ -54,6 +55,7 @@ CLASSES = {
     "ElectraReplacedTokenDetector": "replaced_token_detector",
     "ElectraMaskedLM": "masked_lm",
     "ElectraScorer": "scorer",
+    "ElectraSummarizer": "summarizer",
 }
 
 # This process is to be a command: it hears signals before it imports anything.

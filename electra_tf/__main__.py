@@ -19,6 +19,7 @@ COMMANDS = (
     "finetune",
     "evaluate",
     "predict",
+    "summarize",
     "export",
 )
 

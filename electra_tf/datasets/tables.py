@@ -48,6 +48,7 @@ class Table(NamedTuple):
     unit: str  # what its numbers count, from 1: "line" or "row"
     rows: Iterator[tuple[int, Row | str]]  # a row, or why it is none
     note: str = ""  # how it is read, where its name does not say
+    is_text: bool = False  # whether rows are lines of text, and have no columns
 
 
 def read(path: Path, names: Iterable[str] = (), quoted: bool | None = None) -> Table:
@@ -113,7 +114,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _read_text(path: Path, _: "_Renaming", __: bool | None) -> Table:
-    return Table("line", parse_text(_lines(path)))
+    return Table("line", parse_text(_lines(path)), is_text=True)
 
 
 def _read_json_lines(path: Path, rename: "_Renaming", _: bool | None) -> Table:

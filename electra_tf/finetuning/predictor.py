@@ -35,11 +35,12 @@ OUTPUTS = (".jsonl", ".tsv")
 _BATCHES = 8
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """A line of a file."""
 
     where: str  # for messages
     cells: tables.Row
+    is_text: bool = False  # whether it is a line of text, and has no columns
 
 
 class _Model(NamedTuple):
@@ -81,30 +82,41 @@ def predict(
         raise errors.UserError(
             "name what to read: either --text=... (repeatable) or --input=<file or ->"
         )
-    if output and tables.ending_of(output) not in OUTPUTS:
-        raise errors.UserError(
-            f"--output={output}: want a name that ends in {' or '.join(OUTPUTS)}"
-        )
-    if source and output and os.path.abspath(source) == os.path.abspath(output):
-        raise errors.UserError(f"--output={output} is the input; name another file")
+    check_output(source, output)
     is_typed = source == "-" and sys.stdin.isatty()
     learned = _learned(origin) if origin else {}
     options = learned | settings.data.options
-    rows = _given(texts) if texts else _read(source or "-", options)
+    rows = given(texts) if texts else read(source or "-", options, registry.columns())
     # Now, for what is wrong with the file to be said before a model is loaded.
     first = next(rows, None)
     rows = itertools.chain([] if first is None else [first], rows)
     model = (
         _load(origin, settings, network) if origin else _connect(str(server), settings)
     )
-    read = functools.partial(model.kind.example, columns.Columns(options))
+    parse = functools.partial(model.kind.example, columns.Columns(options))
     size = 1 if is_typed else model.at_once
-    with progress.said_warnings(_warn), _writer(output) as write:
-        for chunk in _chunks(rows, size):
-            inputs = [_parse(read, row) for row in chunk]
+    with progress.said_warnings(warn), writer(output) as write:
+        for chunk in chunks(rows, size):
+            inputs = [_parse(parse, row) for row in chunk]
             for row, value, one in zip(chunk, inputs, model.find(inputs), strict=True):
                 key = {"id": row.cells["id"]} if "id" in row.cells else {}
                 write({**key, **model.kind.show(value), **one})
+
+
+def check_output(
+    source: str | None, output: str | None, endings: Sequence[str] = OUTPUTS
+) -> None:
+    """Refuses an output of another form, and one that is the input.
+
+    Raises:
+        UserError: see above.
+    """
+    if output and tables.ending_of(output) not in endings:
+        raise errors.UserError(
+            f"--output={output}: want a name that ends in {' or '.join(endings)}"
+        )
+    if source and output and os.path.abspath(source) == os.path.abspath(output):
+        raise errors.UserError(f"--output={output} is the input; name another file")
 
 
 def _learned(origin: str) -> dict[str, Any]:
@@ -143,13 +155,14 @@ def _connect(server: str, settings: task_config.FinetuneConfig) -> _Model:
     return _Model(model.kind, model.find, settings.train.batch_size)
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
+    """Says what a user may want to know, on standard error."""
     sys.stderr.write(f"{message}\n")
 
 
-def _chunks(rows: Iterable[_Row], size: int) -> Iterator[list[_Row]]:
+def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     """Yields rows, some at once; those before a bad line before its error."""
-    chunk: list[_Row] = []
+    chunk: list[Row] = []
     iterator = iter(rows)
     try:
         for row in iterator:
@@ -168,7 +181,7 @@ def _chunks(rows: Iterable[_Row], size: int) -> Iterator[list[_Row]]:
 # Rows to inputs.
 
 
-def _parse(read: Callable[[tables.Row], Any], row: _Row) -> Any:
+def _parse(read: Callable[[tables.Row], Any], row: Row) -> Any:
     try:
         return read(row.cells)
     except tables.BadCellError as error:
@@ -178,36 +191,42 @@ def _parse(read: Callable[[tables.Row], Any], row: _Row) -> Any:
 # Files to rows.
 
 
-def _given(texts: Iterable[str]) -> Iterator[_Row]:
+def given(texts: Iterable[str]) -> Iterator[Row]:
+    """Yields texts as rows."""
     for number, text in enumerate(texts, 1):
-        yield _Row(f"--text {number}", {"text": text})
+        yield Row(f"--text {number}", {"text": text})
 
 
-def _read(source: str, options: Mapping[str, Any]) -> Iterator[_Row]:
+def read(
+    source: str, options: Mapping[str, Any], names: Sequence[str]
+) -> Iterator[Row]:
     """Yields the rows of a file or of stdin.
+
+    Args:
+        source: a file, or "-".
+        options: of columns, as `predict` takes them.
+        names: of the columns that will be asked for, beside id.
 
     Raises:
         UserError: it cannot be read, or a line of it.
     """
     if source == "-":
-        name, table = "stdin", _stdin()
+        name, table = "stdin", _stdin(names)
     else:
         name = source
         given = (value for key, value in options.items() if key.endswith("_column"))
-        names = [part.strip() for value in given for part in str(value).split(",")]
-        table = tables.read(
-            Path(source), ["id", *registry.columns(), *names], options.get("quoted")
-        )
+        more = [part.strip() for value in given for part in str(value).split(",")]
+        table = tables.read(Path(source), ["id", *names, *more], options.get("quoted"))
     if table.note:
-        _warn(f"note: {table.note}")
+        warn(f"note: {table.note}")
     for number, row in table.rows:
         where = f"{name}, {table.unit} {number}"
         if isinstance(row, str):
             raise errors.UserError(f"{where}: {row}")
-        yield _Row(where, row)
+        yield Row(where, row, table.is_text)
 
 
-def _stdin() -> tables.Table:
+def _stdin(names: Sequence[str]) -> tables.Table:
     """Reads JSON lines where the first is an object; else texts."""
     lines = files.decode_lines(
         "stdin", lambda: contextlib.nullcontext(sys.stdin.buffer)
@@ -222,30 +241,41 @@ def _stdin() -> tables.Table:
         is_object = False
     if is_object:
         return tables.Table(
-            "line", tables.parse_json_lines(lines, "stdin", ["id", *registry.columns()])
+            "line", tables.parse_json_lines(lines, "stdin", ["id", *names])
         )
-    return tables.Table("line", tables.parse_text(lines))
+    return tables.Table("line", tables.parse_text(lines), is_text=True)
 
 
 # Answers to files.
 
 
 @contextlib.contextmanager
-def _writer(output: str | None) -> Iterator[Callable[[kind.Answer], None]]:
-    """Yields what writes an answer, so that it can be read at once."""
+def writer(
+    output: str | None, as_text: Callable[[kind.Answer], str] | None = None
+) -> Iterator[Callable[[kind.Answer], None]]:
+    """Yields what writes an answer, so that it can be read at once.
+
+    Args:
+        output: see `predict`.
+        as_text: what stands in a .txt for an answer; None = none is written.
+    """
     if output is None:
         yield lambda answer: console.deliver(f"{files.to_json(answer)}\n")
         return
     as_table = tables.ending_of(output) == ".tsv"
+    as_text = as_text if tables.ending_of(output) == ".txt" else None
     header: list[str] = []
 
     def write(answer: kind.Answer) -> None:
         if as_table and not header:
             header.extend(answer)
             stream.write("\t".join(header) + "\n")
-        cells = _cells(answer, header, output) if as_table else [files.to_json(answer)]
+        if as_table:
+            line = "\t".join(_cells(answer, header, output))
+        else:
+            line = as_text(answer) if as_text else files.to_json(answer)
         with durable.explained(output):
-            stream.write("\t".join(cells) + "\n")
+            stream.write(f"{line}\n")
             stream.flush()
 
     opened = contextlib.ExitStack()

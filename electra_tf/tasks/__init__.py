@@ -29,6 +29,8 @@ label_sets               several classes of one text: vectors, thresholds, F1
 text_classifier          texts or pairs -> classes
 text_regressor           texts or pairs -> numbers
 text_embedder            texts -> vectors
+sentence_vectors         sentences -> vectors, alone or within their document
+clusters                 vectors -> groups of like sentences, and their words
 token_classifier         words -> tags
 replaced_token_detector  the discriminator: what was replaced
 masked_lm                the generator: fills in the blank
@@ -39,4 +41,5 @@ questions                questions and answers of any form -> pairs, spans
 question_answerer        question and context -> answers
 multiple_choice          prompt and choices -> one of them
 catalog                  every task by its name; opens fine-tuned presets
+summarizer               texts -> some of their sentences
 """

@@ -222,7 +222,7 @@ def padded(
     batch = {}
     for name, values in held.items():
         chosen = [values[place] for place in places]
-        width = min(_rounded_up(max(map(len, chosen))), longest)
+        width = min(rounded_up(max(map(len, chosen))), longest)
         batch[name] = np.zeros((len(places), width), np.int32)
         for row, value in zip(batch[name], chosen, strict=True):
             row[: len(value)] = value
@@ -368,7 +368,8 @@ def round_up(length: tf.Tensor) -> tf.Tensor:
 
 
 @functools.cache
-def _rounded_up(length: int) -> int:
+def rounded_up(length: int) -> int:
+    """Does as `round_up`, where there is no graph."""
     return int(round_up(tf.constant(length)))
 
 

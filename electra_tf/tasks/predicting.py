@@ -157,7 +157,7 @@ class Predicting(_OtherHalf):
 
         starts = range(0, len(order), batch_size)
         batches = (order[start : start + batch_size] for start in starts)
-        for number, out in enumerate(_side_by_side(run, batches), first_batch):
+        for number, out in enumerate(side_by_side(run, batches), first_batch):
             if watchers:
                 watchers.on_predict_batch_begin(number)
                 watchers.on_predict_batch_end(number, {"outputs": out})
@@ -196,7 +196,7 @@ def listed(callbacks: Any) -> list[Any]:
     return keras.tree.flatten(callbacks) if callbacks else []
 
 
-def _side_by_side(
+def side_by_side(
     function: Callable[[Any], Any], values: Iterable[Any]
 ) -> Iterator[Any]:
     """Yields the function of each value in order, while those to come are made.

@@ -92,9 +92,9 @@ def test_two_batches_are_predicted_at_once_and_come_in_their_order():
             both.wait()  # Nobody gets here alone.
         return number**2
 
-    assert list(predicting._side_by_side(square, range(7))) == [n**2 for n in range(7)]
+    assert list(predicting.side_by_side(square, range(7))) == [n**2 for n in range(7)]
 
 
 def test_an_error_in_a_batch_is_the_callers():
     with pytest.raises(ZeroDivisionError):
-        list(predicting._side_by_side(lambda number: 1 // number, [1, 0, 1]))
+        list(predicting.side_by_side(lambda number: 1 // number, [1, 0, 1]))
