@@ -366,6 +366,8 @@ ObjectiveConfig.KINDS.update(
     electra_tt=ElectraConfig,
     electric="electra_tf.objectives.variants:ElectricConfig",
     adversarial="electra_tf.objectives.variants:AdversarialConfig",
+    teams="electra_tf.objectives.variants:TeamsConfig",
+    corrective_lm="electra_tf.objectives.variants:CorrectiveLmConfig",
 )
 
 

@@ -20,5 +20,8 @@ frozen_generator  a discriminator beside a generator that learns no more
 electra_tt        ELECTRA with a generator of two causal towers
 electric          an energy for each token, learned from noise
 adversarial       a generator that learns by REINFORCE to deceive
+candidates        what stood at a position, and likely tokens beside it
+teams             a discriminator that selects the original among them, too
+corrective_lm     a discriminator that names what was replaced, too
 registry          the objectives by their names, the user's own too
 """

@@ -47,10 +47,10 @@ class AllTokensMlm(electra.ReplacedTokenDetection):
             networks=electra.with_generator(
                 settings,
                 "discriminator",
-                _build_copier,
+                build_copier,
                 role="discriminator",
                 starts_from=("discriminator", "encoder"),
-                fold=_without_scores,
+                fold=without_scores,
             ),
             losses={
                 "mlm": objective.Loss(own.mlm_weight, "MLM loss", losses.MLM_UNIT),
@@ -108,7 +108,7 @@ class AllTokensMlm(electra.ReplacedTokenDetection):
         return scores, gate
 
 
-def _build_copier(
+def build_copier(
     model: config.ModelConfig, embeddings: embedding.Embeddings | None
 ) -> keras.Model:
     """Builds an encoder with both heads: scores [B, P, V], and verdicts [B, L]."""
@@ -117,7 +117,8 @@ def _build_copier(
     return keras.Model(inputs, [scores, verdicts], name="copier")
 
 
-def _without_scores(copier: keras.Model) -> keras.Model:
+def without_scores(copier: keras.Model) -> keras.Model:
+    """Returns the discriminator that a copier has in it."""
     rows = {name: copier.input[name] for name in models.ROW_FIELDS}
     return keras.Model(rows, copier.output[1], name="discriminator")
 
@@ -132,7 +133,7 @@ def copied_token_loss(
     """Sums -log p of the original tokens, in logarithms: no gate rounds to 0 or 1.
 
     Args:
-        scores: float32 [B, L, V].
+        scores: float32 [B, L, V]; or all of these at P places of a row.
         gate: float32 [B, L], the logit of 1 - c.
         original: int32 [B, L].
         is_replaced: bool [B, L].

@@ -9,6 +9,7 @@ from electra_tf.objectives import (
     adversarial,
     all_tokens_mlm,
     checks,
+    corrective_lm,
     electra,
     electra_15,
     electra_tt,
@@ -17,6 +18,7 @@ from electra_tf.objectives import (
     mlm,
     objective,
     replace_mlm,
+    teams,
     uniform,
 )
 
@@ -31,6 +33,8 @@ OBJECTIVES: dict[str, type[objective.Objective]] = {
     "electra_tt": electra_tt.TwoTowerElectra,
     "electric": electric.Electric,
     "adversarial": adversarial.Adversarial,
+    "teams": teams.Teams,
+    "corrective_lm": corrective_lm.CorrectiveLm,
 }
 
 

@@ -7,7 +7,7 @@ of ELECTRA reads of no other. Nothing here loads TensorFlow.
 from typing import Literal
 
 import pydantic
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from electra_tf import config
 
@@ -92,4 +92,40 @@ class AdversarialConfig(config.ElectraConfig):
     )
     disallow_correct: Literal[False] = Field(
         False, description="Always false: REINFORCE needs the probability of a sample."
+    )
+
+
+class TeamsConfig(config.ElectraConfig):
+    """A discriminator with a tower that selects among likely tokens (TEAMS)."""
+
+    rtd_weight: NonNegativeFloat = Field(
+        5.0, description="Weight of the detecting tower's loss (TEAMS' code)."
+    )
+    selection_weight: NonNegativeFloat = Field(
+        2.0, description="Weight of the selecting tower's loss (TEAMS' code)."
+    )
+    candidates: PositiveInt = Field(
+        5, ge=2, description="Tokens to select from, with the original (TEAMS' code)."
+    )
+    shared_layers: NonNegativeInt = Field(
+        3,
+        description="Lowest blocks that the generator has in common with the towers; "
+        "it is then as wide as they are: generator.width_scale=1 (TEAMS' code: 3).",
+    )
+    own_layers: NonNegativeInt = Field(
+        1, description="Last blocks that each tower has for itself (TEAMS' code: 1)."
+    )
+
+
+class CorrectiveLmConfig(config.ElectraConfig):
+    """Detects replaced tokens and corrects them (COCO-LM, METRO)."""
+
+    correction_weight: NonNegativeFloat = Field(
+        1.0, description="Weight of the loss of the corrections (COCO-LM: 1)."
+    )
+    correction: Literal["mixture", "weighted"] = Field(
+        "mixture",
+        description="mixture: -log of c [it stands there] + (1 - c) softmax, where c "
+        "is the chance that it was not replaced (COCO-LM). weighted: (1 - c) "
+        "times the -log of the softmax (METRO-T0's code). No gradient reaches c.",
     )

@@ -34,9 +34,10 @@ _THEIR_NAMES = {
 }
 _OUR_NAMES = {theirs: ours for ours, theirs in _THEIR_NAMES.items()}
 
-# Whose encoder is taken: the first that is there. A masked language model that was
+# Whose encoder is taken: the first that is there. One that is kept beside a
+# discriminator is kept for this (objective teams). A masked language model that was
 # pre-trained alone (objective mlm) is a generator.
-NETWORKS = ("discriminator", "encoder", "generator")
+NETWORKS = ("encoder", "discriminator", "generator")
 
 MIXED = "mixed_"  # the start of a policy's name that computes in another dtype
 

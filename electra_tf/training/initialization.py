@@ -183,12 +183,36 @@ def read_weights(
 def assign(
     learned: objective.Objective, weights: dict[str, Weights], vocab: list[str]
 ) -> None:
-    """Gives networks their weights; rows of tokens go where the token is now."""
+    """Gives networks their weights; rows of tokens go where the token is now.
+
+    Raises:
+        UserError: two are given for what networks of the run share.
+    """
+    _refuse_two_for_one(learned, weights)
     for name, found in weights.items():
         network = learned.networks[name]
         unfolded = learned.declared.networks[name].unfolded or contextlib.nullcontext
         with unfolded(network):
             _assign(network, found, vocab)
+
+
+def _refuse_two_for_one(
+    learned: objective.Objective, weights: dict[str, Weights]
+) -> None:
+    given: dict[int, tuple[str, npt.NDArray[np.float32]]] = {}
+    for name, found in weights.items():
+        for variable in learned.networks[name].weights:
+            if variable.path not in found.arrays:
+                continue
+            array = found.arrays[variable.path]
+            other, first = given.setdefault(id(variable), (name, array))
+            if not np.array_equal(first, array):
+                raise errors.UserError(
+                    f"train.init_from: its {other} and its {name} differ in "
+                    f"{variable.path}, which is one and the same in this run; share "
+                    "less, as with objective.shared_layers=0, or start from other "
+                    "weights"
+                )
 
 
 def _assign(network: keras.Model, found: Weights, vocab: list[str]) -> None:

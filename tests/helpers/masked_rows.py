@@ -34,15 +34,22 @@ BATCH = {name: tf.constant(value) for name, value in BATCH.items()}
 HIDDEN = [(0, 2, 8), (0, 4, 6), (0, 5, 10), (1, 2, 5)]  # row, position, token
 
 
-# What an objective cannot do without.
-NEEDED = {"frozen_generator": {"generator": "a preset"}}
+# What an objective cannot do without: settings, blocks, a generator of some size.
+NEEDED = {
+    "frozen_generator": {"generator": "a preset"},
+    "teams": {"shared_layers": 1, "candidates": 4},
+}
+LAYERS = {"teams": 3}
+GENERATORS = {"teams": {"width_scale": 1.0, "depth_scale": 0.67}}
 
 
 def settings_of(name="electra", shares="embeddings", **settings):
     settings = NEEDED.get(name, {}) | settings
+    small = GENERATORS.get(name, {"width_scale": 0.5})
+    layers = LAYERS.get(name, MODEL.num_layers)
     sections = {
-        "model": MODEL,
-        "generator": {"width_scale": 0.5, "shares": shares},
+        "model": MODEL.model_copy(update={"num_layers": layers}),
+        "generator": {"shares": shares, **small},
         "objective": {"name": name, **settings},
         "data": {"example_tokens": 7, "row_tokens": 7},
     }

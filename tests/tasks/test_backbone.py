@@ -9,6 +9,7 @@ import tensorflow as tf
 from electra_tf import config, errors
 from electra_tf.network import models
 from electra_tf.tasks import backbone
+from electra_tf.weights import preset_writer
 
 # Differs from every default.
 OTHER = config.ModelConfig(
@@ -119,6 +120,23 @@ def test_a_preset_gives_it_back_bit_by_bit(built, tmp_path):
     assert type(found) is backbone.ElectraBackbone
     assert found.model_config == built.model_config
     same_weights(found, built)
+
+
+def test_an_encoder_beside_a_discriminator_is_kept_for_tasks(tmp_path):
+    networks = {
+        "discriminator": models.build_discriminator(OTHER),
+        "encoder": models.build_encoder(OTHER),
+    }
+    preset_writer.save(
+        str(tmp_path),
+        networks,
+        dict.fromkeys(networks, OTHER),
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(str, range(18))],
+        config.TokenizerConfig(),
+        {},
+    )
+    found = backbone.ElectraBackbone.from_preset(str(tmp_path))
+    same_weights(found, networks["encoder"])
 
 
 def test_a_model_around_it_is_saved_whole(built, tmp_path):

@@ -282,6 +282,27 @@ def test_two_tables_of_embeddings_cannot_become_one():
     assert weights.keys() == {"generator", "discriminator"}
 
 
+def test_two_blocks_cannot_become_one():
+    settings = config.check(
+        config.PretrainConfig,
+        {
+            "model": MODEL,
+            "generator": {"width_scale": 1.0, "depth_scale": 0.5},
+            "objective": {"name": "teams", "shared_layers": 1},
+        },
+        "test",
+    )
+    learned = registry.build(settings)
+    networks = learned.networks.items()
+    arrays = {n: {v.path: np.asarray(v) for v in one.weights} for n, one in networks}
+    weights = {n: initialization.Weights(own, VOCAB) for n, own in arrays.items()}
+    initialization.assign(learned, weights, VOCAB)
+    path = "layer_0/query/kernel"
+    arrays["generator"][path] = arrays["generator"][path] + 1.0
+    with refused(f"its generator and its discriminator differ in {path}"):
+        initialization.assign(learned, weights, VOCAB)
+
+
 def test_what_may_differ_are_settings_of_the_architecture():
     assert set(config.ModelConfig.model_fields) > initialization.MAY_DIFFER
     assert {"generator", "discriminator", "encoder"} == set(preset.BUILDERS)
