@@ -438,7 +438,7 @@ def test_a_file_is_taken_before_a_name(tmp_path, monkeypatch):
 def test_an_unknown_name_is_refused_with_those_there_are():
     with pytest.raises(
         errors.UserError,
-        match=r"--config=smal: .* did you mean small\? settings that .*: base, .*debug, ",
+        match=r"--config=smal: .* did you mean small\? .*: base, .*debug, ",
     ):
         config.load(config.PretrainConfig, "smal")
     assert config.named(config.BuildDataConfig) == {}
