@@ -13,6 +13,8 @@ has one thread. The page is made of what is there, and says what is missing.
 """
 
 import argparse
+import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -34,6 +36,7 @@ from electra_tf.system import durable
 HERE = Path(__file__).resolve().parent
 PARTS = ("pretrain", "tasks", "misses")
 LOOK_SECONDS = 0.5
+SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of Linux
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
@@ -237,8 +240,8 @@ class Queue:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **ONE_THREAD},
                 start_new_session=True,  # A terminal's Ctrl-C is passed on by `stop`.
+                preexec_fn=functools.partial(settle, slot),
             )
-            keep_to_a_core(process.pid, slot)
             self._running.append(Running(job, slot, process, log))
 
     def _end(self) -> None:
@@ -260,11 +263,16 @@ class Queue:
                 self.failed.append(one.job.title)
 
 
-def keep_to_a_core(pid: int, slot: int) -> None:
-    """Keeps a process to one core, where the system can: so it has one thread."""
+def settle(slot: int) -> None:
+    """Readies a new process, where the system can: a core, an end with this one's.
+
+    Of a study that is killed nothing goes on and holds the folders of its runs.
+    """
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(pid, [cores[slot % len(cores)]])
+        os.sched_setaffinity(0, [cores[slot % len(cores)]])
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SIGNAL_AT_PARENTS_DEATH, int(signal.SIGTERM))
 
 
 def last_line(path: Path) -> str:

@@ -1,6 +1,8 @@
 import json
+import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -346,6 +348,34 @@ def test_a_stop_ends_what_runs_and_starts_no_more(tmp_path, monkeypatch):
     assert not (tmp_path / "later").exists()
     assert queue.failed == []
     assert time.monotonic() - began < 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the system for it")
+def test_what_runs_ends_with_a_study_that_is_killed(tmp_path):
+    wait = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    code = (
+        "import sys, pathlib, study\n"
+        f"wait = [sys.executable, '-c', {wait!r}]\n"
+        "job = study.Job('one', lambda: False, lambda: True, lambda: wait)\n"
+        f"study.Queue(pathlib.Path({str(tmp_path)!r}), 1).run([job])\n"
+    )
+    scripts = str(study_plan.ROOT / "scripts")
+    running = subprocess.Popen([sys.executable, "-c", code], cwd=scripts)
+    log = tmp_path / "logs/one.log"
+    while not (log.exists() and log.read_text().endswith("\n")):
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.kill()
+    running.wait()
+    about = Path(f"/proc/{log.read_text().strip()}/stat")
+
+    def lives():
+        return about.exists() and ") Z" not in about.read_text()
+
+    deadline = time.monotonic() + 60
+    while lives() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not lives()
 
 
 def test_a_name_that_the_study_has_not_is_refused(tmp_path):
