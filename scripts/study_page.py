@@ -18,7 +18,7 @@ from study_results import Result
 from electra_tf.reports import report_page
 from electra_tf.system import durable
 
-UNIT = 1e12  # of work on the curves: TFLOP
+UNIT = 1e9  # of work on the curves: GFLOP
 Table = list[list[str]]  # the first row is the head
 
 
@@ -207,5 +207,5 @@ NOTE = """<p class="count">Points: 1 is 0.01 of a task's metric. Each run was
 pre-trained once; seeds are those of fine-tuning, and a seed is compared with the same
 seed. "Ahead" lists each seed. Work: floating-point operations of the matrix products of
 the compiled step; that of what a run starts from is counted.</p>"""
-ACROSS = '<p class="count">Across: work in TFLOP, with that of what it starts from.</p>'
+ACROSS = '<p class="count">Across: work in GFLOP, with that of what it starts from.</p>'
 STYLE = "svg.plot { max-width: 100%; height: auto; }\n"
