@@ -28,6 +28,7 @@ LEFT_OUT = {
     "docker run": "needs Docker",
     "curl": "needs a server; tests/finetuning/test_client.py asks one",
     "python -m electra_tf.predict --server": "the same",
+    "python -m electra_tf.score --server": "the same",
     "python scripts/": "benchmarks and other machines; the tests of each script",
     "pre-commit": "a tool for those who want it",
     "python -m electra_tf.export --preset=runs/sst-2 --output=models/onnx": "tf2onnx "
@@ -48,13 +49,14 @@ PAGES = {
         "runs/rate-2": "runs/mine",
         "electra_small": "electra_small",
     },
+    "docs/scoring.md": {"data/reviews": "data/mine", "runs/small": "runs/mine"},
     "docs/serving.md": {"runs/sst-2": "runs/cola"},
     "docs/weights.md": {"runs/small": "runs/mine", "data/mine": "data/mine"},
 }
 # Pages that show nothing to run.
 READ_ONLY = {"docs/architecture.md", "docs/results.md"}
 # What all pages find: texts, tasks and settings.
-GIVEN = ("configs", "my_texts", "texts", "segmented", "glue", "new.tsv")
+GIVEN = ("configs", "my_texts", "texts", "segmented", "glue", "nbest", "new.tsv")
 # Pre-training as it is written takes days: the same command, for a small network.
 SMALL = {
     "model.embedding_size": 8,
@@ -146,6 +148,13 @@ class World:
         for split in ("train", "dev"):
             (cola / f"{split}.tsv").write_text("\n".join(rows) + "\n")
             (sst / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *told]))
+        (folder / "nbest").mkdir()
+        for split in ("dev", "test"):
+            (folder / f"nbest/{split}.tsv").write_text(
+                "id\thypothesis\tscore\treference\n"
+                "1\tthe rain falls\t-2.5\tthe rain falls\n"
+                "1\tthe rain fall\t-2\tthe rain falls\n"
+            )
         (folder / "new.tsv").write_text("sentence\nthe rain falls\nthe the\n")
 
     def copy(self, folder, taken):

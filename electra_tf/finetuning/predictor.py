@@ -20,16 +20,19 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from electra_tf import errors
 from electra_tf.datasets import files, tables
 from electra_tf.finetuning import client, task_config
-from electra_tf.kinds import columns, kind, registry
+from electra_tf.kinds import columns, kind, registry, scoring
 from electra_tf.reports import progress
 from electra_tf.system import console, durable
 
 OUTPUTS = (".jsonl", ".tsv")
+
+SCORER = "scorer"  # a key of `catalog.NETWORKS`; a server may be asked for it, too
 
 # Batches that are read at once: rows of like length share a batch.
 _BATCHES = 8
@@ -43,12 +46,13 @@ class Row(NamedTuple):
     is_text: bool = False  # whether it is a line of text, and has no columns
 
 
-class _Model(NamedTuple):
+class Model(NamedTuple):
     """Who answers, here or elsewhere."""
 
     kind: kind.Kind
     find: Callable[[list[Any]], list[kind.Answer]]
     at_once: int  # examples
+    settled: Mapping[str, Any] = MappingProxyType({})  # as of `ElectraTask.settled`
 
 
 def predict(
@@ -60,6 +64,7 @@ def predict(
     texts: Sequence[str] = (),
     source: str | None = None,
     output: str | None = None,
+    left_out: Sequence[str] = (),
 ) -> None:
     """Answers texts, or the rows of a file, in their order.
 
@@ -69,10 +74,12 @@ def predict(
             preset learned with; train.batch_size;
             and how texts become rows, where they say other than the preset.
         server: what `client.Model` takes; train.batch_size is what it is asked at once.
-        network: which of a preset's networks answers, as of `catalog.load`.
+        network: which of a preset's networks answers, as of `catalog.load`; of a
+            server, None or SCORER.
         texts: single texts.
         source: a file, or "-".
         output: a file; None = JSON lines to stdout.
+        left_out: fields of answers that are not written.
 
     Raises:
         UserError: there is nothing to read, or it is not what the model takes; the
@@ -90,9 +97,7 @@ def predict(
     # Now, for what is wrong with the file to be said before a model is loaded.
     first = next(rows, None)
     rows = itertools.chain([] if first is None else [first], rows)
-    model = (
-        _load(origin, settings, network) if origin else _connect(str(server), settings)
-    )
+    model = open_model(origin, settings, server, network)
     parse = functools.partial(model.kind.example, columns.Columns(options))
     size = 1 if is_typed else model.at_once
     with progress.said_warnings(warn), writer(output) as write:
@@ -100,7 +105,8 @@ def predict(
             inputs = [_parse(parse, row) for row in chunk]
             for row, value, one in zip(chunk, inputs, model.find(inputs), strict=True):
                 key = {"id": row.cells["id"]} if "id" in row.cells else {}
-                write({**key, **model.kind.show(value), **one})
+                answer = {**key, **model.kind.show(value), **one}
+                write({name: answer[name] for name in answer if name not in left_out})
 
 
 def check_output(
@@ -119,6 +125,22 @@ def check_output(
         raise errors.UserError(f"--output={output} is the input; name another file")
 
 
+def open_model(
+    origin: str | None,
+    settings: task_config.FinetuneConfig,
+    server: str | None = None,
+    network: str | None = None,
+) -> Model:
+    """Opens a preset, or asks a server what it has: see `predict`.
+
+    Raises:
+        UserError: nothing is there, or nothing that answers.
+    """
+    if origin is None:
+        return _connect(str(server), settings, network)
+    return _load(origin, settings, network)
+
+
 def _learned(origin: str) -> dict[str, Any]:
     """Returns the columns that a preset learned with."""
     from electra_tf.tasks import catalog
@@ -128,12 +150,12 @@ def _learned(origin: str) -> dict[str, Any]:
 
 def _load(
     origin: str, settings: task_config.FinetuneConfig, network: str | None
-) -> _Model:
+) -> Model:
     # Not above: whoever asks a server needs no TensorFlow.
     from electra_tf.finetuning import answers, task_builder
     from electra_tf.tasks import catalog
 
-    model = catalog.load(origin, network)
+    model = catalog.load(origin, network, **settings.model.options)
     task_builder.set_stated_rows(model, settings.model)
     size = settings.train.batch_size
     this = registry.of_model(model)
@@ -142,17 +164,24 @@ def _load(
         this.remark(inputs)
         return answers.find(model, inputs, size)
 
-    return _Model(this, find, size * _BATCHES)
+    return Model(this, find, size * _BATCHES, model.settled())
 
 
-def _connect(server: str, settings: task_config.FinetuneConfig) -> _Model:
+def _connect(
+    server: str, settings: task_config.FinetuneConfig, network: str | None
+) -> Model:
     if stated := sorted(settings.model.model_fields_set):
         raise errors.UserError(
             f"model.{stated[0]}: a server's rows are as they were exported; export the "
             "model anew with this setting, or leave it out"
         )
     model = client.Model(server)
-    return _Model(model.kind, model.find, settings.train.batch_size)
+    if network == SCORER and model.kind is not scoring.KIND:
+        raise errors.UserError(
+            f"--server={server} has a model of {model.kind.name}, which scores no "
+            "texts; export one with --network=scorer"
+        )
+    return Model(model.kind, model.find, settings.train.batch_size)
 
 
 def warn(message: str) -> None:

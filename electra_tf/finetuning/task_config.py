@@ -1,7 +1,7 @@
 """The settings of fine-tuning, and of what is done with a task afterwards.
 
 In:   see `config`, which reads and checks them.
-Out:  settings of the commands finetune, evaluate, predict and export.
+Out:  settings of the commands finetune, evaluate, predict, score, rerank and export.
 """
 
 from typing import Any, ClassVar, Literal, Self
@@ -147,6 +147,96 @@ class FinetuneConfig(config.RunSettings):
     model: FinetuneModelConfig = FinetuneModelConfig()
     train: FinetuneTrainConfig = FinetuneTrainConfig()
     run: FinetuneRunConfig = FinetuneRunConfig()
+
+
+class ReadConfig(config.Settings):
+    """How a file is read."""
+
+    options: dict[str, Any] = Field(
+        default={},
+        description="Names of columns, as in {text_column: review}; {quoted: true}: "
+        "quotes are around cells.",
+    )
+
+
+class ScorerConfig(config.Settings):
+    """How texts are scored."""
+
+    way: Literal["energy", "masking", "replaced"] | None = Field(
+        None,
+        description="energy: by Electric's energies, in one pass. masking: by a "
+        "generator or masked language model, which guesses each token where it is "
+        "hidden. replaced: how sure a discriminator is that nothing was replaced. "
+        "null = the first of energy and masking that the preset can.",
+    )
+    hide: Literal["token", "word_l2r"] = Field(
+        "token",
+        description="What masking hides: the token, or with it the later pieces of "
+        "its word (Kauf and Ivanova 2023).",
+    )
+    tokens: bool = Field(
+        True, description="Whether a text's answer lists its tokens and their scores."
+    )
+    batch_size: PositiveInt = Field(
+        32, description="Rows at once; in the way masking, each token makes a row."
+    )
+    sequence_length: PositiveInt | None = Field(
+        None,
+        ge=5,
+        description="Most tokens in a row; longer texts are read in windows. null = "
+        "512, or the position table where that is shorter.",
+    )
+    stride: PositiveInt | None = Field(
+        None, description="Tokens from window to window. null = half a row."
+    )
+
+
+class ScoreConfig(config.Settings):
+    """All settings of `python -m electra_tf.score`."""
+
+    data: ReadConfig = ReadConfig()
+    score: ScorerConfig = ScorerConfig()
+
+    def of_prediction(self, server: str | None = None) -> FinetuneConfig:
+        """Returns the same as `predict` takes it.
+
+        Args:
+            server: that is asked instead of a preset, which has its way already.
+        """
+        stated = self.score.model_dump(include={"sequence_length", "stride"})
+        model: dict[str, Any] = {k: v for k, v in stated.items() if v is not None}
+        if not server or self.score.model_fields_set & {"way", "hide"}:
+            model["options"] = self.score.model_dump(include={"way", "hide"})
+        return FinetuneConfig(
+            data=FinetuneDataConfig(options=self.data.options),
+            model=FinetuneModelConfig(**model),
+            train=FinetuneTrainConfig(batch_size=self.score.batch_size),
+        )
+
+
+class RerankingConfig(config.Settings):
+    """How the best is chosen: by score + weight * the scorer's + bonus * tokens."""
+
+    metric: Literal["wer", "cer", "exact", "bleu"] = Field(
+        "wer",
+        description="What the weight is chosen by, on dev: the error rate of words or "
+        "of characters, the rate of lists whose best is the reference, or BLEU.",
+    )
+    bleu_tokenizer: str = Field(
+        "13a", description="sacrebleu's, as in its --tokenize: zh for Chinese."
+    )
+    length: bool = Field(
+        False, description="Whether a bonus for each token is chosen, too."
+    )
+    costs: bool = Field(
+        False, description="The scores in the file are costs: the lowest is the best."
+    )
+
+
+class RerankConfig(ScoreConfig):
+    """All settings of `python -m electra_tf.rerank`."""
+
+    rerank: RerankingConfig = RerankingConfig()
 
 
 class ExportOutputConfig(config.Settings):

@@ -38,7 +38,7 @@ def export(
     Raises:
         UserError: the preset has no such network or head; see `saved_model.export`.
     """
-    model = catalog.load(origin, network)
+    model = catalog.load(origin, network, **settings.model.options)
     task_builder.set_stated_rows(model, settings.model)
     name = os.path.basename(os.path.normpath(origin))
     out = settings.export

@@ -1,7 +1,7 @@
 """What the task models put on the encoder.
 
 In:   hidden states: of [CLS], [B, D]; of all tokens, [B, L, D].
-Out:  float32 logits.
+Out:  float32 logits; of these, scores.
 
 Layers are named `<something>_head`, which is where layer-wise rates look for them.
 """
@@ -111,3 +111,36 @@ class TokenHead(keras.layers.Layer):
             "units": self.units,
             "dropout": self.dropout.rate,
         }
+
+
+@keras.saving.register_keras_serializable(package="electra_tf")
+class TokenScores(keras.layers.Layer):
+    """Makes scores, nats, of what a head says.
+
+    Args:
+        way: see `scorer.ElectraScorer`.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, way: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.way = way
+        self.built = True
+
+    def call(self, logits: tf.Tensor, ids: tf.Tensor | None = None) -> tf.Tensor:
+        """Turns float32 [B, L], or [B, P, V] and int32 [B, P], into float32 scores."""
+        if self.way == "masking":
+            return -tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
+        # An energy is minus a log-probability; a discriminator's logit, of "replaced".
+        return -logits if self.way == "energy" else tf.math.log_sigmoid(-logits)
+
+    def compute_output_spec(
+        self, logits: keras.KerasTensor, ids: keras.KerasTensor | None = None
+    ) -> keras.KerasTensor:
+        """Returns the shape of the scores."""
+        shape = logits.shape if ids is None else ids.shape
+        return keras.KerasTensor(shape, "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the same layer."""
+        return {**super().get_config(), "way": self.way}

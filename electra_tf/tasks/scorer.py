@@ -25,6 +25,7 @@ from electra_tf.network import heads, models
 from electra_tf.serving import saved_model
 from electra_tf.tasks import backbone as backbones
 from electra_tf.tasks import graph, inputs, preprocessor, recipe, task
+from electra_tf.tasks import heads as task_heads
 from electra_tf.weights import preset
 
 # Way -> the role of the network that can do it; the first that is there is chosen.
@@ -123,13 +124,15 @@ class ElectraScorer(task.ElectraTask, keras_hub.models.Task):
                 name="masked_token_head",
             )
             logits = self.masked_token_head(hidden, taken["mask_positions"])
-            outputs = TokenScores(way, name="scores")(logits, taken["mask_ids"])
+            outputs = task_heads.TokenScores(way, name="scores")(
+                logits, taken["mask_ids"]
+            )
         else:
             self.replaced_token_head = heads.ReplacedTokenHead(
                 model, dtype=dtype, name="replaced_token_head"
             )
             logits = self.replaced_token_head(hidden)
-            outputs = TokenScores(way, name="scores")(logits)
+            outputs = task_heads.TokenScores(way, name="scores")(logits)
         super().__init__(inputs=taken, outputs=outputs, **kwargs)
 
     # Weights.
@@ -408,39 +411,6 @@ class ElectraScorer(task.ElectraTask, keras_hub.models.Task):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same model."""
         return {**super().get_config(), **self.settled()}
-
-
-@keras.saving.register_keras_serializable(package="electra_tf")
-class TokenScores(keras.layers.Layer):
-    """Makes scores, nats, of what a head says.
-
-    Args:
-        way: see `ElectraScorer`.
-        **kwargs: of `keras.layers.Layer`.
-    """
-
-    def __init__(self, way: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.way = way
-        self.built = True
-
-    def call(self, logits: tf.Tensor, ids: tf.Tensor | None = None) -> tf.Tensor:
-        """Turns float32 [B, L], or [B, P, V] and int32 [B, P], into float32 scores."""
-        if self.way == "masking":
-            return -tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
-        # An energy is minus a log-probability; a discriminator's logit, of "replaced".
-        return -logits if self.way == "energy" else tf.math.log_sigmoid(-logits)
-
-    def compute_output_spec(
-        self, logits: keras.KerasTensor, ids: keras.KerasTensor | None = None
-    ) -> keras.KerasTensor:
-        """Returns the shape of the scores."""
-        shape = logits.shape if ids is None else ids.shape
-        return keras.KerasTensor(shape, "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make the same layer."""
-        return {**super().get_config(), "way": self.way}
 
 
 _NONE = np.zeros((0, 2), np.int64)
