@@ -28,12 +28,9 @@ convert       weights -> weights of another kind
 finetune      preset + data -> task
 evaluate      task + data -> metrics
 predict       task + texts -> predictions
-<<<<<<< HEAD
 summarize     preset + texts -> some of their sentences
-=======
 score         preset + texts -> how likely they are
 rerank        preset + n-best lists -> the best of each
->>>>>>> 137e22a (Commands score and rerank: texts from files or a server, n-best lists by a weight chosen on dev)
 export        task -> TensorFlow Serving
 __main__      any of them by its name
 

@@ -19,12 +19,9 @@ COMMANDS = (
     "finetune",
     "evaluate",
     "predict",
-<<<<<<< HEAD
     "summarize",
-=======
     "score",
     "rerank",
->>>>>>> 137e22a (Commands score and rerank: texts from files or a server, n-best lists by a weight chosen on dev)
     "export",
 )
 
