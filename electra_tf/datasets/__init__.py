@@ -13,6 +13,7 @@ squad            SQuAD 1.1 and 2.0, MRQA
 conll            words and tags in columns
 tabular          your own tables, by their columns' names
 table_texts      tables of texts with classes or numbers
+table_pairs      tables of texts that belong together, or are alike
 table_labels     tables of texts with several classes each
 table_words      tables of words with tags
 table_choices    tables of prompts with choices

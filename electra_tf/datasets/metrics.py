@@ -160,6 +160,24 @@ def mean_squared_error(gold: Sequence[float], predicted: Sequence[float]) -> flo
     return _divide(math.fsum(e * e for e in errors), len(errors))
 
 
+# Ranks.
+
+RECALLED = (1, 5, 10)
+
+
+def retrieval(ranks: Sequence[float]) -> dict[str, float]:
+    """Returns the mean of 1 / rank, and the share of ranks up to 1, 5 and 10.
+
+    Args:
+        ranks: of what should be found, 1 = it was the first.
+    """
+    shares = {
+        f"recall_at_{most}": _mean(float(rank <= most) for rank in ranks)
+        for most in RECALLED
+    }
+    return {"mrr": _mean(1.0 / rank for rank in ranks), **shares}
+
+
 def _correlation(
     measure: str,
     gold: Sequence[float],

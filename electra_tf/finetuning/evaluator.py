@@ -50,7 +50,7 @@ def evaluate(
     with progress.said_warnings(say):
         preset = catalog.locate(origin, task)
         task, options = _task_and_options(preset, task, folder, settings)
-        model: Any = catalog.load(preset)
+        model: Any = catalog.load(preset, registry.network_of(task))
         task_builder.set_stated_rows(model, settings.model)
         data = _read(model, task, folder, split_name, options)
         if os.path.isfile(folder) and len(data.splits) == 1:

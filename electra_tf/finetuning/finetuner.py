@@ -190,7 +190,10 @@ def _train(
     train = this.settings.train
     trainer = task_trainer.Trainer(
         models,
-        {name: job.train for name, job in this.jobs.items()},
+        {
+            name: task_data.Examples(*job.kind.learns_from(*job.train))
+            for name, job in this.jobs.items()
+        },
         train,
         mixing_power=this.settings.data.mixing_power,
         epochs=train.epochs or task_data.epochs(this.jobs),

@@ -18,6 +18,7 @@ tagging             words -> tags
 question_answering  questions about texts -> spans of these
 multiple_choice     prompts and choices -> the right one
 embedding           texts -> vectors
+pairs               texts that belong together -> cosines, ranks
 scoring             what pre-training left: how likely texts and their tokens are
 replaced_tokens     what pre-training left: which tokens were replaced
 masked_words        what pre-training left: what stands at each [MASK]

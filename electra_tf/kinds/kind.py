@@ -49,6 +49,8 @@ class Kind:
     task: ClassVar[str | type]
     # Task -> a function of a folder and options, which are its keyword arguments.
     readers: ClassVar[Mapping[str, Reader]] = {}
+    # The network of a preset that answers where it has no head, as that has no weights.
+    network: ClassVar[str | None] = None
     # Of an example, by which files have it if data.options do not say otherwise.
     fields: ClassVar[tuple[str, ...]]
     signature: ClassVar[Signature | None] = None  # None: no server has such a model.
@@ -123,6 +125,10 @@ class Kind:
     def group(self, example: Any) -> Any:
         """Returns what examples that are held out together share; None = nothing."""
         return None
+
+    def learns_from(self, inputs: list[Any], labels: list[Any]) -> tuple[Any, Any]:
+        """Returns what its model's `fit` takes of labelled inputs."""
+        return inputs, labels
 
     def fit(
         self, model: Any, data: dataset.Dataset, split: dataset.Split

@@ -18,6 +18,7 @@ from electra_tf.kinds import (
     masked_words,
     multi_label,
     multiple_choice,
+    pairs,
     question_answering,
     regression,
     replaced_tokens,
@@ -35,6 +36,8 @@ KINDS: dict[str, kind.Kind] = {
         question_answering.KIND,
         multiple_choice.KIND,
         embedding.KIND,
+        pairs.RETRIEVAL,
+        pairs.SIMILARITY,
         scoring.KIND,  # Before the next: its answers have all that theirs have.
         replaced_tokens.KIND,
         masked_words.KIND,
@@ -51,6 +54,11 @@ def of_model(model: Any) -> kind.Kind:
 def readers() -> dict[str, kind.Reader]:
     """Returns what reads the data of each task."""
     return {task: read for one in KINDS.values() for task, read in one.readers.items()}
+
+
+def network_of(task: str | None) -> str | None:
+    """Returns which network of a preset without a head answers a task, if one does."""
+    return next((one.network for one in KINDS.values() if task in one.readers), None)
 
 
 def learned_options(task: str | None) -> set[str]:

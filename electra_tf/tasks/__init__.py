@@ -25,6 +25,8 @@ predicting               inputs -> answers; loss and metrics of labelled ones
 fitting                  compile and fit: the paper's way, or yours
 exporting                a task -> a model that a server runs
 task                     what a task says; it has all these parts
+nearest                  vectors -> the nearest of each
+contrast                 texts that belong together -> the loss of their vectors
 label_sets               several classes of one text: vectors, thresholds, F1
 text_classifier          texts or pairs -> classes
 text_regressor           texts or pairs -> numbers

@@ -2,9 +2,10 @@ import functools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from electra_tf import errors
-from electra_tf.tasks import catalog, preprocessor, text_embedder
+from electra_tf.tasks import catalog, contrast, preprocessor, text_embedder
 from electra_tf.weights import (
     hugging_face_vectors,
     hugging_face_writer,
@@ -120,10 +121,60 @@ def test_a_directory_of_sentence_transformers_says_how_vectors_are_made(
         told.from_pretrained(source._replace(vectors=other))
 
 
+PAIRS = [
+    ("the cat sat .", "a cat sat on the mat"),
+    ("a dog ran", "the dog ran under the tree"),
+    ("the bird flew", "a bird flew over the roof", "the bird sat"),
+    ("the roof", "on the roof"),
+]
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (PAIRS, None),
+        ([one[0] for one in PAIRS], [one[1] for one in PAIRS]),
+        ([one[:2] for one in PAIRS], [1, 5, 0, 3]),
+        ([one[0] for one in PAIRS], None),
+    ],
+)
+def test_it_learns_what_belongs_together(build, x, y):
+    embedder = build()
+    embedder.compile(learning_rate=1e-2)
+    history = embedder.fit(x, y, batch_size=4, epochs=8, verbose=0)
+    losses = history.history["loss"]
+    assert losses[-1] < 0.9 * losses[0]
+    embedder.evaluate(x, y, verbose=0)
+    if x is PAIRS:
+        vectors = [embedder.predict([one[side] for one in PAIRS]) for side in (0, 1)]
+        assert (vectors[0] @ vectors[1].T).argmax(1).tolist() == [0, 1, 2, 3]
+
+
+def test_what_is_held_out_is_what_it_learns_from(build):
+    embedder = build()
+    embedder.compile(learning_rate=1e-3)
+    for held in (PAIRS[:2], (["a cat", "a dog"], ["the cat", "the dog"])):
+        history = embedder.fit(
+            PAIRS, validation_data=held, batch_size=2, epochs=1, verbose=0
+        )
+        assert np.isfinite(history.history["val_loss"]).all()
+    embedder.fit(PAIRS, validation_split=0.5, batch_size=2, epochs=1, verbose=0)
+    batches = embedder.dataset(PAIRS, batch_size=4)
+    ((x, y),) = batches
+    assert x["token_ids"].shape[:2] == (4, 3)
+    assert y.numpy().min() == contrast.NO_TEXT
+    vectors = embedder(x)
+    assert vectors.shape == (4, 3, 12)
+    embedder.fit(batches, epochs=1, verbose=0)
+    strings = tf.data.Dataset.from_tensor_slices(["a", "b"]).batch(2)
+    with pytest.raises(errors.UserError, match=r"make them with .dataset\(x, y\)"):
+        embedder.fit(tf.data.Dataset.zip(strings, strings), epochs=1, verbose=0)
+    with pytest.raises(errors.UserError, match="x is empty"):
+        embedder.fit([], verbose=0)
+
+
 def test_it_trains_with_a_loss_of_yours(build):
     embedder = build(normalize=False)
-    with pytest.raises(errors.UserError, match="an embedder has no loss of its own"):
-        embedder.fit(TEXTS, np.zeros([4, 12]), verbose=0)
     embedder.compile(loss="mse", learning_rate=1e-2)
     target = np.random.default_rng(2).normal(0, 1, [4, 12])
     history = embedder.fit(TEXTS, target, batch_size=2, epochs=6, verbose=0)
