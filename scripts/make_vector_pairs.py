@@ -2,11 +2,12 @@
 
     python scripts/make_vector_pairs.py aclsum pairs
 
-Reads train.jsonl and dev.jsonl of aclsum. Writes `similarity/` (columns text, text_pair,
-label: 2 neighbours, 1 of the same paper, 0 of two) and `retrieval/` (text, text_pair: a
-sentence and the one after it), train.tsv and dev.tsv each.
+Reads train.jsonl and dev.jsonl of aclsum. Writes train.tsv and dev.tsv of each:
+`similarity/`, columns text, text_pair, label (2 neighbours, 1 of the same paper, 0 of
+two), and `retrieval/`, columns text, text_pair (a sentence and the one after it).
 """
 
+import itertools
 import json
 import pathlib
 import random
@@ -23,9 +24,7 @@ def main(source: pathlib.Path, output: pathlib.Path) -> None:
         lines = (source / f"{split}.jsonl").read_text("utf-8").splitlines()
         papers = [read_sentences(json.loads(line)) for line in lines]
         papers = [paper for paper in papers if len(paper) > 3]
-        near = [
-            pair for paper in papers for pair in zip(paper, paper[1:], strict=False)
-        ]
+        near = [pair for paper in papers for pair in itertools.pairwise(paper)]
         write(output / "retrieval" / f"{split}.tsv", [(a, b) for a, b in near])
         rows = []
         for number in range(count):
