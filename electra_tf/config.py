@@ -448,8 +448,10 @@ class TrainConfig(Settings):
     decay_after_warmup: bool = Field(
         False, description="Begin it then (NVIDIA), not at once (2020 code)."
     )
-    precision: Literal["float32", "mixed_bfloat16"] = Field(
-        "float32", description="Type of the arithmetic; weights are float32 always."
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32",
+        description="Type of the arithmetic; weights are float32 always. GPUs before "
+        "Ampere (T4, V100) have float16 alone.",
     )
     recompute: bool = Field(
         False,

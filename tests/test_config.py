@@ -116,7 +116,7 @@ def test_null_is_a_value_only_where_it_has_a_meaning():
         ("train.learning_rate=.inf", "train.learning_rate=inf"),
         ("data.mask_rate=15", "data.mask_rate=15: input should be less than or equal"),
         ("data.mask_rate=-0.1", "data.mask_rate=-0.1"),
-        ("train.precision=float16", "'float32' or 'mixed_bfloat16'"),
+        ("train.precision=float16", "'float32', 'mixed_bfloat16' or 'mixed_float16'"),
         ("train=5", "train=5: input should be a valid dictionary"),
     ],
 )

@@ -218,6 +218,7 @@ UNREAD = {
         r"objectives/(?!(objective|corruption|losses|electra|registry)$)\w+",
     ],
     "optimizers other than the usual one": ["training/lamb", "training/variants"],
+    "half precision, where train.precision names one": ["training/half"],
 }
 
 

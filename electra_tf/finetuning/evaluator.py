@@ -39,8 +39,8 @@ def evaluate(
         folder: of its data; or a file, which is the split.
         split_name: a labelled split.
         settings: data.options, over those that the preset learned with,
-            data.max_eval_examples, train.batch_size count; and how texts become rows,
-            where they say other than the preset.
+            data.max_eval_examples, train.batch_size, train.precision count; and how
+            texts become rows, where they say other than the preset.
         output: a JSON file to write; None = none.
         say: is told the metrics.
 
@@ -50,7 +50,8 @@ def evaluate(
     with progress.said_warnings(say):
         preset = catalog.locate(origin, task)
         task, options = _task_and_options(preset, task, folder, settings)
-        model: Any = catalog.load(preset, registry.network_of(task))
+        precision = task_builder.in_precision(settings.train.precision)
+        model: Any = catalog.load(preset, registry.network_of(task), **precision)
         task_builder.set_stated_rows(model, settings.model)
         data = _read(model, task, folder, split_name, options)
         if os.path.isfile(folder) and len(data.splits) == 1:

@@ -161,6 +161,8 @@ def _run_trial(
     except task_trainer.DivergedError as error:
         rate = this.settings.train.learning_rate
         hint = "lower train.learning_rate" + (f" ({rate:g})" if rate else "")
+        if this.settings.train.precision == "mixed_float16":
+            hint += ", or set train.precision=float32"
         return ended({}, [f"{error}; {hint}"]), {}, {}
     scores: trials.Scores = {}
     predicted: dict[str, dict[str, answers.Predicted]] = {}
@@ -230,6 +232,8 @@ def _train(
             f"{_shown(_named(this, _means(since)))}  dev: {_main(this, scores)}  "
             f"{time.monotonic() - began:.0f} s"
         )
+        if skipped := trainer.skipped():
+            this.say(f"  {skipped} of {step:,} steps skipped: float16 overflowed")
         since = []
         if keeper.has_enough(trials.mean_of(scores, this.main), dev):
             break

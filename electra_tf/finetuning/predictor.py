@@ -71,7 +71,7 @@ def predict(
     Args:
         origin: what `catalog.load` takes; None = ask a server.
         settings: data.options may name columns, as in text_column, over those that the
-            preset learned with; train.batch_size;
+            preset learned with; train.batch_size and train.precision;
             and how texts become rows, where they say other than the preset.
         server: what `client.Model` takes; train.batch_size is what it is asked at once.
         network: which of a preset's networks answers, as of `catalog.load`; of a
@@ -155,7 +155,8 @@ def _load(
     from electra_tf.finetuning import answers, task_builder
     from electra_tf.tasks import catalog
 
-    model = catalog.load(origin, network, **settings.model.options)
+    precision = task_builder.in_precision(settings.train.precision)
+    model = catalog.load(origin, network, **settings.model.options, **precision)
     task_builder.set_stated_rows(model, settings.model)
     size = settings.train.batch_size
     this = registry.of_model(model)

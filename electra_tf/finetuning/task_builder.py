@@ -12,6 +12,7 @@ from electra_tf import errors
 from electra_tf.finetuning import task_config, task_data
 from electra_tf.kinds import kind as kinds
 from electra_tf.tasks import catalog, preprocessor
+from electra_tf.training import half
 
 # Arguments of a task that are not for the user to give.
 _OURS = {"self", "backbone", "preprocessor", "kwargs"} | kinds.OF_DATA
@@ -68,6 +69,15 @@ def build(
     return models
 
 
+def in_precision(precision: str) -> dict[str, Any]:
+    """Returns how `from_preset` is told what a model that only answers computes in.
+
+    Raises:
+        UserError: a device has no such numbers.
+    """
+    return {} if precision == "float32" else {"dtype": half.checked(precision)}
+
+
 def set_stated_rows(model: Any, settings: task_config.FinetuneModelConfig) -> None:
     """Sets how texts become rows, as far as the settings state it.
 
@@ -84,12 +94,12 @@ def _open(
     job: task_data.Job, origin: str, precision: str, options: dict[str, Any]
 ) -> Any:
     """Builds the model of a job from a preset."""
-    kind = job.kind.model_class()
+    kind, dtype = job.kind.model_class(), half.checked(precision)
     folder, found = catalog.locate(origin), catalog.class_of(origin)
     if found is None or found is not kind:
-        return kind.from_preset(folder, dtype=precision, **options)
+        return kind.from_preset(folder, dtype=dtype, **options)
     others = {name: options[name] for name in options.keys() - kinds.OF_DATA}
-    model: Any = kind.from_preset(folder, dtype=precision, **others)
+    model: Any = kind.from_preset(folder, dtype=dtype, **others)
     if job.kind.keeps_head(model, job.data.labels, job.train.labels):
         return model
     return kind(model.backbone, preprocessor=model.preprocessor, **options)

@@ -104,8 +104,10 @@ class FinetuneTrainConfig(config.Settings):
     trials: PositiveInt = Field(
         1, description="Runs with seeds from `seed` on; the preset is the best one's."
     )
-    precision: Literal["float32", "mixed_bfloat16"] = Field(
-        "float32", description="Type of the arithmetic; weights are float32 always."
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32",
+        description="Type of the arithmetic, in predict and evaluate too; weights are "
+        "float32 always. GPUs before Ampere (T4, V100) have float16 alone.",
     )
     streams: Literal["auto"] | PositiveInt = Field(
         "auto",
@@ -252,11 +254,25 @@ class ExportOutputConfig(config.Settings):
         description="Type in the files; a SavedModel unpacks them on loading. int8 has "
         "one scale per row or column. tflite has no bfloat16, onnx only float32.",
     )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32",
+        description="Type of the arithmetic of a SavedModel, which its device must "
+        "have; only where format is saved_model.",
+    )
     fixed_length: bool = Field(
         False,
         description="Rows are model.sequence_length long always: static shapes, for "
         "accelerators.",
     )
+
+    @pydantic.model_validator(mode="after")
+    def _others_compute_in_float32(self) -> Self:
+        if self.precision != "float32" and self.format != "saved_model":
+            raise ValueError(
+                f"precision={self.precision} needs format: saved_model; {self.format} "
+                "computes in float32"
+            )
+        return self
 
 
 class ExportConfig(config.Settings):

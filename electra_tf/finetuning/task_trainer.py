@@ -18,7 +18,7 @@ import tensorflow as tf
 from electra_tf.finetuning import task_config, task_data
 from electra_tf.system import console
 from electra_tf.tasks import recipe
-from electra_tf.training import optimizer
+from electra_tf.training import half, optimizer
 
 # Steps between two looks at the loss, for which the host waits.
 CHECK_STEPS = 10
@@ -76,6 +76,7 @@ class Trainer:
         self._order = mix(sizes, self.epoch_ends[-1], mixing_power, seed)
         with strategy.scope():
             learner = build_optimizer(list(models.values()), train, self.epoch_ends[-1])
+            self._learner = learner
             for name, model in models.items():
                 # Rows have many lengths, for each of which XLA would compile anew.
                 model.compile(learner, jit_compile=False)
@@ -110,7 +111,13 @@ class Trainer:
             return "first step: tracing and compiling"
         return f"training, step {self._step:,} of {self.epoch_ends[-1]:,}"
 
+    def skipped(self) -> int:
+        """Returns how many of the steps so far made no update: overflows of float16."""
+        return self._step + 1 - int(self._learner.iterations)
+
     def _loss(self, name: str, step: int) -> float:
+        if isinstance(self._learner, half.LossScaling) and self._learner.has_failed():
+            raise DivergedError(f"{self._learner.not_finite}, at step {step:,}")
         loss = float(self._models[name].get_metrics_result()["loss"])
         if not math.isfinite(loss):
             raise DivergedError(f"the loss is {loss} at step {step:,}")
@@ -147,6 +154,7 @@ def build_optimizer(
         layer_decay=train.layer_decay or decay,
         weight_decay=train.weight_decay,
         warmup_rate=train.warmup_rate,
+        scaled=train.precision == "mixed_float16",
     )
     variables = {id(v): v for one in models for v in one.trainable_variables}
     learner.build(list(variables.values()))

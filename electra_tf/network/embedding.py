@@ -43,6 +43,7 @@ class Embeddings(keras.layers.Layer):
                 name=name,
                 shape=(rows, c.embedding_size),
                 initializer=initializer or kernels.truncated_normal(c),
+                autocast=False,  # What its rows are to change by adds up in float32.
             )
 
         waves = (
@@ -71,7 +72,7 @@ class Embeddings(keras.layers.Layer):
     def look_up(self, name: str, ids: tf.Tensor) -> tf.Tensor:
         """Returns the rows of a table for int32 [B, L] ids: [B, L, E]."""
         table = tf.convert_to_tensor(getattr(self, name))
-        return tf.gather(tf.cast(table, self.compute_dtype), ids)
+        return tf.cast(tf.gather(table, ids), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the same layer."""

@@ -262,7 +262,9 @@ def attention(
         # Scales touch the queries, K numbers per token, and not the scores, H * S.
         fit = 1.0 / math.sqrt(queries.shape[-1])
         scores = tf.matmul(queries * fit, keys, transpose_b=True) + bias
-        shares = tf.nn.softmax(scores)  # [B, H, Q, S]
+        # Compiled, float16 would be summed in float16.
+        wide = tf.float32 if scores.dtype == tf.float16 else scores.dtype
+        shares = tf.cast(tf.nn.softmax(tf.cast(scores, wide)), scores.dtype)
         keep, scale = None, 1.0
         if seed is not None:
             keep, scale = kept(sizes(shares), rate, seed)

@@ -49,8 +49,8 @@ class DisentangledEmbeddings(embedding.Embeddings):
         rows = super().look_up(name, ids)
         if name not in _SHARED:
             return rows
-        other = tf.cast(tf.convert_to_tensor(self._other(name)), self.compute_dtype)
-        return rows + tf.stop_gradient(tf.gather(other, ids))
+        other = tf.gather(tf.convert_to_tensor(self._other(name)), ids)
+        return rows + tf.stop_gradient(tf.cast(other, self.compute_dtype))
 
     def whole(self) -> dict[str, np.ndarray[Any, Any]]:
         """Returns the sums of both blocks' tables, by name."""

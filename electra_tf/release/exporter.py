@@ -38,10 +38,11 @@ def export(
     Raises:
         UserError: the preset has no such network or head; see `saved_model.export`.
     """
-    model = catalog.load(origin, network, **settings.model.options)
+    out = settings.export
+    half = {} if out.precision == "float32" else {"dtype": out.precision}
+    model = catalog.load(origin, network, **settings.model.options, **half)
     task_builder.set_stated_rows(model, settings.model)
     name = os.path.basename(os.path.normpath(origin))
-    out = settings.export
     if out.format != "saved_model":
         folder = portable.export(
             model,

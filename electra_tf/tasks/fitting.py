@@ -18,7 +18,7 @@ import tensorflow as tf
 from electra_tf import errors
 from electra_tf.tasks import predicting, streams
 from electra_tf.tasks import recipe as recipes
-from electra_tf.training import optimizer
+from electra_tf.training import half, optimizer
 
 # Callbacks that set the optimizer's rate.
 _SETTERS = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
@@ -64,7 +64,7 @@ class Fitting(_OtherHalf):
             run_eagerly: Keras'.
             steps_per_execution: Keras'.
             jit_compile: off, as XLA would compile anew for every length of rows.
-            auto_scale_loss: Keras'.
+            auto_scale_loss: whether to scale the loss in "mixed_float16".
             learning_rate: peak, with "auto"; None = the paper's for the width: 3e-4,
                 1e-4, 5e-5 for small, base, large.
             layer_decay: of the rates from block to block, with "auto"; None = 0.8, for
@@ -103,7 +103,7 @@ class Fitting(_OtherHalf):
         if recipe.automatic:
             optimizer = self._optimizer(recipe, steps=1)
         with self._unchanged_by_errors():
-            super().compile(optimizer=optimizer, **compiled)
+            super().compile(**recipes.arguments(self, optimizer, compiled))
         self._recipe = recipe
 
     @contextlib.contextmanager
@@ -121,6 +121,7 @@ class Fitting(_OtherHalf):
         """Returns the arguments of `compile`, for a .keras file or a clone."""
         recipe = self._recipe
         config: dict[str, Any] = super().get_compile_config()
+        config["auto_scale_loss"] = recipe.compiled["auto_scale_loss"]
         if recipe.automatic:
             config["optimizer"] = keras.saving.serialize_keras_object(
                 recipes.AutoAdamW(
@@ -211,6 +212,8 @@ class Fitting(_OtherHalf):
         held_out = self._held_out(validation_data, validation_batch_size, size)
         self._prepare((steps_per_epoch or int(train.cardinality())) * num_epochs)
         self.make_variables(train.element_spec)
+        if isinstance(self.optimizer, half.LossScaling):
+            watchers.append(half.Watch())
         if held_out is not None:
             watchers += _best_epoch(watchers, epochs, patience, restore_best)
         history = keras.Model.fit(
@@ -339,8 +342,8 @@ class Fitting(_OtherHalf):
                 "steps_per_epoch, or compile with an optimizer of your own"
             )
         with self.distribute_strategy.scope():
-            optimizer = self._optimizer(self._recipe, steps)
-            super().compile(optimizer=optimizer, **self._recipe.compiled)
+            made, compiled = self._optimizer(self._recipe, steps), self._recipe.compiled
+            super().compile(**recipes.arguments(self, made, compiled))
 
     def _optimizer(self, recipe: recipes.Recipe, steps: int) -> optimizer.AdamW:
         return recipes.build_optimizer(
@@ -349,6 +352,7 @@ class Fitting(_OtherHalf):
             learning_rate=recipe.learning_rate,
             layer_decay=recipe.layer_decay,
             weight_decay=recipe.weight_decay,
+            scaled=recipes.is_scaled(self, recipe.compiled),
         )
 
 

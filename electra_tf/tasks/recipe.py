@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from electra_tf import config, errors
-from electra_tf.training import groups, optimizer
+from electra_tf.training import groups, half, optimizer
 
 # Width up to which, peak learning rate and layer-wise decay (paper, Table 7).
 RATES = ((256, 3e-4, 0.8), (768, 1e-4, 0.8), (10**9, 5e-5, 0.9))
@@ -55,6 +55,35 @@ def is_auto(value: Any) -> bool:
 def is_automatic(optimizer: Any) -> bool:
     """Tells whether an optimizer is for us to make."""
     return is_auto(optimizer) or isinstance(optimizer, AutoAdamW)
+
+
+def is_scaled(model: Any, compiled: dict[str, Any]) -> bool:
+    """Tells whether the loss is scaled: in float16, unless `compile` was told not to.
+
+    Args:
+        model: a task.
+        compiled: arguments of `compile`.
+    """
+    in_float16 = model.backbone.dtype_policy.name == "mixed_float16"
+    return bool(in_float16 and compiled["auto_scale_loss"])
+
+
+def arguments(model: Any, optimizer: Any, compiled: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of Keras' `compile`, which is not to scale a loss twice.
+
+    Raises:
+        UserError: Keras would scale it, and let the overflow of a replica through.
+    """
+    if isinstance(optimizer, half.LossScaling):
+        return {**compiled, "optimizer": optimizer, "auto_scale_loss": False}
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if optimizer and replicas > 1 and is_scaled(model, compiled):
+        raise errors.UserError(
+            "optimizer: Keras' loss scale looks at one of several replicas, and an "
+            "overflow on another reaches the weights; leave optimizer out, or take "
+            'dtype="mixed_bfloat16" or "float32"'
+        )
+    return {**compiled, "optimizer": optimizer}
 
 
 def rates(
@@ -135,6 +164,7 @@ def build_optimizer(
     layer_decay: float,
     weight_decay: float,
     warmup_rate: float = WARMUP_RATE,
+    scaled: bool = False,
 ) -> optimizer.AdamW:
     """Builds the optimizer of fine-tuning: of an encoder and the heads on it.
 
@@ -145,8 +175,10 @@ def build_optimizer(
         layer_decay: of the rates from block to block.
         weight_decay: not of biases and LayerNorms.
         warmup_rate: share of the steps.
+        scaled: whether the loss is scaled, for float16.
     """
-    return optimizer.AdamW(
+    kind: Any = half.scaling(optimizer.AdamW) if scaled else optimizer.AdamW
+    made: optimizer.AdamW = kind(
         optimizer.WarmupDecay(
             learning_rate, steps, warmup_steps=round(warmup_rate * steps)
         ),
@@ -156,6 +188,7 @@ def build_optimizer(
             by_depth, num_layers=model.num_layers, decay=layer_decay
         ),
     )
+    return made
 
 
 def by_depth(

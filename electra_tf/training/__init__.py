@@ -5,6 +5,7 @@ Out:  a workdir: checkpoints, metrics, report, preset.
 
 variants        the settings of all optimizers but AdamW
 groups          who learns at which rate, decays, is clipped with whom
+half            which devices have half precision; float16's loss scale
 lamb            steps as long as the tensor that they change, for large batches
 optimizer       the schedule, the 2020 AdamW, every optimizer by its name
 train_step      a batch -> an update, summed over replicas

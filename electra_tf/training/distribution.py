@@ -65,7 +65,15 @@ def compile_step(strategy: tf.distribute.Strategy, xla: str) -> bool:
 
 
 def set_precision(precision: str) -> None:
-    """Sets the dtype policy of the layers built from here on."""
+    """Sets the dtype policy of the layers built from here on.
+
+    Raises:
+        UserError: a device has no such numbers.
+    """
+    if precision != "float32":
+        from electra_tf.training import half  # For whoever asks for it.
+
+        half.checked(precision)
     keras.config.set_dtype_policy(precision)
 
 

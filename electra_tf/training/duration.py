@@ -92,7 +92,7 @@ def products_a_second(
 
     That is of one device; all of this process are busy with them, as they will be.
     """
-    dtype = tf.bfloat16 if precision == "mixed_bfloat16" else tf.float32
+    dtype = tf.as_dtype(precision.removeprefix("mixed_"))
 
     def multiply(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         corners = [tf.matmul(one + part, other)[0, 0] for part in range(streams)]

@@ -79,6 +79,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
 
     Settings: ClassVar[type[config.OptimizerConfig]] = config.OptimizerConfig
     MOMENTS: tuple[str, ...] = ()
+    not_finite = "loss or gradient is not finite"  # for messages
 
     def __init__(
         self,
@@ -188,6 +189,10 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         self._scalars = _Scalars()
         super().apply(clipped, trainable_variables)
         return norms
+
+    def usable(self, sums: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns what counts of a step's sums: all."""
+        return sums
 
     def _clip(
         self, grads: list[tf.Tensor | None], variables: Sequence[keras.Variable]

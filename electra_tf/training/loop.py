@@ -225,7 +225,7 @@ def run(
             part, stopping = _guarded(loop, size, stop.requested, step, first_step)
             # One process has nobody to agree with: it stops where it is.
             stopping |= stop.requested and loop.num_workers == 1
-            _refuse_non_finite(part, step)
+            _refuse_non_finite(part, step, model.learner.not_finite)
             elapsed += time.monotonic() - began
             if step > first_step:  # The first call also traces.
                 seconds_a_step = (time.monotonic() - began) / size
@@ -325,13 +325,12 @@ def _first_line(error: tf.errors.OpError) -> str:
     return str(error.message).strip().split("\n")[0][:160]
 
 
-def _refuse_non_finite(sums: dict[str, np.ndarray], step: int) -> None:
+def _refuse_non_finite(sums: dict[str, np.ndarray], step: int, what: str) -> None:
     done, finite = int(sums["steps"]), int(sums["finite"])
     if finite < done:
         raise errors.UserError(
-            f"step {step + done}: loss or gradient is not finite; the last checkpoint "
-            "is kept; lower train.learning_rate or raise train.warmup_steps in a new "
-            "--workdir"
+            f"step {step + done}: {what}; the last checkpoint is kept; lower "
+            "train.learning_rate or raise train.warmup_steps in a new --workdir"
         )
 
 

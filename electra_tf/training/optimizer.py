@@ -113,11 +113,13 @@ class AdamW(groups.GroupedOptimizer):
     ) -> None:
         """Updates one variable and its moments."""
         if keras.backend.standardize_dtype(variable.dtype) in groups.HALF:
-            self._update_half(gradient, variable, moments, rate, decay)
+            from electra_tf.training import half  # Few models have such weights.
+
+            half.adamw(self, gradient, variable, moments, rate, decay)
             return
         # A power of 0 switches the kernel's bias correction off.
         powers = [
-            self.once(("power", beta), functools.partial(self._power, beta))
+            self.once(("power", beta), functools.partial(self.power, beta))
             for beta in (self.beta_1, self.beta_2)
         ]
         betas = [
@@ -142,26 +144,8 @@ class AdamW(groups.GroupedOptimizer):
             grad=gradient,
         )
 
-    def _update_half(
-        self,
-        gradient: tf.Tensor,
-        variable: tf.Variable,
-        moments: dict[str, keras.Variable],
-        rate: tf.Tensor,
-        decay: float,
-    ) -> None:
-        """Does the same in float32, for which the kernel has no form."""
-        m, v = moments["m"], moments["v"]
-        gradient = tf.cast(gradient, tf.float32)
-        m.assign_add((gradient - m) * (1.0 - self.beta_1))
-        v.assign_add((tf.square(gradient) - v) * (1.0 - self.beta_2))
-        powers = self._power(self.beta_1), self._power(self.beta_2)
-        step = tf.sqrt(1.0 - powers[1]) / (1.0 - powers[0])
-        update = step * m / (tf.sqrt(tf.convert_to_tensor(v)) + self.epsilon)
-        update += decay * tf.cast(variable, tf.float32)
-        variable.assign_sub(tf.cast(rate * update, variable.dtype))
-
-    def _power(self, beta: float) -> tf.Tensor:
+    def power(self, beta: float) -> tf.Tensor:
+        """Returns what bias correction takes a moment's start for."""
         if not self.bias_correction:
             return tf.constant(0.0)
         return tf.pow(beta, tf.cast(self.iterations + 1, tf.float32))
@@ -222,7 +206,12 @@ def build(
             groups.by_network, networks=networks, learning=learning
         )
     arguments = learning.model_dump(exclude={"name", "networks"})
-    return find(learning)(schedule, groups=grouping, **arguments)
+    kind = find(learning)
+    if train.precision == "mixed_float16":
+        from electra_tf.training import half  # For whoever asks for it.
+
+        kind = half.scaling(kind)
+    return kind(schedule, groups=grouping, **arguments)
 
 
 def _handle(slot: keras.Variable, variable: tf.Variable) -> tf.Tensor:

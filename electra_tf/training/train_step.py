@@ -27,6 +27,13 @@ METRICS = {
         "Learning rate", ("learning_rate", "steps"), "lr {:.2e}"
     ),
     groups.NORM: objective.Metric("Gradient norm", (groups.NORM, "steps")),
+    # Of float16 alone.
+    "loss_scale": objective.Metric(
+        "Loss scale", ("loss_scale", "steps"), "scale {:,.0f}"
+    ),
+    "skipped_rate": objective.Metric(
+        "Skipped steps (share)", ("skipped", "steps"), "skipped {:.1%}"
+    ),
     "row_fill": objective.Metric("Row fill", ("tokens", "positions"), "fill {:.3f}"),
 }
 
@@ -97,7 +104,7 @@ class Pretrainer(keras.Model):
             seed = tf.random.experimental.stateless_fold_in(seed, number)
         gradients, sums = self._gradients(batch, counts, seed, self._progress())
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        sums = self._reduce(sums)
+        sums = self.learner.usable(self._reduce(sums))
         rate = self.learner.learning_rate
         norms = self.learner.learn(gradients)
         finite = tf.math.is_finite(norms[groups.NORM]) & tf.math.is_finite(
@@ -242,6 +249,7 @@ class Pretrainer(keras.Model):
         variables = [v.value for v in self.trainable_variables]
         with tracing.dropout_seed(seed), tf.GradientTape() as tape:
             loss, sums = self._sums(batch, counts, progress, training=True)
+            loss = self.learner.scale_loss(loss)
         gradients = tape.gradient(
             loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )

@@ -57,6 +57,18 @@ def test_texts_are_answered_on_stdout(tiny_tuned, known, capsys):
     assert list(lines[0]) == ["text", "label", "score", "scores"]
 
 
+def test_answers_in_float16_are_those_of_float32_nearly(tiny_tuned, known, capsys):
+    settings = task_config.FinetuneConfig(train={"precision": "mixed_float16"})
+    predict(tiny_tuned[0], settings=settings, texts=[row["text"] for row in known])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["label"] for line in lines] == [row["gold"] for row in known]
+    apart = [
+        abs(line["score"] - row["score"])
+        for line, row in zip(lines, known, strict=True)
+    ]
+    assert 0.0 < max(apart) < 0.01
+
+
 @pytest.mark.parametrize("ending", [".txt", ".txt.gz"])
 def test_each_line_of_text_has_its_answer_and_a_blank_one_too(ending, say, known):
     texts = [known[0]["text"], "", known[1]["text"], "caf\u00e9\u2028x", " the"]

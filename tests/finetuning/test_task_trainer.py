@@ -11,7 +11,7 @@ from electra_tf.tasks import (
     text_regressor,
     token_classifier,
 )
-from electra_tf.training import optimizer
+from electra_tf.training import half, optimizer
 
 TEXTS = [
     f"the {who} {what}"
@@ -204,3 +204,24 @@ def test_every_task_has_a_batch_and_the_order_goes_by_the_seed():
     assert orders[0].tolist() == orders[1].tolist()
     assert orders[0].tolist() != orders[2].tolist()
     assert task_trainer.mix([7], 21, 1.0, 3).tolist() == [0] * 21
+
+
+# float16.
+
+
+def test_tasks_in_float16_share_a_scale_and_what_was_skipped_is_counted(models):
+    trainer = start(models, epochs=2, precision="mixed_float16")
+    learner = models["cats"].optimizer
+    assert isinstance(learner, half.LossScaling)
+    assert models["weights"].optimizer is learner
+    told = trainer.run([2, 6, 12])
+    next(told)
+    assert trainer.skipped() == 0
+    scale = learner.counters()["loss_scale"]
+    scale.assign(np.inf)
+    next(told)
+    assert trainer.skipped() == 4
+    assert int(learner.iterations) == 2
+    scale.assign(0.0)  # None is left: the trial ends.
+    with pytest.raises(task_trainer.DivergedError, match=r"in float16.*, at step 11$"):
+        next(told)

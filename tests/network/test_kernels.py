@@ -268,7 +268,10 @@ TWINS = {
 
 
 @pytest.mark.parametrize("seed", [None, [3, 4]])
-@pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-5), ("bfloat16", 0.02)])
+@pytest.mark.parametrize(
+    ("dtype", "error"),
+    [("float32", 1e-5), ("bfloat16", 0.02), ("float16", 3e-3)],
+)
 @pytest.mark.parametrize("name", TWINS)
 def test_a_kernel_has_the_values_and_slopes_of_its_plain_twin(name, dtype, error, seed):
     call, kernel, twin, shapes = TWINS[name]

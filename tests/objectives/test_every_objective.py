@@ -129,12 +129,33 @@ def alone(row, places, slots):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
 @every
-def test_half_precision_gives_nearly_the_same_losses(name):
+def test_half_precision_gives_nearly_the_same_losses(name, kind):
     whole, _ = trained(name, steps=1)
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    half, _ = trained(name, steps=1)
+    keras.config.set_dtype_policy(f"mixed_{kind}")
+    half, _ = trained(name, steps=1, precision=f"mixed_{kind}")
     losses = [key for key in whole[0] if key.endswith("_loss")]
     assert losses
     for key in losses:
         np.testing.assert_allclose(half[0][key], whole[0][key], rtol=0.05, err_msg=key)
+
+
+@pytest.mark.slow
+@every
+def test_an_overflow_of_float16_changes_no_network(name):
+    keras.config.set_dtype_policy("mixed_float16")
+    settings = settings_of(name, precision="mixed_float16")
+    pretrainer = train_step.build(settings)
+    update = tf.function(pretrainer.update)
+    scale = pretrainer.learner.counters()["loss_scale"]
+    kept = [*pretrainer.variables, pretrainer.learner.iterations]
+    found = []
+    for value in (2.0**60, 16.0):
+        scale.assign(value)
+        before = [v.numpy() for v in kept]
+        sums = update(four_rows())
+        assert float(sums["finite"]) == 1.0
+        changed = [not np.array_equal(v, b) for v, b in zip(kept, before, strict=True)]
+        found.append((float(sums["skipped"]), any(changed)))
+    assert found == [(1.0, False), (0.0, True)]

@@ -115,3 +115,21 @@ def test_a_preset_without_the_asked_head_is_refused(
 def test_a_fine_tuned_model_is_no_discriminator(tiny_tuned, tmp_path):
     with pytest.raises(errors.UserError, match="has no discriminator; it has encoder"):
         export(tiny_tuned[0], tmp_path / "model", network="discriminator")
+
+
+@pytest.mark.slow
+def test_a_model_that_is_served_in_float16_answers_as_in_float32(tiny_preset, tmp_path):
+    settings = config.load(
+        task_config.ExportConfig, None, ["export.precision=mixed_float16"]
+    )
+    export(tiny_preset, tmp_path / "m", settings, network="encoder", batch_sizes=[1])
+    found = servers.Served(str(tmp_path / "m/1"))("embed", text=["the cat sat"])
+    want = text_embedder.ElectraTextEmbedder.from_preset(tiny_preset)
+    difference = found["embedding"] - want.predict(["the cat sat"])
+    assert 0.0 < np.max(np.abs(difference)) < 5e-3
+    with pytest.raises(errors.UserError, match="tflite computes in float32"):
+        config.load(
+            task_config.ExportConfig,
+            None,
+            ["export.precision=mixed_float16", "export.format=tflite"],
+        )

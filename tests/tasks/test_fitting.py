@@ -13,7 +13,7 @@ from electra_tf.tasks import (
     inputs,
     text_classifier,
 )
-from electra_tf.training import optimizer
+from electra_tf.training import half, optimizer
 
 Classifier = text_classifier.ElectraTextClassifier
 
@@ -399,3 +399,83 @@ def test_two_replicas_train_as_one_does(
     for name, values in losses.items():
         np.testing.assert_allclose(same_losses[name], values, atol=1e-4)
     np.testing.assert_allclose(two.predict(TEXTS), one.predict(TEXTS), atol=1e-3)
+
+
+# float16.
+
+
+def in_float16(tiny_model_config, tiny_preprocessor, dtype="mixed_float16"):
+    """Returns a classifier that drops nothing, with the weights of its namesakes."""
+    still = {"hidden_dropout_rate": 0.0, "attention_dropout_rate": 0.0}
+    model = tiny_model_config.model_copy(update={**still, "initializer_range": 0.3})
+    keras.utils.set_random_seed(23)
+    encoder = backbone.ElectraBackbone.from_model_config(model, dtype=dtype)
+    classifier = Classifier(encoder, 3, preprocessor=tiny_preprocessor, dropout=0.0)
+    classifier.compile(learning_rate=1e-2)
+    return classifier
+
+
+@pytest.mark.slow
+def test_a_task_in_float16_learns_what_it_learns_in_float32(
+    tiny_model_config, tiny_preprocessor, tmp_path
+):
+    found, losses = [], []
+    for dtype in ("float32", "mixed_float16"):
+        one = in_float16(tiny_model_config, tiny_preprocessor, dtype)
+        history = one.fit(TEXTS, LABELS, batch_size=6, epochs=8, verbose=0)
+        losses.append(history.history["loss"])
+        found.append(one.predict(TEXTS))
+    assert losses[0][-1] < 0.5 * losses[0][0]
+    skipped = 16 - int(one.optimizer.iterations)
+    assert 0 <= skipped < 6
+    # Rounding to 2 ** -11, and a schedule that the skipped steps make begin later.
+    np.testing.assert_allclose(losses[1][0], losses[0][0], atol=0.1)
+    assert losses[1][-1] < 0.6 * losses[1][0]
+    np.testing.assert_array_equal(found[1].argmax(-1), found[0].argmax(-1))
+    # Its file has the scale, too.
+    one.save(tmp_path / "task.keras")
+    again = keras.models.load_model(tmp_path / "task.keras")
+    assert again.dtype_policy.name == "mixed_float16"
+    np.testing.assert_allclose(again.predict(TEXTS), found[1], atol=1e-3)
+    kept, was = again.optimizer.counters(), one.optimizer.counters()
+    assert {name: v.numpy() for name, v in kept.items()} == {
+        name: v.numpy() for name, v in was.items()
+    }
+
+
+def test_who_scales_the_loss(tiny_model_config, tiny_preprocessor, two_replicas):
+    one = in_float16(tiny_model_config, tiny_preprocessor)
+    assert isinstance(one.optimizer, half.LossScaling)
+    one.compile(auto_scale_loss=False)
+    assert type(one.optimizer) is optimizer.AdamW
+    assert one.get_compile_config()["auto_scale_loss"] is False
+    one.compile(optimizer="adam")
+    assert isinstance(one.optimizer, keras.optimizers.LossScaleOptimizer)
+    with two_replicas.scope():
+        two = in_float16(tiny_model_config, tiny_preprocessor)
+        assert isinstance(two.optimizer, half.LossScaling)
+        with pytest.raises(errors.UserError, match="leave optimizer out") as told:
+            two.compile(optimizer="adam")
+    assert "\n" not in str(told.value)
+    assert isinstance(two.optimizer, half.LossScaling)
+
+
+@pytest.mark.slow
+def test_fit_stops_where_no_scale_is_left(tiny_model_config, tiny_preprocessor):
+    one = in_float16(tiny_model_config, tiny_preprocessor)
+    logits = one.classification_head.logits
+    logits.kernel.assign(np.full(logits.kernel.shape, np.inf))
+    with pytest.raises(errors.UserError, match=r"^batch 16: .* not finite in float16"):
+        one.fit(TEXTS * 6, LABELS * 6, batch_size=3, epochs=1, verbose=0)
+
+
+def test_keras_global_policy_decides_where_nothing_is_said(
+    tiny_model_config, tiny_preprocessor
+):
+    keras.config.set_dtype_policy("mixed_float16")
+    one = in_float16(tiny_model_config, tiny_preprocessor, dtype=None)
+    assert one.dtype_policy.name == "mixed_float16"
+    assert isinstance(one.optimizer, half.LossScaling)
+    found = one.predict(TEXTS)
+    assert found.dtype == np.float32
+    assert np.all(np.isfinite(found))
