@@ -42,7 +42,7 @@ from electra_tf.weights import opening, preset
 
 Flags = npt.NDArray[np.bool_]
 
-ROWS = 2000  # held out
+ROWS = 1000  # held out
 COIN = 7  # its seed
 LEAST = 20  # samples and tokens of the text in a group that is told
 
