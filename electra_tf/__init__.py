@@ -58,6 +58,8 @@ CLASSES = {
     "ElectraMaskedLM": "masked_lm",
     "ElectraScorer": "scorer",
     "ElectraSummarizer": "summarizer",
+    "ElectraSeq2Seq": "seq2seq",
+    "ElectraSeq2SeqPreprocessor": "seq2seq_preprocessor",
 }
 
 # This process is to be a command: it hears signals before it imports anything.

@@ -161,9 +161,8 @@ def test_what_compile_was_told_outlives_a_file(build, tmp_path):
     model.save(tmp_path / "model.keras")
     found = keras.models.load_model(tmp_path / "model.keras")
     assert found._recipe.automatic
-    recipe = found._recipe
-    told = recipe.learning_rate, recipe.layer_decay, recipe.weight_decay
-    assert told == (0.25, 0.5, 0.125)
+    told = {"learning_rate": 0.25, "layer_decay": 0.5, "weight_decay": 0.125}
+    assert found._recipe.rates == told
 
 
 def test_the_arguments_of_training_stand_in_keras_order():

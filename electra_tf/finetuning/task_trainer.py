@@ -145,15 +145,20 @@ def build_optimizer(
     num_steps: int,
 ) -> optimizer.AdamW:
     """Builds the optimizer of models that share a backbone."""
-    model = models[0].backbone.model_config
-    rate, decay = recipe.usual_rates(model)
+    lead = next((one for one in models if one.has_decoder), models[0])
+    rate, decay = recipe.usual_rates(lead.backbone.model_config)
+    usual = {"learning_rate": rate, "layer_decay": decay}
+    if lead.has_decoder:
+        usual = lead.usual_recipe()
+    names = "learning_rate", "layer_decay", "weight_decay"
+    stated = {name: rate for name in names if (rate := getattr(train, name))}
+    rates = {"weight_decay": 0.0} | recipe.over(usual, stated)
+    grouping = lead.grouping(rates)
     learner = recipe.build_optimizer(
-        model,
+        rates,
         num_steps,
-        learning_rate=train.learning_rate or rate,
-        layer_decay=train.layer_decay or decay,
-        weight_decay=train.weight_decay,
-        warmup_rate=train.warmup_rate,
+        grouping,
+        train.warmup_rate,
         scaled=train.precision == "mixed_float16",
     )
     variables = {id(v): v for one in models for v in one.trainable_variables}

@@ -10,5 +10,7 @@ embedding  ids become embeddings
 block      who sees whom; attention and feed-forward
 heads      states become logits
 models     encoder, generator, discriminator
+decoder    the decoder's block and head
+stepping   a decoder takes token after token, and keeps what is seen of each
 two_tower  two causal encoders guess every token from all others
 """

@@ -42,6 +42,14 @@ contexts                 contexts, their windows, the spans that may answer
 questions                questions and answers of any form -> pairs, spans
 question_answerer        question and context -> answers
 multiple_choice          prompt and choices -> one of them
+pairs                    sources and targets -> batches of packed rows
+seq2seq_preprocessor     the same, as a KerasHub preprocessor; answers -> texts
+next_token               loss and perplexity of the tokens that come next
+encoder_decoder          an encoder's layers and those of a decoder, in one model
+searching                how answers are looked for; beams
+generation               a decoder writes: greedily, by chance, with beams
+writing                  sources -> answers
+seq2seq                  texts -> other texts: encoder and decoder
 catalog                  every task by its name; opens fine-tuned presets
 summarizer               texts -> some of their sentences
 """

@@ -75,35 +75,43 @@ class Fitting(_OtherHalf):
             UserError: an argument would have no effect, or makes no sense. As after
                 each error, all is as it was before.
         """
-        rates = recipes.rates(
-            optimizer,
-            self.usual_recipe(),
+        self._set_up(
+            {
+                "optimizer": optimizer,
+                "loss": loss,
+                "loss_weights": loss_weights,
+                "metrics": metrics,
+                "weighted_metrics": weighted_metrics,
+                "run_eagerly": run_eagerly,
+                "steps_per_execution": steps_per_execution,
+                "jit_compile": jit_compile,
+                "auto_scale_loss": auto_scale_loss,
+            },
             learning_rate=learning_rate,
             layer_decay=layer_decay,
             weight_decay=weight_decay,
         )
+
+    def _set_up(self, given: dict[str, Any], **stated: float | None) -> None:
+        """Does what `compile` says, with what was given to Keras and rates by name."""
+        optimizer = given.pop("optimizer")
+        rates = recipes.rates(optimizer, self.usual_recipe(), **stated)
         is_auto, weights = recipes.is_auto, None
-        if is_auto(loss):
-            loss, weights = self.default_loss(), self.default_loss_weights()
-        if is_auto(metrics):
-            metrics = self.default_metrics()
-        if is_auto(weighted_metrics):
-            weighted_metrics = self.default_weighted_metrics()
-        compiled = {
-            "loss": loss,
-            "loss_weights": weights if is_auto(loss_weights) else loss_weights,
-            "metrics": metrics or [],  # Of None, Keras would keep those of before.
-            "weighted_metrics": weighted_metrics,
-            "run_eagerly": run_eagerly,
-            "steps_per_execution": steps_per_execution,
-            "jit_compile": jit_compile,
-            "auto_scale_loss": auto_scale_loss,
-        }
-        recipe = recipes.Recipe(compiled, recipes.is_automatic(optimizer), **rates)
+        if is_auto(given["loss"]):
+            given["loss"] = self.default_loss()
+            weights = self.default_loss_weights()
+        if is_auto(given["loss_weights"]):
+            given["loss_weights"] = weights
+        if is_auto(given["metrics"]):
+            given["metrics"] = self.default_metrics()
+        given["metrics"] = given["metrics"] or []  # Of None, Keras would keep others.
+        if is_auto(given["weighted_metrics"]):
+            given["weighted_metrics"] = self.default_weighted_metrics()
+        recipe = recipes.Recipe(given, recipes.is_automatic(optimizer), rates)
         if recipe.automatic:
             optimizer = self._optimizer(recipe, steps=1)
         with self._unchanged_by_errors():
-            super().compile(**recipes.arguments(self, optimizer, compiled))
+            super().compile(**recipes.arguments(self, optimizer, given))
         self._recipe = recipe
 
     @contextlib.contextmanager
@@ -124,9 +132,7 @@ class Fitting(_OtherHalf):
         config["auto_scale_loss"] = recipe.compiled["auto_scale_loss"]
         if recipe.automatic:
             config["optimizer"] = keras.saving.serialize_keras_object(
-                recipes.AutoAdamW(
-                    recipe.learning_rate, recipe.layer_decay, recipe.weight_decay
-                )
+                recipes.AutoAdamW(name="adamw", **recipe.rates)
             )
         return config
 
@@ -346,14 +352,9 @@ class Fitting(_OtherHalf):
             super().compile(**recipes.arguments(self, made, compiled))
 
     def _optimizer(self, recipe: recipes.Recipe, steps: int) -> optimizer.AdamW:
-        return recipes.build_optimizer(
-            self.backbone.model_config,
-            steps,
-            learning_rate=recipe.learning_rate,
-            layer_decay=recipe.layer_decay,
-            weight_decay=recipe.weight_decay,
-            scaled=recipes.is_scaled(self, recipe.compiled),
-        )
+        grouping = self.grouping(recipe.rates)
+        scaled = recipes.is_scaled(self, recipe.compiled)
+        return recipes.build_optimizer(recipe.rates, steps, grouping, scaled=scaled)
 
 
 def _refuse_unvalidated(**given: Any) -> None:

@@ -42,6 +42,8 @@ class ElectraTextPreprocessor(keras_hub.models.TextClassifierPreprocessor):
         stride: tokens from one window to the next; None = half a window.
     """
 
+    settings = SETTINGS
+    lengths = ("sequence_length",)  # Of those, what the position table bounds.
     # Whether rows are padded to that length always, in the graph of an export.
     fixed_length = False
     tokenizer_cls = tokenizers.ElectraTokenizer

@@ -5,7 +5,6 @@ Out:  an optimizer; what is wrong with the rates, in one line.
 """
 
 import dataclasses
-import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -37,9 +36,7 @@ class Recipe:
 
     compiled: dict[str, Any]
     automatic: bool  # whether the optimizer is ours, made anew by each `fit`
-    learning_rate: float
-    layer_decay: float
-    weight_decay: float
+    rates: dict[str, float]  # by the names of `compile`
 
 
 def usual_rates(model: config.ModelConfig) -> tuple[float, float]:
@@ -117,7 +114,21 @@ def rates(
             )
     if isinstance(optimizer, AutoAdamW):
         usual = optimizer.rates_given()
-    return {**usual, **given}
+    return over(usual, given)
+
+
+def over(usual: dict[str, float], stated: dict[str, float]) -> dict[str, float]:
+    """Puts rates that are stated over the usual ones.
+
+    The rate of a part, such as `decoder_learning_rate`, keeps its ratio to
+    `learning_rate` where that alone is stated.
+    """
+    parts = {
+        name: rate * stated["learning_rate"] / usual["learning_rate"]
+        for name, rate in usual.items()
+        if name.endswith("_learning_rate") and "learning_rate" in stated
+    }
+    return {**usual, **parts, **stated}
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
@@ -134,6 +145,7 @@ class AutoAdamW(optimizer.AdamW):
         layer_decay: float,
         weight_decay: float = 0.0,
         name: str = "adamw",
+        **others: float,
     ) -> None:
         super().__init__(
             learning_rate,
@@ -141,7 +153,7 @@ class AutoAdamW(optimizer.AdamW):
             clip_norm=CLIP_NORM,
             name=name,
         )
-        self.layer_decay = layer_decay
+        self.layer_decay, self.other_rates = layer_decay, others
 
     def rates_given(self) -> dict[str, float]:
         """Returns the rates by name."""
@@ -149,6 +161,7 @@ class AutoAdamW(optimizer.AdamW):
             "learning_rate": float(self.learning_rate),
             "layer_decay": self.layer_decay,
             "weight_decay": self.decoupled_decay,
+            **self.other_rates,
         }
 
     def get_config(self) -> dict[str, Any]:
@@ -156,37 +169,35 @@ class AutoAdamW(optimizer.AdamW):
         return {**self.rates_given(), "name": self.name}
 
 
+def peak(rates: dict[str, float]) -> float:
+    """Returns the highest of the rates of parts of a model."""
+    return max(rate for name, rate in rates.items() if name.endswith("learning_rate"))
+
+
 def build_optimizer(
-    model: config.ModelConfig,
+    rates: dict[str, float],
     steps: int,
-    *,
-    learning_rate: float,
-    layer_decay: float,
-    weight_decay: float,
+    grouping: groups.Grouping,
     warmup_rate: float = WARMUP_RATE,
     scaled: bool = False,
 ) -> optimizer.AdamW:
-    """Builds the optimizer of fine-tuning: of an encoder and the heads on it.
+    """Builds the optimizer of fine-tuning.
 
     Args:
-        model: the encoder.
+        rates: by the names of `compile`.
         steps: of the schedule.
-        learning_rate: its peak.
-        layer_decay: of the rates from block to block.
-        weight_decay: not of biases and LayerNorms.
+        grouping: who learns at which share of the peak.
         warmup_rate: share of the steps.
         scaled: whether the loss is scaled, for float16.
     """
     kind: Any = half.scaling(optimizer.AdamW) if scaled else optimizer.AdamW
     made: optimizer.AdamW = kind(
         optimizer.WarmupDecay(
-            learning_rate, steps, warmup_steps=round(warmup_rate * steps)
+            peak(rates), steps, warmup_steps=round(warmup_rate * steps)
         ),
-        weight_decay=weight_decay,
+        weight_decay=rates["weight_decay"],
         clip_norm=CLIP_NORM,
-        groups=functools.partial(
-            by_depth, num_layers=model.num_layers, decay=layer_decay
-        ),
+        groups=grouping,
     )
     return made
 

@@ -56,9 +56,8 @@ class Starting(_OtherHalf):
             source = keras_hub_presets.open_any(folder)
             return cls.from_pretrained(source, load_weights, **kwargs)
         checksums.verify(folder)
-        stated = {
-            name: kwargs.pop(name) for name in preprocessor.SETTINGS if name in kwargs
-        }
+        settings = cls.preprocessor_cls.settings
+        stated = {name: kwargs.pop(name) for name in settings if name in kwargs}
         if kwargs.get("dtype") is None and keras_hub_presets.is_mixed(folder):
             kwargs["dtype"] = keras.config.dtype_policy()
         with _told_damage(folder, has_arguments=bool(kwargs)):
@@ -73,7 +72,7 @@ class Starting(_OtherHalf):
     def _refuse_unknown(cls, options: Iterable[str]) -> None:
         """Refuses arguments that `from_preset` would lose."""
         own = [*inspect.signature(cls.__init__).parameters][1:-1]
-        known = [*own, *INHERITED, *preprocessor.SETTINGS, "dtype"]
+        known = [*own, *INHERITED, *cls.preprocessor_cls.settings, "dtype"]
         for method in (cls.compile, cls.fit):
             for name in inspect.signature(method).parameters.keys() & {*options}:
                 if name not in known:
@@ -114,16 +113,12 @@ class Starting(_OtherHalf):
             source.networks[name], dtype=kwargs.pop("dtype", None)
         )
         room = min(preprocessor.SEQUENCE_LENGTH, source.networks[name].max_positions)
-        stated = {
-            name: kwargs.pop(name) for name in preprocessor.SETTINGS if name in kwargs
-        }
+        settings = cls.preprocessor_cls.settings
+        stated = {name: kwargs.pop(name) for name in settings if name in kwargs}
         if "preprocessor" not in kwargs:
-            settings = {
-                "sequence_length": room,
-                **cls.settings_of(source, name),
-                **stated,
-            }
-            kwargs["preprocessor"] = cls._preprocessor_of(source, settings)
+            usual = dict.fromkeys(cls.preprocessor_cls.lengths, room)
+            usual |= cls.settings_of(source, name)
+            kwargs["preprocessor"] = cls._preprocessor_of(source, usual | stated)
         has_head = cls.fits_head(source)
         if has_head and not {"num_classes", "class_names"} & kwargs.keys():
             kwargs = {**cls.found_in(source), **kwargs}

@@ -7,6 +7,7 @@ A task says how its inputs become rows, its labels targets, and its outputs answ
 `starting`, `batching`, `fitting`, `predicting` and `exporting` do the rest.
 """
 
+import functools
 from typing import Any, ClassVar
 
 import keras
@@ -27,6 +28,7 @@ from electra_tf.tasks import (
     recipe,
     starting,
 )
+from electra_tf.training import groups
 from electra_tf.weights import preset
 
 
@@ -49,7 +51,7 @@ class ElectraTask(
 
     kind: str = ""  # Its name in `kinds`, for the commands.
     backbone_cls = backbones.ElectraBackbone
-    preprocessor_cls = preprocessor.ElectraTextPreprocessor
+    preprocessor_cls: Any = preprocessor.ElectraTextPreprocessor
     # Whose encoder it starts from: the first that is there.
     networks: ClassVar[tuple[str, ...]] = backbones.NETWORKS
     # Hugging Face's head of this task: our path to (its name, whether transposed).
@@ -60,6 +62,7 @@ class ElectraTask(
     # Why a tf.data.Dataset of strings does not do, where it does not.
     of_lists: str | None = None
     has_labels = True  # Whether it learns from labels.
+    has_decoder = False  # Whether it has blocks of its own, above the encoder's.
     # Batches of a dataset that are sorted by length together.
     pool_batches = inputs.POOL_BATCHES
     # What labels may be, where they are classes.
@@ -130,6 +133,14 @@ class ElectraTask(
         """Returns the rates of `compile` by name."""
         rate, decay = self.usual_rates()
         return {"learning_rate": rate, "layer_decay": decay, "weight_decay": 0.0}
+
+    def grouping(self, rates: dict[str, float]) -> groups.Grouping:
+        """Makes groups of variables that learn alike, of the rates of `compile`."""
+        return functools.partial(
+            recipe.by_depth,
+            num_layers=self.backbone.model_config.num_layers,
+            decay=rates["layer_decay"],
+        )
 
     def held_out(self, validation_data: Any) -> tuple[Any, Any, Any]:
         """Returns inputs, labels and weights of what `fit` validates on."""
