@@ -1,10 +1,12 @@
 import json
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import swapped_words
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
@@ -176,3 +178,26 @@ def test_a_second_python_is_taken_where_the_first_does_not_fit(machine):
     fit = '[[ "$1" != --version ]] || echo Python 3.12.9'
     process = machine({"python3": "exit 1", "python3.12": fit})
     assert process.stdout.startswith("Making .venv with Python 3.12.9\n")
+
+
+def test_swapped_sentences_have_the_same_words_in_another_order():
+    chance = random.Random(3)
+    text = (
+        "It was, as they say, a fine film.<br /><br />Short one. So the the end of it!"
+    )
+    sentences = swapped_words.cut(text)
+    assert sentences == ["It was, as they say, a fine film.", "So the the end of it!"]
+    for adjacent in (False, True):
+        for sentence in sentences:
+            found = swapped_words.swap(sentence, chance, adjacent)
+            before, after = sentence.split(), found.split()
+            moved = [
+                i
+                for i, pair in enumerate(zip(before, after, strict=True))
+                if len({*pair}) > 1
+            ]
+            assert sorted(before) == sorted(after)
+            assert len(moved) == 2
+            assert moved[1] - moved[0] == 1 or not adjacent
+            assert all(before[i].isalpha() for i in moved)
+    assert swapped_words.swap("the The 7 8 9 10", chance, False) is None

@@ -4,6 +4,7 @@ In:   a preset that scores, or a server that has one; files of hypotheses.
 Out:  a JSON file with the weight; the best hypothesis of each list, a line each.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -64,6 +65,8 @@ def rerank(
         _read(path, settings, is_dev) if path else []
         for path, is_dev in ((dev, True), (source, False))
     )
+    if dev:
+        _refuse_foreign(weights)
     known = None if dev else _read_weights(weights)
     model = predictor.open_model(
         origin, settings.of_prediction(server), server, predictor.SCORER
@@ -86,6 +89,20 @@ def _read(
     options = settings.data.options
     rows = predictor.read(path, options, nbest.FIELDS)
     return nbest.read(rows, options, path, costs=settings.rerank.costs, is_dev=is_dev)
+
+
+def _refuse_foreign(path: str) -> None:
+    """Refuses to write over a file that holds something else, such as the lists."""
+    if not os.path.exists(path):
+        return
+    try:
+        is_ours = reading.read_json(path).keys() >= Weights.model_fields.keys()
+    except errors.UserError:
+        is_ours = False
+    if not is_ours:
+        raise errors.UserError(
+            f"--weights={path} is there and holds no weights; name another file"
+        )
 
 
 def _read_weights(path: str) -> Weights:

@@ -108,6 +108,11 @@ class ElectraScorer(task.ElectraTask, keras_hub.models.Task):
     ) -> None:
         _refuse_other("way", way, WAYS)
         _refuse_other("hide", hide, HIDDEN)
+        if hide != "token" and way != "masking":
+            raise errors.UserError(
+                f'hide="{hide}": in the way "{way}" nothing is hidden; leave it out, '
+                'or take the way "masking"'
+            )
         self.backbone = backbone
         self.preprocessor = preprocessor
         self.way, self.hide = way, hide

@@ -138,6 +138,8 @@ def test_nothing_to_do_and_missing_references_are_refused_before_a_model_is_open
 ):
     with pytest.raises(errors.UserError, match="name hypotheses to choose the weight"):
         reranker.rerank("nowhere", SETTINGS, str(tmp_path / "w.json"))
+    with pytest.raises(errors.UserError, match="is there and holds no weights; name"):
+        reranker.rerank("nowhere", SETTINGS, str(dev), dev=str(dev))
     rows = [json.loads(line) for line in dev.read_text().splitlines()]
     for row in rows[2:]:
         del row["reference"]

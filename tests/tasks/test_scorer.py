@@ -200,6 +200,7 @@ def test_the_first_network_that_can_score_is_taken(pretrained):
         ("generator", {"way": "energy"}, 'has no energy .* in the way "masking"'),
         ("energy", {"way": "replaced"}, 'has no .* in the way "energy"'),
         ("energy", {"way": "guess"}, 'way=\'guess\': want "energy" or "masking"'),
+        ("energy", {"hide": "word_l2r"}, 'in the way "energy" nothing is hidden'),
         ("energy", {"hide": "word"}, 'hide=\'word\': want "token" or "word_l2r"'),
     ],
 )
