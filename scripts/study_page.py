@@ -76,12 +76,12 @@ def tasks_table(study: study_plan.Study, results: Sequence[Result]) -> Table:
 def runs_table(results: Sequence[Result]) -> Table:
     """Returns what was put in, and the held-out values that came of it."""
     titles = list(dict.fromkeys(title for one in results for title in one.held_out))
-    rows = [["run", "M positions", "PFLOP", "of them before", *titles]]
+    rows = [["run", "M positions", "FLOP", "of them before", *titles]]
     for one in results:
         put_in = [
             f"{one.positions / 1e6:.1f}" if one.positions else "",
-            f"{one.work / 1e15:.4f}" if one.work else "",
-            f"{one.before / 1e15:.4f}" if one.before else "",
+            f"{one.work:.4g}" if one.work else "",
+            f"{one.before:.4g}" if one.before else "",
         ]
         values = [one.held_out.get(title) for title in titles]
         shown = ["" if value is None else f"{value:.3f}" for value in values]

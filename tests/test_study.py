@@ -285,6 +285,7 @@ def test_the_page_and_the_plot_show_every_run(ended):
     lines = study_page.write(ended)
     assert "| rtd | 54.5 +- 0.7 | 89.5 +- 0.7 | 72.0 +- 0.0 | +2.00, +1.00 |" in lines
     assert "| all | 0.750 | 0.900 |" in lines
+    assert "| two | 0.0 | 840 | 210 | 3.064 |" in lines
     page = (ended.folder / "study.html").read_text()
     assert "yes, rtd" in page
     assert "words (points)" in page
