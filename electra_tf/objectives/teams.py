@@ -109,9 +109,12 @@ class Teams(electra.ReplacedTokenDetection):
         own = settings.objective
         assert isinstance(own, variants.TeamsConfig)
         settings = _with_shared_blocks(settings, own)
+        if not settings.train.init_from:
+            _refuse_impossible(settings, own)
 
         @functools.cache
         def built() -> dict[str, keras.Model]:
+            _refuse_impossible(settings, own)  # With the sizes of train.init_from.
             return _build(settings, own)
 
         declared = super().declare(settings)
@@ -201,11 +204,24 @@ def _pick(built: Callable[[], dict[str, keras.Model]], name: str) -> keras.Model
 def _with_shared_blocks(
     settings: config.PretrainConfig, own: variants.TeamsConfig
 ) -> config.PretrainConfig:
-    """Returns settings whose generator has the main network's blocks where they share.
+    """Returns settings whose generator has the main network's blocks, if as wide."""
+    model, small = settings.model, settings.generator.resolve(settings.model)
+    is_stated = settings.generator.architecture is not None
+    if is_stated or not own.shared_layers or small.hidden_size != model.hidden_size:
+        return settings
+    small = small.model_copy(update={n: getattr(model, n) for n in _OF_BLOCKS})
+    generator = settings.generator.model_copy(update={"architecture": small})
+    return settings.model_copy(update={"generator": generator})
+
+
+def _refuse_impossible(
+    settings: config.PretrainConfig, own: variants.TeamsConfig
+) -> None:
+    """Refuses networks that cannot be.
 
     Raises:
         UserError: there are not so many blocks, or they cannot be the same; there are
-            fewer tokens than candidates; the tables are two.
+            fewer tokens than candidates; the tables of words are two.
     """
     model, small = settings.model, settings.generator.resolve(settings.model)
     if settings.generator.shares == "disentangled":
@@ -230,14 +246,7 @@ def _with_shared_blocks(
             f"{small.num_layers} blocks and the towers share "
             f"{model.num_layers - own.own_layers}; choose {most} at most"
         )
-    if not own.shared_layers:
-        return settings
-    if (
-        settings.generator.architecture is None
-        and small.hidden_size == model.hidden_size
-    ):
-        small = small.model_copy(update={n: getattr(model, n) for n in _OF_BLOCKS})
-    for name in _OF_BLOCKS:
+    for name in _OF_BLOCKS if own.shared_layers else ():
         theirs, ours = getattr(small, name), getattr(model, name)
         if theirs != ours:
             raise errors.UserError(
@@ -245,8 +254,6 @@ def _with_shared_blocks(
                 f"is {theirs}, the main network's {ours}; set generator.width_scale=1, "
                 "or objective.shared_layers=0"
             )
-    generator = settings.generator.model_copy(update={"architecture": small})
-    return settings.model_copy(update={"generator": generator})
 
 
 def _build(

@@ -163,6 +163,19 @@ def test_networks_that_cannot_be_are_refused_when_settings_are_read(
         registry.declare(settings)
 
 
+def test_sizes_that_weights_will_decide_are_judged_when_they_have():
+    settings = masked_rows.settings_of("teams")
+    small = settings.generator.model_copy(update={"width_scale": 0.5})
+    start = settings.train.model_copy(update={"init_from": "there"})
+    settings = settings.model_copy(update={"generator": small, "train": start})
+    registry.declare(settings)
+    with pytest.raises(errors.UserError, match="hidden_size is 3"):
+        registry.build(settings)
+    model = settings.model
+    found = small.model_copy(update={"architecture": model})
+    registry.build(settings.model_copy(update={"generator": found}))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("shares", "own"),
