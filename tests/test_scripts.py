@@ -1,3 +1,4 @@
+import itertools
 import json
 import random
 import shutil
@@ -5,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import electric_markov
+import numpy as np
 import pytest
 import swapped_words
 
@@ -201,3 +204,21 @@ def test_swapped_sentences_have_the_same_words_in_another_order():
             assert moved[1] - moved[0] == 1 or not adjacent
             assert all(before[i].isalpha() for i in moved)
     assert swapped_words.swap("the The 7 8 9 10", chance, False) is None
+
+
+def test_the_conditionals_of_a_chain_are_those_of_all_its_texts():
+    """By hand: every letter in a place, each text weighed by its chance."""
+    chain = electric_markov.Chain(seed=3)
+    (states,) = chain.draw(1)
+
+    def chance(states):
+        steps = itertools.pairwise(states)
+        return chain.start[states[0]] * np.prod([chain.step[a, b] for a, b in steps])
+
+    for place, found in enumerate(chain.log_conditionals(states[None])[0]):
+        others = np.repeat(states[None], len(electric_markov.LETTERS), axis=0)
+        others[:, place] = range(len(electric_markov.LETTERS))
+        want = chance(states) / sum(map(chance, others))
+        assert found == pytest.approx(np.log(want))
+    rates = np.bincount(chain.draw(20_000).ravel(), minlength=4) / 20_000 / 20
+    np.testing.assert_allclose(rates, chain.start, atol=0.01)
