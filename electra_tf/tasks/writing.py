@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import keras_hub
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from electra_tf import errors
 from electra_tf.network import block, decoder, stepping
-from electra_tf.tasks import generation, inputs, pairs, recipe, searching
+from electra_tf.tasks import (
+    generation,
+    inputs,
+    pairs,
+    predicting,
+    recipe,
+    searching,
+)
 
 if TYPE_CHECKING:
     from keras_hub.models import Task as _OtherHalf
@@ -229,25 +237,28 @@ class Writing(_OtherHalf):
         order = np.argsort([-len(row) for row in rows], kind="stable")
         found: list[Any] = [None] * len(rows)
         function = self._function(search)
-        for number, start in enumerate(range(0, len(rows), batch_size)):
-            places = order[start : start + batch_size]
+
+        def run(places: inputs.Ids) -> list[npt.NDArray[Any]]:
             batch = [
                 *_padded([rows[place] for place in places]),
                 *_padded([begins[place] for place in places]),
             ]
             fields = dict(zip(pairs.FIELDS, map(tf.constant, batch), strict=True))
+            return [np.asarray(part) for part in function(fields, tf.constant(limit))]
+
+        starts = range(0, len(rows), batch_size)
+        batches = [order[start : start + batch_size] for start in starts]
+        # What is drawn depends on what was drawn before: one after the other.
+        in_turn = self._sampler_of(search) is not None
+        made = map(run, batches) if in_turn else predicting.side_by_side(run, batches)
+        for number, (places, outputs) in enumerate(zip(batches, made, strict=True)):
             if watchers:
                 watchers.on_predict_batch_begin(number)
-            made = function(fields, tf.constant(limit))
-            ids, lengths, scores = (np.asarray(part) for part in made)
-            if watchers:
-                watchers.on_predict_batch_end(number, {"outputs": ids})
-            for row, place in enumerate(places):
+                watchers.on_predict_batch_end(number, {"outputs": outputs[0]})
+            for place, ids, lengths, scores in zip(places, *outputs, strict=True):
                 found[place] = [
                     (one[:length], float(score))
-                    for one, length, score in zip(
-                        ids[row], lengths[row], scores[row], strict=True
-                    )
+                    for one, length, score in zip(ids, lengths, scores, strict=True)
                 ]
         return found
 
@@ -281,6 +292,7 @@ class Writing(_OtherHalf):
 
             signature = [dict.fromkeys(pairs.FIELDS, ids), tf.TensorSpec([], tf.int32)]
             function = tf.function(run, input_signature=signature, autograph=False)
+            function.get_concrete_function()  # Now: `_written` calls it in threads.
             traced[key] = function, self.sampler  # Whose id stays its own.
         return traced[key][0]
 
