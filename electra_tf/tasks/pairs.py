@@ -176,6 +176,16 @@ def pack(
     return ids, numbers, before, numbers_too, after, heed
 
 
+def padded(rows: Sequence[Ids]) -> tuple[Ids, Ids]:
+    """Makes one array of rows, to a length that recurs; and its mask."""
+    width = inputs.rounded_up(max(map(len, rows)))
+    ids = np.zeros((len(rows), width), np.int32)
+    for row, given in zip(ids, rows, strict=True):
+        row[: len(given)] = given
+    lengths = np.array([len(row) for row in rows])[:, None]
+    return ids, (np.arange(width) < lengths).astype(np.int32)
+
+
 _DTYPES = (*[tf.int32] * 5, tf.float32)
 _SIGNATURE = tuple(tf.TensorSpec([None, None], dtype) for dtype in _DTYPES)
 

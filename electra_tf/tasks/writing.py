@@ -6,7 +6,6 @@ Out:  answers in the order of the sources; in a graph, token ids.
 It asks the task for its layers by their names, and `generation` to write.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -238,10 +237,10 @@ class Writing(_OtherHalf):
         found: list[Any] = [None] * len(rows)
         function = self._function(search)
 
-        def run(places: inputs.Ids) -> list[npt.NDArray[Any]]:
+        def run(places: Any) -> list[npt.NDArray[Any]]:
             batch = [
-                *_padded([rows[place] for place in places]),
-                *_padded([begins[place] for place in places]),
+                *pairs.padded([rows[place] for place in places]),
+                *pairs.padded([begins[place] for place in places]),
             ]
             fields = dict(zip(pairs.FIELDS, map(tf.constant, batch), strict=True))
             return [np.asarray(part) for part in function(fields, tf.constant(limit))]
@@ -374,16 +373,6 @@ def _fields(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
         name: tf.cast(tf.convert_to_tensor(batch[name]), tf.int32)
         for name in pairs.FIELDS
     }
-
-
-def _padded(rows: Sequence[inputs.Ids]) -> tuple[inputs.Ids, inputs.Ids]:
-    """Makes one array of rows, to a length that recurs; and its mask."""
-    width = inputs.rounded_up(max(map(len, rows)))
-    ids = np.zeros((len(rows), width), np.int32)
-    for row, given in zip(ids, rows, strict=True):
-        row[: len(given)] = given
-    lengths = np.array([len(row) for row in rows])[:, None]
-    return ids, (np.arange(width) < lengths).astype(np.int32)
 
 
 def _returns_all(sampler: Any) -> bool:
