@@ -33,7 +33,8 @@ INPUT = flags.DEFINE_string(
     "input",
     None,
     ".txt, .tsv, .csv, .jsonl, or these with .gz; - reads stdin. Columns are text, "
-    "text_pair; words; question, context; prompt, choices; or as data.options says.",
+    "text_pair; words; question, context; prompt, choices; source; or as data.options "
+    "says.",
 )
 OUTPUT = flags.DEFINE_string(
     "output", None, ".jsonl or .tsv; else JSON lines on stdout."

@@ -42,7 +42,7 @@ RULES = SQUAD, MLQA, CMRC = "squad", "mlqa", "cmrc"
 
 # Letters of scripts without blanks between words: Thai, Lao, Tibetan, Burmese, Khmer;
 # ideographs, kana, bopomofo. Punctuation among them is gone before they are looked for.
-_WITHOUT_BLANKS = re.compile(
+WITHOUT_BLANKS = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff"
     "\u3005\u3007\u3041-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
@@ -365,7 +365,7 @@ def normalize_answer(text: str, rules: str = SQUAD) -> str:
         text = "".join(c for c in text if c not in string.punctuation)
         return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
     text = "".join(c for c in text if not _is_punctuation(c))
-    return " ".join(_WITHOUT_BLANKS.sub(r" \g<0> ", text).split())
+    return " ".join(WITHOUT_BLANKS.sub(r" \g<0> ", text).split())
 
 
 def is_without_blanks(text: str) -> bool:
@@ -374,8 +374,8 @@ def is_without_blanks(text: str) -> bool:
     Of its letters of such scripts and its words of others, the letters are over 0.3: an
     English text that cites Chinese is not, a Chinese one full of names is.
     """
-    letters = len(_WITHOUT_BLANKS.findall(text))
-    words = len(re.findall(r"\w+", _WITHOUT_BLANKS.sub(" ", text)))
+    letters = len(WITHOUT_BLANKS.findall(text))
+    words = len(re.findall(r"\w+", WITHOUT_BLANKS.sub(" ", text)))
     return letters > 0.3 * (letters + words)
 
 

@@ -291,11 +291,22 @@ class _Renaming:
     def __call__(self, row: Row) -> Row:
         if all(name in row for name in self.names):
             return row
-        return {self._new(name, row): value for name, value in row.items()}
+        found = {self._new(name, row): value for name, value in row.items()}
+        inner = (name for name in self.names if "." in name and name not in found)
+        within = ((name, _within(row, name)) for name in inner)
+        return found | {name: value for name, value in within if value is not None}
 
     def _new(self, name: str, there: Container[str]) -> str:
         wanted = self._by_fold.get(name.strip().casefold(), name)
         return name if wanted in there else wanted
+
+
+def _within(row: Row, name: str) -> Any:
+    """Returns what stands at a.b of {"a": {"b": ...}}; None where nothing does."""
+    value: Any = row
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 # Are the cells of a .tsv quoted?

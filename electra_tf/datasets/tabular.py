@@ -28,6 +28,7 @@ class Columns(NamedTuple):
     read_input: Callable[[tables.Row, bool], Any]
     read_label: Callable[[tables.Row], Any]
     key: str | None  # of the id; None: line numbers
+    option: str = "text_column"  # that names an input, for messages
 
 
 class Given(NamedTuple):
@@ -96,7 +97,7 @@ def read_splits(
 
 _WAY_OUT = (
     ": the first line names the columns; say which is which with data.options, as in "
-    "--set data.options.text_column=<name>"
+    "--set data.options.{}=<name>"
 )
 
 
@@ -147,7 +148,7 @@ def examples(
             bad.add(where, row)
             continue
         if is_first:
-            files.check_columns(path, row, wanted, _WAY_OUT)
+            files.check_columns(path, row, wanted, _WAY_OUT.format(columns.option))
             is_first = False
         lacking = [name for name in wanted if name not in row]
         if lacking:

@@ -53,6 +53,7 @@ def evaluate(
         precision = task_builder.in_precision(settings.train.precision)
         model: Any = catalog.load(preset, registry.network_of(task), **precision)
         task_builder.set_stated_rows(model, settings.model)
+        task_builder.set_generation(model, settings.generate)
         data = _read(model, task, folder, split_name, options)
         if os.path.isfile(folder) and len(data.splits) == 1:
             (split_name,) = data.splits
@@ -66,7 +67,11 @@ def evaluate(
     scores = data.score(found.values, split)
     for name, value in scores.items():
         say(f"{name:20} {value:.4f}")
-    by_class = registry.KINDS[data.kind].by_class(split.labels or (), found.values)
+    this = registry.KINDS[data.kind]
+    by_class = this.by_class(split.labels or (), found.values)
+    signatures = this.signatures(split, found.values)
+    for name, told in signatures.items():
+        say(f"{name:20} {told}")
     for name, one in by_class.items():
         say(f"f1 of {name:14} {one['f1']:.4f}  ({one['count']:,.0f} examples)")
     if output:
@@ -78,6 +83,7 @@ def evaluate(
             "metrics": scores,
             **answers.count_rules(split),
             **({"classes": by_class} if by_class else {}),
+            **({"signatures": signatures} if signatures else {}),
         }
         durable.write_json(output, values)
     return scores

@@ -185,7 +185,7 @@ def _tables(title: str, about: Mapping[str, Any], rows: Sequence[Row]) -> str:
     return "".join(
         section(
             f"{escape(table.title)} on {escape(title)}",
-            _table(table.heads, table.rows, "numeric"),
+            _table(table.heads, table.rows, table.style),
         )
         for table in registry.KINDS[about["kind"]].page_tables(rows)
     )
@@ -254,7 +254,7 @@ def _mistakes(
     return section(
         f"Hardest mistakes on {escape(title)}",
         f'<p class="note">{len(found):,} of {len(rows):,} are wrong; the '
-        f"{min(limit, len(found))} that the model was surest of.</p>{items}",
+        f"{min(limit, len(found))} {this.hardest}.</p>{items}",
     )
 
 
@@ -273,6 +273,7 @@ def _cut(text: str) -> str:
 
 
 _STYLE = """
+.texts td { white-space: normal; min-width: 16em; vertical-align: top }
 .matrix { font-size: 12px }
 .matrix text { fill: var(--ink) } .matrix text.y { text-anchor: end }
 .matrix text.x { text-anchor: middle }

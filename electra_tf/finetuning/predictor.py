@@ -7,7 +7,7 @@ Out:  .jsonl, .tsv, or these with .gz: the inputs, and what was found; one line 
       each, for empty rows too. .json alone is read as a whole.
 
 Columns are those that a kind of task has (`kinds`): text, text_pair; words; question,
-context; prompt, choices; and id, which is handed through.
+context; prompt, choices; source; and id, which is handed through.
 """
 
 import contextlib
@@ -158,6 +158,7 @@ def _load(
     precision = task_builder.in_precision(settings.train.precision)
     model = catalog.load(origin, network, **settings.model.options, **precision)
     task_builder.set_stated_rows(model, settings.model)
+    task_builder.set_generation(model, settings.generate)
     size = settings.train.batch_size
     this = registry.of_model(model)
 
@@ -171,11 +172,12 @@ def _load(
 def _connect(
     server: str, settings: task_config.FinetuneConfig, network: str | None
 ) -> Model:
-    if stated := sorted(settings.model.model_fields_set):
-        raise errors.UserError(
-            f"model.{stated[0]}: a server's rows are as they were exported; export the "
-            "model anew with this setting, or leave it out"
-        )
+    for section in ("model", "generate"):
+        if stated := sorted(getattr(settings, section).model_fields_set):
+            raise errors.UserError(
+                f"{section}.{stated[0]}: a server answers as its model was exported; "
+                "export it anew with this setting, or leave it out"
+            )
     model = client.Model(server)
     if network == SCORER and model.kind is not scoring.KIND:
         raise errors.UserError(

@@ -17,6 +17,14 @@ from electra_tf.training import half
 # Arguments of a task that are not for the user to give.
 _OURS = {"self", "backbone", "preprocessor", "kwargs"} | kinds.OF_DATA
 
+TARGET_LENGTH = 128  # tokens (Rothe et al. 2020)
+
+# How a model with a decoder calls the settings of its rows.
+_PAIRS = {
+    "sequence_length": "encoder_sequence_length",
+    "target_length": "decoder_sequence_length",
+}
+
 
 def check(
     jobs: Mapping[str, task_data.Job], settings: task_config.FinetuneModelConfig
@@ -64,6 +72,7 @@ def build(
         else:
             models[name] = _open(job, origin, settings.train.precision, options)
         _set_rows(models[name], settings.model)
+        set_generation(models[name], settings.generate)
         streams = settings.train.streams
         models[name].streams = 1 if streams == "auto" else streams
     return models
@@ -84,10 +93,44 @@ def set_stated_rows(model: Any, settings: task_config.FinetuneModelConfig) -> No
     Raises:
         UserError: rows are longer than the position table.
     """
-    for name in preprocessor.SETTINGS:
+    if model.has_decoder:
+        _refuse_rows(model, settings)
+    for name, ours in _rows_of(model).items():
         if name in settings.model_fields_set and getattr(settings, name):
-            setattr(model.preprocessor, name, getattr(settings, name))
+            setattr(model.preprocessor, ours, getattr(settings, name))
     model.check_length()
+
+
+def set_generation(model: Any, settings: task_config.GenerateConfig) -> None:
+    """Sets how a model writes texts.
+
+    Raises:
+        UserError: it writes none, and settings say how.
+    """
+    if model.has_decoder:
+        model.generation = settings
+    elif stated := sorted(settings.model_fields_set):
+        raise errors.UserError(
+            f"generate.{stated[0]}: {type(model).__name__} writes no texts; leave it "
+            "out"
+        )
+
+
+def _rows_of(model: Any) -> dict[str, str]:
+    """Returns settings that say how texts become rows, and a preprocessor's names."""
+    if model.has_decoder:
+        return _PAIRS
+    return {name: name for name in preprocessor.SETTINGS}
+
+
+def _refuse_rows(model: Any, settings: task_config.FinetuneModelConfig) -> None:
+    """Refuses settings that say nothing to pairs of a source and a target."""
+    others = settings.model_fields_set & {*preprocessor.SETTINGS} - _PAIRS.keys()
+    if others:
+        raise errors.UserError(
+            f"model.{min(others)}: {type(model).__name__} cuts long texts off; leave "
+            "it out, or raise model.sequence_length"
+        )
 
 
 def _open(
@@ -110,6 +153,13 @@ def _set_rows(model: Any, settings: task_config.FinetuneModelConfig) -> None:
     rows = model.preprocessor
     table = model.backbone.model_config.max_positions
     usual = min(preprocessor.SEQUENCE_LENGTH, table)
+    if model.has_decoder:
+        _refuse_rows(model, settings)
+        rows.encoder_sequence_length = settings.sequence_length or usual
+        target = settings.target_length or min(TARGET_LENGTH, table)
+        rows.decoder_sequence_length = target
+        model.check_length()
+        return
     rows.sequence_length = settings.sequence_length or usual
     rows.truncate, rows.stride = settings.truncate, settings.stride
     rows.long_texts = settings.long_texts

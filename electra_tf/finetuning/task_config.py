@@ -52,6 +52,13 @@ class FinetuneModelConfig(config.Settings):
         "as their texts. null = 512, or the position table where that is shorter (2020 "
         "code: 128, 512 for questions).",
     )
+    target_length: PositiveInt | None = Field(
+        None,
+        ge=3,
+        description="Most tokens of a text that is written, or learned to be written, "
+        "[CLS] and [SEP] included (seq2seq). null = 128, or the position table where "
+        "that is shorter.",
+    )
     truncate: Literal["round_robin", "waterfall"] = Field(
         "round_robin",
         description="Which text of a pair is cut: the longer one, or the second.",
@@ -75,7 +82,8 @@ class FinetuneTrainConfig(config.Settings):
 
     epochs: PositiveInt | None = Field(
         None,
-        description="Passes over the data. null = 3; RTE and STS-B 10, questions 2.",
+        description="Passes over the data. null = 3; RTE and STS-B 10, questions 2, "
+        "seq2seq 10.",
     )
     batch_size: PositiveInt = Field(
         32, description="Rows per update, over all replicas."
@@ -129,6 +137,32 @@ class FinetuneTrainConfig(config.Settings):
         return self
 
 
+class GenerateConfig(config.Settings):
+    """How texts are written: translations, summaries (seq2seq)."""
+
+    num_beams: PositiveInt = Field(
+        1, description="Answers that are kept in view; 1 = the likeliest token always."
+    )
+    num_best: PositiveInt | None = Field(
+        None, description="So many answers are given, with their scores; null = one."
+    )
+    max_length: PositiveInt | None = Field(
+        None,
+        ge=3,
+        description="Most tokens of an answer, [CLS] and [SEP] included. null = "
+        "model.target_length.",
+    )
+    min_length: NonNegativeInt = Field(0, description="Least tokens, counted alike.")
+    length_penalty: float = Field(
+        1.0,
+        description="Scores of beams are log-probabilities over length ** this: more "
+        "favours long answers.",
+    )
+    no_repeat_ngram_size: NonNegativeInt = Field(
+        0, description="No run of so many tokens comes twice; 3 suits summaries."
+    )
+
+
 class FinetuneRunConfig(config.Settings):
     """What to say and show. Changing these never changes a number."""
 
@@ -148,6 +182,7 @@ class FinetuneConfig(config.RunSettings):
     data: FinetuneDataConfig = FinetuneDataConfig()
     model: FinetuneModelConfig = FinetuneModelConfig()
     train: FinetuneTrainConfig = FinetuneTrainConfig()
+    generate: GenerateConfig = GenerateConfig()
     run: FinetuneRunConfig = FinetuneRunConfig()
 
 
@@ -279,4 +314,5 @@ class ExportConfig(config.Settings):
     """All settings of `python -m electra_tf.export`."""
 
     model: FinetuneModelConfig = FinetuneModelConfig()
+    generate: GenerateConfig = GenerateConfig()
     export: ExportOutputConfig = ExportOutputConfig()

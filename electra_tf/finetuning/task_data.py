@@ -239,7 +239,7 @@ def _make_job(
         }
     kept = pick(train, sorted(order))
     assert kept.labels is not None, f"{train.source} has no labels"
-    examples = Examples(kept.inputs, kept.labels)
+    examples = Examples(*registry.KINDS[data.kind].lessons(kept.inputs, kept.labels))
     if data.symmetric and wanted.double_unordered:
         swapped = [(second, first) for first, second in kept.inputs]
         examples = Examples(kept.inputs + swapped, kept.labels * 2)

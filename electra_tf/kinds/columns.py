@@ -48,8 +48,8 @@ class Columns:
         return tables.get_text(row, column, or_blank=True)
 
     @staticmethod
-    def check(row: tables.Row, name: str) -> None:
-        """Refuses a row that lacks a column.
+    def check(row: tables.Row, name: str, option: str = "text_column") -> None:
+        """Refuses a row that lacks a column, which an option can name.
 
         Raises:
             tables.BadCellError: it does.
@@ -57,5 +57,5 @@ class Columns:
         if name not in row:
             raise tables.BadCellError(
                 f"no column {name!r}; it has {errors.listed(map(repr, row))}: rename "
-                "one, or say which, as in --set data.options.text_column=<name>"
+                f"one, or say which, as in --set data.options.{option}=<name>"
             )

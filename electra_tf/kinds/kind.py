@@ -36,6 +36,7 @@ class Table(NamedTuple):
     title: str
     heads: list[str]  # of all columns
     rows: list[list[str]]
+    style: str = "numeric"  # or "texts"
 
 
 class Kind:
@@ -122,6 +123,12 @@ class Kind:
     epochs: ClassVar[int] = 3  # passes over the data (paper)
     hint = ""  # what else may help where nothing was learned
 
+    def lessons(
+        self, inputs: list[Any], labels: list[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """Returns what is learned of examples: inputs, and a label for each."""
+        return inputs, labels
+
     def group(self, example: Any) -> Any:
         """Returns what examples that are held out together share; None = nothing."""
         return None
@@ -178,6 +185,10 @@ class Kind:
         """Returns precision, recall, f1 and count of each class, where that is told."""
         return {}
 
+    def signatures(self, split: dataset.Split, values: Any) -> dict[str, str]:
+        """Returns what else decides on scores, by their names: rules, versions."""
+        return {}
+
     # Files and pages.
 
     hands_in_all = False  # Whether every split has files to hand in, not tests alone.
@@ -197,6 +208,8 @@ class Kind:
         """Writes what a leaderboard or an official script takes of a split."""
         if data.write_submission and split.labels is None:
             data.write_submission(folder, name, split, self.values(split, answers))
+
+    hardest = "that the model was surest of"  # Which mistakes a page shows first.
 
     def judge(self, row: Row) -> tuple[float, str] | None:
         """Tells how sure a wrong answer was, and what to say of it; None if right."""

@@ -23,6 +23,7 @@ from electra_tf.kinds import (
     regression,
     replaced_tokens,
     scoring,
+    seq2seq,
     tagging,
 )
 
@@ -35,6 +36,7 @@ KINDS: dict[str, kind.Kind] = {
         tagging.KIND,
         question_answering.KIND,
         multiple_choice.KIND,
+        seq2seq.KIND,
         embedding.KIND,
         pairs.RETRIEVAL,
         pairs.SIMILARITY,

@@ -22,7 +22,14 @@ from electra_tf.tasks import (
     task,
 )
 from electra_tf.text import tokenizer
-from electra_tf.weights import model_card, opening, preset, preset_writer, weight_map
+from electra_tf.weights import (
+    hugging_face_pairs,
+    model_card,
+    opening,
+    preset,
+    preset_writer,
+    weight_map,
+)
 
 FORMATS = {
     "preset": "ours, to pre-train and fine-tune from",
@@ -178,6 +185,20 @@ def write_hugging_face(
     from electra_tf.weights import hugging_face_writer  # Loaded where it writes.
 
     words = model.preprocessor.tokenizer
+    if model.has_decoder:
+        pair: Any = model
+        hugging_face_writer.write_pair(
+            folder,
+            model.backbone.model_config,
+            len(pair.decoder_blocks),
+            _pair_tensors(pair),
+            words.get_vocabulary(),
+            words.tokenizer_config,
+            {"origin": origin, **model.settled()},
+            max_length=pair.preprocessor.decoder_sequence_length,
+            facts=facts,
+        )
+        return
     hugging_face_writer.write_directory(
         folder,
         model.hugging_face_kind,
@@ -204,6 +225,21 @@ def _tensors(
     for path, (name, transposed) in model.hugging_face_head.items():
         array = model.exported(path, np.asarray(head[path], np.float32))
         yield name, np.ascontiguousarray(array.T) if transposed else array
+
+
+def _pair_tensors(model: Any) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Yields the arrays of an encoder, then of its decoder, shared ones twice."""
+    variables = weight_map.variables(model)
+    for row in weight_map.encoder_rows(model.backbone.model_config):
+        name = hugging_face_pairs.encoder_name(row.hugging_face)
+        yield name, _stored(variables[row.ours], row)
+    for row in model.decoder_rows():
+        yield row.hugging_face, _stored(variables[row.ours], row)
+
+
+def _stored(variable: keras.Variable, row: weight_map.Row) -> npt.NDArray[np.float32]:
+    array = np.asarray(variable, np.float32)
+    return np.ascontiguousarray(array.T) if row.transpose else array
 
 
 def _write_preset(

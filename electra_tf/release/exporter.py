@@ -7,6 +7,7 @@ Out:  base/<version>/, and what to do with it, said.
 import os
 from collections.abc import Callable, Sequence
 
+from electra_tf import errors
 from electra_tf.finetuning import task_builder, task_config
 from electra_tf.release import portable
 from electra_tf.serving import saved_model
@@ -42,8 +43,14 @@ def export(
     half = {} if out.precision == "float32" else {"dtype": out.precision}
     model = catalog.load(origin, network, **settings.model.options, **half)
     task_builder.set_stated_rows(model, settings.model)
+    task_builder.set_generation(model, settings.generate)
     name = os.path.basename(os.path.normpath(origin))
     if out.format != "saved_model":
+        if model.has_decoder:
+            raise errors.UserError(
+                f"export.format={out.format}: a {type(model).__name__} writes in a "
+                "loop, which that has not; take saved_model"
+            )
         folder = portable.export(
             model,
             base,

@@ -49,6 +49,8 @@ encoder_decoder          an encoder's layers and those of a decoder, in one mode
 searching                how answers are looked for; beams
 generation               a decoder writes: greedily, by chance, with beams
 writing                  sources -> answers
+graph_writing            sources -> answers, in a TensorFlow graph
+releasing                a decoder for transformers, and for a server
 seq2seq                  texts -> other texts: encoder and decoder
 catalog                  every task by its name; opens fine-tuned presets
 summarizer               texts -> some of their sentences

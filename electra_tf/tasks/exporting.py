@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from electra_tf import errors
 from electra_tf.network import tracing
 from electra_tf.serving import saved_model, stored_weights
-from electra_tf.tasks import inputs, preprocessor
+from electra_tf.tasks import inputs
 
 if TYPE_CHECKING:
     from keras_hub.models import Task as _OtherHalf
@@ -50,6 +50,11 @@ class Exporting(_OtherHalf):
         Raises:
             UserError: see `saved_model.export` and `described`.
         """
+        if self.has_decoder and fixed_length:
+            raise errors.UserError(
+                "fixed_length=True: answers that are written have no fixed length; "
+                "leave it out"
+            )
         about = self.described(origin)
         stored = stored_weights.store(self.weights, weights)
         self.preprocessor.fixed_length = fixed_length
@@ -88,13 +93,15 @@ class Exporting(_OtherHalf):
                 "with one"
             )
         self.check_length()
-        inputs.frame_texts([], [], before.frame)  # Refuses what has no room for pairs.
+        if not self.has_decoder:
+            # Refuses what has no room for pairs.
+            inputs.frame_texts([], [], before.frame)
         return {
             "task": type(self).__name__,
             "origin": origin,
             "labels": self.class_labels(),
             **self.settled(),
-            "rows": {name: getattr(before, name) for name in preprocessor.SETTINGS},
+            "rows": {name: getattr(before, name) for name in before.settings},
             "tokenizer": before.tokenizer.tokenizer_config.model_dump(),
             "encoder": self.backbone.model_config.model_dump(),
         }

@@ -24,6 +24,7 @@ from electra_tf.tasks import (
     next_token,
     pairs,
     recipe,
+    releasing,
     seq2seq_preprocessor,
     streams,
     task,
@@ -41,7 +42,12 @@ DECODER_RATE = 2.0
 
 
 @keras.saving.register_keras_serializable(package="electra_tf")
-class ElectraSeq2Seq(writing.Writing, task.ElectraTask, keras_hub.models.Seq2SeqLM):
+class ElectraSeq2Seq(
+    releasing.Releasing,
+    writing.Writing,
+    task.ElectraTask,
+    keras_hub.models.Seq2SeqLM,
+):
     """An encoder reads a text, a decoder that grew out of it writes another.
 
     `keras_hub.models.Seq2SeqLM.from_preset` returns this class for our presets. Each

@@ -128,12 +128,8 @@ class ElectraSeq2SeqPreprocessor(keras_hub.models.Seq2SeqLMPreprocessor):
         """
         ids = np.asarray(x["decoder_token_ids"])
         real = np.asarray(x["decoder_padding_mask"]).astype(bool)
-        special = [*self.tokenizer.special_token_ids]
-        kept = real & ~np.isin(ids, special)
-        return [
-            self.tokenizer.detokenize(row[mask].tolist()) if mask.any() else ""
-            for row, mask in zip(ids, kept, strict=True)
-        ]
+        write = self.tokenizer.write
+        return [write(row[mask].tolist()) for row, mask in zip(ids, real, strict=True)]
 
     def save_to_preset(self, preset_dir: Any, *args: Any, **kwargs: Any) -> None:
         """Saves as KerasHub does, with checksums."""

@@ -9,7 +9,7 @@ Importing this registers it: `keras_hub.tokenizers.Tokenizer.from_preset` then k
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +22,7 @@ import tensorflow as tf
 from electra_tf import config, errors
 from electra_tf.system import checksums
 from electra_tf.tasks import backbone, graph_tokenizer
-from electra_tf.text import tokenizer, vocabularies
+from electra_tf.text import detokenizer, tokenizer, vocabularies
 from electra_tf.weights import preset
 
 VOCABULARY = "vocabulary.txt"
@@ -165,6 +165,7 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
         self._vocabulary = tuple(vocabulary)
         self._ids = vocabularies.token_ids(vocabulary)
         self._encoder = tokenizer.Encoder(vocabulary, self.tokenizer_config)
+        self._writer = detokenizer.Detokenizer(vocabulary, self.tokenizer_config)
         self._update_special_token_ids()
 
     def save_assets(self, folder: str) -> None:
@@ -280,8 +281,13 @@ class ElectraTokenizer(keras_hub.tokenizers.Tokenizer):
 
     # Back to text.
 
+    def write(self, ids: Iterable[int]) -> str:
+        """Turns token ids into text as people write it: see `detokenizer`."""
+        self._tokens()
+        return self._writer(ids)
+
     def detokenize(self, inputs: Any) -> Any:
-        """Turns token ids into text: pieces joined, a space between words.
+        """Turns token ids into text as KerasHub does: a space between words.
 
         Args:
             inputs: ids of one text, or of several.

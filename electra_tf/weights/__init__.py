@@ -15,6 +15,7 @@ hugging_face_bert       BERT's names of arrays: ELECTRA's
 hugging_face_arrays     its weights, an array at a time
 hugging_face_tokenizer  its tokenizer's files, read and written
 hugging_face_vectors    how sentence-transformers makes vectors, read and written
+hugging_face_pairs      an encoder and a decoder: EncoderDecoderModel's names
 hugging_face_reader     opens it
 hugging_face_writer     writes one
 opening                 opens weights, whoever wrote them

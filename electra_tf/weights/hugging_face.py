@@ -54,6 +54,7 @@ HEADS: dict[str, dict[str, tuple[int | str, ...]]] = {
         "classifier.bias": (1,),
     },
 }
+PAIR = "encoder_decoder"  # a head that is a decoder: see `hugging_face_pairs`
 CLASSIFIERS = ("sequence_classification", "token_classification")  # have labels
 
 # What a head of sequence_classification learned.

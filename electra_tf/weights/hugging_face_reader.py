@@ -20,6 +20,7 @@ from electra_tf.weights import (
     hugging_face_arrays,
     hugging_face_bert,
     hugging_face_config,
+    hugging_face_pairs,
     hugging_face_tokenizer,
     hugging_face_vectors,
     model_card,
@@ -43,7 +44,8 @@ class HuggingFaceDirectory(NamedTuple):
     tokenizer: config.TokenizerConfig
     vocab: list[str] | None
     origin: dict[str, Any]
-    head: str | None  # of a task, on the encoder: a key of hugging_face.HEADS
+    # Of a task, on the encoder: a key of hugging_face.HEADS; or a decoder, PAIR.
+    head: str | None
     label_names: list[str] | None  # of a classification head, by their numbers
     problem_type: hugging_face.ProblemType | None  # of sequence_classification
     dropout: float  # of a head
@@ -76,10 +78,11 @@ class HuggingFaceDirectory(NamedTuple):
         """Returns the head's arrays by their names there, kernels [out, in]."""
         if self.head is None:
             return {}
-        return {
-            name: self.tensors["encoder"].read(name)
-            for name in hugging_face.HEADS[self.head]
-        }
+        tensors = self.tensors["encoder"]
+        names = hugging_face.HEADS.get(self.head) or [
+            name for name in tensors.shapes if name.startswith("decoder.")
+        ]
+        return {name: tensors.read(name) for name in names}
 
 
 def open_directory(path: str) -> HuggingFaceDirectory:
@@ -139,13 +142,16 @@ def _open_one(folder: str) -> HuggingFaceDirectory:
     checksums.verify(folder)
     path = os.path.join(folder, hugging_face.CONFIG)
     values = reading.read_json(path)
+    is_pair = values.get("model_type") == hugging_face_pairs.MODEL_TYPE
+    if is_pair:
+        values = hugging_face_pairs.encoder_values(values, path)
     stated = hugging_face_config.read(values, path)
-    tensors = _tensors(folder, stated)
+    tensors = _tensors(folder, stated, is_pair)
     network = _network(tensors)
     hugging_face_config.refuse_unsupported(stated, network, path)
     _refuse_contradictions(stated, tensors, path)
     model = hugging_face_config.architecture(stated, path)
-    head = _head(stated, tensors, network, path)
+    head = hugging_face.PAIR if is_pair else _head(stated, tensors, network, path)
     _refuse_leftovers(tensors, network, model)
     vocab, rules = hugging_face_tokenizer.read(folder)
     if vocab is not None and len(vocab) != model.vocab_size:
@@ -171,8 +177,12 @@ def _open_one(folder: str) -> HuggingFaceDirectory:
 
 
 def _tensors(
-    folder: str, stated: hugging_face_config.Stated
+    folder: str, stated: hugging_face_config.Stated, is_pair: bool
 ) -> hugging_face_arrays.Tensors:
+    if is_pair:
+        return hugging_face_arrays.Tensors(
+            folder, "EncoderDecoderModel", hugging_face_pairs.as_electra
+        )
     named = next(iter(stated.architectures or []), "").removeprefix("TF")
     if stated.model_type == "bert":
         known = named if re.fullmatch(r"Bert\w+", named) else "BertModel"
@@ -340,7 +350,8 @@ def _refuse_leftovers(
     if network == "generator":
         left -= _TIED.keys()
     if network == "encoder":
-        left = {name for name in left if not name.startswith(_HEAD_PREFIXES)}
+        heads = (*_HEAD_PREFIXES, "decoder.")
+        left = {name for name in left if not name.startswith(heads)}
     if left:
         raise errors.UserError(
             f"{tensors.folder}: no place for {len(left)} of its arrays: "

@@ -17,14 +17,19 @@ import safetensors.numpy
 
 from electra_tf import config, errors
 from electra_tf.system import checksums, durable, reading
+from electra_tf.text import vocabularies
 from electra_tf.weights import (
     hugging_face,
     hugging_face_bert,
+    hugging_face_pairs,
     hugging_face_tokenizer,
     hugging_face_vectors,
     model_card,
     weight_map,
 )
+
+# What transformers' `generate` reads.
+_GENERATION = "generation_config.json"
 
 _REFUSALS = (safetensors.SafetensorError,)  # What it raises for a full disk.
 
@@ -82,6 +87,66 @@ def write_directory(
         card = _card({name: model}, tokenizer_config, extra, facts)
         labels = label_names if problem_type != "regression" else None
         card = card._replace(problem_type=problem_type, labels=labels or ())
+        model_card.write(building, card)
+
+
+def write_pair(
+    folder: str,
+    model: config.ModelConfig,
+    num_blocks: int,
+    tensors: Iterable[tuple[str, npt.NDArray[np.float32]]],
+    vocab: Sequence[str],
+    tokenizer_config: config.TokenizerConfig,
+    extra: dict[str, Any],
+    *,
+    max_length: int,
+    facts: model_card.Facts = model_card.NO_FACTS,
+) -> None:
+    """Writes an encoder and a decoder, as `write_directory` does one network.
+
+    Args:
+        folder: see there.
+        model: the encoder's architecture.
+        num_blocks: of the decoder, which is like it otherwise.
+        tensors: arrays by the names of an EncoderDecoderModel.
+        vocab: tokens in the order of their ids.
+        tokenizer_config: casing, accents, CJK.
+        extra: our own facts.
+        max_length: tokens of an answer.
+        facts: for the model card.
+
+    Raises:
+        UserError: see there; or transformers has no such decoder.
+    """
+    decoder = model.model_copy(update={"num_layers": num_blocks})
+    special = {
+        "cls": vocabularies.CLS,
+        "sep": vocabularies.SEP,
+        "pad": vocabularies.PAD,
+    }
+    values = hugging_face_pairs.config_values(
+        _config_values("encoder", model, {}),
+        _config_values("generator", decoder, {}),
+        ids := {name: vocab.index(token) for name, token in special.items()},
+        extra,
+    )
+    with durable.replacing_folder(folder, _is_ours, *_REFUSALS) as building:
+        _keep_cards(folder, building)
+        generation = hugging_face_pairs.generation_values(ids)
+        durable.write_json(
+            os.path.join(building, _GENERATION),
+            {**generation, "max_length": max_length},
+        )
+        size = model.max_positions
+        _write_model(building, values, tensors, vocab, tokenizer_config, size)
+        card = model_card.Card(
+            "hugging_face",
+            {"encoder": model},
+            tokenizer_config,
+            extra.get("origin", {}),
+            hugging_face.PAIR,
+            facts,
+        )
         model_card.write(building, card)
 
 
@@ -201,6 +266,7 @@ def _is_ours(folder: str) -> bool:
     ours = {
         hugging_face.CONFIG,
         hugging_face.WEIGHTS,
+        _GENERATION,
         hugging_face_tokenizer.VOCAB,
         hugging_face_tokenizer.FAST_TOKENIZER,
         hugging_face_tokenizer.TOKENIZER_CONFIG,
@@ -285,6 +351,7 @@ def _write_model(
     tensors: Iterable[tuple[str, npt.NDArray[np.float32]]],
     vocab: Sequence[str] | None,
     tokenizer_config: config.TokenizerConfig,
+    max_tokens: int | None = None,
 ) -> None:
     durable.write_json(os.path.join(folder, hugging_face.CONFIG), values)
     if values["architectures"][0] in model_card.ENCODERS.values():
@@ -295,7 +362,7 @@ def _write_model(
     # The library lets its owner alone read the file: whoever reads the others may.
     shutil.copymode(os.path.join(folder, hugging_face.CONFIG), weights)
     if vocab is not None:
-        max_tokens = values["max_position_embeddings"]
+        max_tokens = max_tokens or values["max_position_embeddings"]
         hugging_face_tokenizer.write(folder, vocab, tokenizer_config, max_tokens)
     checksums.write(folder)
 

@@ -54,6 +54,7 @@ PIPELINES = {
     "token_classification": "token-classification",
     "question_answering": "question-answering",
     "multiple_choice": "multiple-choice",
+    "encoder_decoder": "text2text-generation",
 }
 
 LIBRARIES = {
@@ -73,6 +74,7 @@ _WHAT = {
     "token_classification": "labels the words of a text",
     "question_answering": "finds the answer to a question in a text",
     "multiple_choice": "picks one of several continuations",
+    "encoder_decoder": "reads a text and writes another",
 }
 
 _OTHER = "has a head of its own kind, which is not loaded with its encoder"
@@ -105,7 +107,8 @@ class Card(NamedTuple):
     networks: dict[str, config.ModelConfig]  # architectures by name
     tokenizer: config.TokenizerConfig
     origin: dict[str, Any]  # how it came to be: JSON values
-    head: str | None = None  # a task's, on the encoder: a key of CLASSES
+    # A task's, on the encoder: a key of CLASSES; or a decoder, "encoder_decoder".
+    head: str | None = None
     facts: Facts = NO_FACTS
     problem_type: str | None = None  # what a head of texts learned: a key of _WHAT
     labels: Sequence[str] = ()  # of the head, in order
@@ -349,9 +352,13 @@ def _transformers(card: Card) -> str:
         place = f'"this_folder", subfolder="{kind}"'
         if len(kinds) == 1:
             place = '"this_folder"'
-        lines.append(f"model = transformers.{CLASSES[kind]}.from_pretrained({place})")
+        lines.append(f"model = transformers.{_class_of(kind)}.from_pretrained({place})")
     lines.append(f"tokenizer = transformers.AutoTokenizer.from_pretrained({place})")
     return "\n".join(lines)
+
+
+def _class_of(kind: str) -> str:
+    return CLASSES.get(kind, "EncoderDecoderModel")
 
 
 def _settings(card: Card) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import seq2seq
 
 from electra_tf import errors
 from electra_tf.datasets import dataset
@@ -173,3 +174,34 @@ def test_rows_of_a_loaded_model_change_only_as_far_as_settings_state(tiny_tuned)
     )
     rows = model.preprocessor
     assert (rows.sequence_length, rows.long_texts) == (11, "windows")
+
+
+def test_rows_and_the_writing_of_a_decoder_are_set():
+    model = seq2seq.build()
+    stated = task_config.FinetuneModelConfig(sequence_length=18, target_length=9)
+    task_builder.set_stated_rows(model, stated)
+    before = model.preprocessor
+    assert before.encoder_sequence_length == 18
+    assert before.decoder_sequence_length == 9
+    task_builder._set_rows(model, task_config.FinetuneModelConfig())
+    # 512 and 128, but no more than the 24 positions there are.
+    assert before.encoder_sequence_length == before.decoder_sequence_length == 24
+    for setting in ({"long_texts": "windows"}, {"stride": 5}):
+        with pytest.raises(errors.UserError, match="cuts long texts off; leave it out"):
+            task_builder.set_stated_rows(
+                model, task_config.FinetuneModelConfig(**setting)
+            )
+    with pytest.raises(errors.UserError, match="exceeds the position table of 24"):
+        task_builder.set_stated_rows(
+            model, task_config.FinetuneModelConfig(target_length=25)
+        )
+    task_builder.set_generation(model, task_config.GenerateConfig(num_beams=4))
+    assert model.stated_generation()["num_beams"] == 4
+    assert model.settled() == {"generation": model.stated_generation()}
+
+
+def test_how_to_write_is_for_models_that_do(tiny_preset):
+    model = build(tiny_preset, job())["mine"]
+    task_builder.set_generation(model, task_config.GenerateConfig())
+    with pytest.raises(errors.UserError, match=r"generate\.num_beams: .* no texts"):
+        task_builder.set_generation(model, task_config.GenerateConfig(num_beams=2))

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import seq2seq
 import servers
 import tensorflow as tf
 
@@ -133,3 +134,11 @@ def test_a_model_that_is_served_in_float16_answers_as_in_float32(tiny_preset, tm
             None,
             ["export.precision=mixed_float16", "export.format=tflite"],
         )
+
+
+def test_what_writes_texts_is_a_saved_model_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporter.catalog, "load", lambda *_: seq2seq.build())
+    for format in ("tflite", "onnx"):
+        settings = task_config.ExportConfig(export={"format": format})
+        with pytest.raises(errors.UserError, match="writes in a loop"):
+            export("preset", tmp_path / "out", settings)

@@ -1,0 +1,125 @@
+"""Texts that were written, beside how they should read: BLEU, chrF, ROUGE.
+
+In:   texts; of each, one reference or several.
+Out:  measures from 0 to 100, as sacrebleu prints them; and how they were taken.
+
+Where an example has several references, BLEU and chrF take what is nearest as sacrebleu
+does, ROUGE the best of them.
+"""
+
+import functools
+import itertools
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from electra_tf.datasets import metrics
+
+# What `measure` returns, and what may choose among epochs and trials.
+NAMES = CHRF, BLEU, *ROUGE = (
+    "chrf",
+    "bleu",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "rougeLsum",
+)
+
+References = Sequence[Sequence[str]]  # of each text
+
+# Where sentences end: behind a mark and a blank, and behind an ideographic mark.
+_ENDS = re.compile("\n|(?<=[.!?\u2026\u061f\u06d4\u0964]) +|(?<=[\u3002\uff01\uff1f])")
+
+_KANA = re.compile("[\u3041-\u30ff]")
+
+
+class Measured(NamedTuple):
+    """Numbers, and what they are."""
+
+    scores: dict[str, float]  # by NAMES
+    signatures: dict[str, str]  # of bleu, chrf, rouge: what else decides on them
+
+
+def measure(texts: Sequence[str], references: References) -> Measured:
+    """Measures texts.
+
+    BLEU cuts words as languages want it: Chinese by sacrebleu's rules for it, other
+    scripts without blanks into characters, all else by the rules of WMT (13a).
+    """
+    if not texts:
+        return Measured(dict.fromkeys(NAMES, 0.0), {})
+    # Here: they take seconds, and who asks a server measures nothing.
+    from sacrebleu.metrics import bleu, chrf
+
+    streams = [*itertools.zip_longest(*references)]
+    scores, signatures = {}, {}
+    found: Any
+    for name, found in (
+        (CHRF, chrf.CHRF()),
+        (BLEU, bleu.BLEU(tokenize=_tokenizer(references))),
+    ):
+        scores[name] = float(found.corpus_score(list(texts), streams).score)
+        signatures[name] = str(found.get_signature())
+    scores |= _rouge(texts, references)
+    signatures["rouge"] = f"rouge-score:{_version()}|case:lc|tok:letters|stem:no"
+    return Measured(scores, signatures)
+
+
+def chrf_of(text: str, references: Sequence[str]) -> float:
+    """Returns the chrF of one text, from 0 to 100."""
+    from sacrebleu.metrics import chrf
+
+    return float(chrf.CHRF().sentence_score(text, list(references)).score)
+
+
+def _tokenizer(references: References) -> str:
+    """Returns how BLEU is to cut words."""
+    some = " ".join(one[0] for one in references[:1000])
+    if not metrics.is_without_blanks(some):
+        return "13a"
+    ideographs = re.search("[\u4e00-\u9fff]", some) and not _KANA.search(some)
+    return "zh" if ideographs else "char"
+
+
+def _rouge(texts: Sequence[str], references: References) -> dict[str, float]:
+    """Returns the mean F1 of words, pairs of words, and what is in the same order."""
+    from rouge_score import rouge_scorer
+
+    scorer = rouge_scorer.RougeScorer(list(ROUGE), tokenizer=_Words())
+    totals = dict.fromkeys(ROUGE, 0.0)
+    for text, right in zip(texts, references, strict=True):
+        # Of rougeLsum, each line is a sentence; no other measure heeds lines.
+        found = scorer.score_multi([*map(_in_lines, right)], _in_lines(text))
+        for name in ROUGE:
+            totals[name] += 100.0 * float(found[name].fmeasure)
+    return {name: total / len(texts) for name, total in totals.items()}
+
+
+def _in_lines(text: str) -> str:
+    return "\n".join(part for part in _ENDS.split(text) if part)
+
+
+class _Words:
+    """Cuts words as rouge-score does, of any script.
+
+    Its own tokenizer knows the letters a to z alone. A letter of a script that has no
+    blanks between words is a word.
+    """
+
+    def tokenize(self, text: str) -> list[str]:
+        kept = "".join(map(_kept, text.lower()))
+        return metrics.WITHOUT_BLANKS.sub(r" \g<0> ", kept).split()
+
+
+@functools.lru_cache(maxsize=100_000)
+def _kept(character: str) -> str:
+    """Returns letters, digits and the marks on them; of all else, a blank."""
+    return character if unicodedata.category(character)[0] in "LNM" else " "
+
+
+@functools.cache
+def _version() -> str:
+    import importlib.metadata
+
+    return importlib.metadata.version("rouge-score")
