@@ -60,7 +60,9 @@ class Retrieval(Similarity):
         number = {text: place for place, text in enumerate(there)}
         right: dict[str, set[int]] = collections.defaultdict(set)
         for text, *others in examples:
-            right[text].update(number[other] for other in others[:1])
+            # The text itself, where it belongs to another, is no answer either.
+            none_of = [*others[:1], *({text} & there.keys())]
+            right[text].update(number[other] for other in none_of)
         asked = [(text, others[0]) for text, *others in examples if others]
         queries = np.stack([vectors[places[a]] for a, _ in asked]) if asked else vectors
         found = nearest.ranks(

@@ -44,6 +44,11 @@ def test_another_right_answer_does_not_stand_before_one():
     assert [one["rank"] for one in found] == [1, 1, 1, 1]
 
 
+def test_a_text_does_not_find_itself():
+    examples = [("up", "north"), ("right", "up"), ("down", "east")]
+    assert pairs.RETRIEVAL.answer(MODEL, examples, 3)[0]["rank"] == 1
+
+
 def test_where_all_vectors_are_alike_nothing_is_found():
     same = types.SimpleNamespace(predict=lambda texts, _: np.ones([len(texts), 2]))
     found = pairs.RETRIEVAL.answer(same, [("a", "b"), ("c", "d"), ("e", "f")], 3)
