@@ -28,6 +28,8 @@ convert       weights -> weights of another kind
 finetune      preset + data -> task
 evaluate      task + data -> metrics
 predict       task + texts -> predictions
+embed         texts -> vectors
+search        texts -> the nearest of others
 summarize     preset + texts -> some of their sentences
 score         preset + texts -> how likely they are
 rerank        preset + n-best lists -> the best of each

@@ -19,6 +19,8 @@ COMMANDS = (
     "finetune",
     "evaluate",
     "predict",
+    "embed",
+    "search",
     "summarize",
     "score",
     "rerank",

@@ -16,6 +16,7 @@ nbest           files -> n-best lists, and which of each is best
 reranker        n-best lists -> a weight, and the best of each
 summary_config  the settings of summaries
 summarizing     texts and files -> summaries
+searcher       texts -> vectors; the nearest texts
 finetune_page   a fine-tuning -> one HTML page
 finetuner       the whole run of fine-tuning
 """
