@@ -176,6 +176,8 @@ def _stored(path: str, texts: _Texts, corpus: str) -> Any:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise errors.UserError(f"cannot read {path}: {errors.reason(error)}") from None
+    if isinstance(vectors, np.lib.npyio.NpzFile):  # several arrays, an open file
+        vectors.close()
     width = texts.model.backbone.model_config.hidden_size
     is_array = isinstance(vectors, np.ndarray) and vectors.dtype.kind == "f"
     if not is_array or vectors.ndim != 2 or vectors.shape[1] != width:
