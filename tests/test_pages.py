@@ -77,6 +77,7 @@ TUTORIALS = [
     f"docs/tutorials/{name}.md"
     for name in ("pretrain", "objective", "finetune", "serving")
 ]
+CHINESE = "docs/tutorials/chinese.md"
 
 # So small a network learns by these.
 QUICK = {"train.learning_rate": 3e-3, "train.epochs": 12, "train.batch_size": 8}
@@ -136,6 +137,13 @@ class World:
         for name in ("my_texts", "texts", "segmented"):
             (folder / name).mkdir()
             (folder / name / "a.txt").write_text("\n\n".join(documents))
+        (folder / "zh_texts").mkdir()
+        signs = [chr(0x4E00 + number) for number in range(90)]
+        lines = ["".join(chance.choice(signs, 12)) + "\u3002" for _ in range(180)]
+        (folder / "zh_texts/a.txt").write_text(
+            "\n\n".join("\n".join(lines[at : at + 3]) for at in range(0, 180, 3)),
+            encoding="utf-8",
+        )
         cola = folder / "glue/CoLA"
         cola.mkdir(parents=True)
         rows = [
@@ -321,11 +329,21 @@ def test_the_tutorials_run_as_they_are_written(inside, world):
     assert len(own) < 60
 
 
+@pytest.mark.slow
+def test_the_tutorial_in_chinese_runs_as_it_is_written(inside, world):
+    assert run_page(world, CHINESE) == 11
+    page = (world.folder / "runs/zh_names/report.html").read_text(encoding="utf-8")
+    assert "LOC" in page
+    served = tf.saved_model.load(str(world.folder / "models/zh_sentiment/1"))
+    found = served.signatures["serving_default"](text=tf.constant(["\u5f88\u597d"]))
+    assert found["label"].numpy()[0].decode() in ("\u597d\u8bc4", "\u5dee\u8bc4")
+
+
 def test_every_page_runs_or_has_nothing_to_run():
     pages = {str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md")}
     assert pages == PAGES.keys() | READ_ONLY
     tutorials = ROOT.glob("docs/tutorials/*.md")
-    assert {str(page.relative_to(ROOT)) for page in tutorials} == set(TUTORIALS)
+    assert {str(page.relative_to(ROOT)) for page in tutorials} == {*TUTORIALS, CHINESE}
     for page in READ_ONLY:
         found = [block for block in blocks(page) if block.language == "python"]
         commands_ = [line for block in blocks(page) for line in block.commands()]
