@@ -19,6 +19,7 @@ serving       a model -> a SavedModel
 tasks         the fine-tuning API, one file per task
 kinds         kinds of tasks: all that the commands ask of one
 finetuning    a whole run of fine-tuning, its evaluation, predictions
+cleaning      odd text is found, dropped or marked
 release       one kind of folder -> another
 cli           the flags all commands share
 build_data    text -> TFRecords
@@ -33,6 +34,7 @@ search        texts -> the nearest of others
 summarize     preset + texts -> some of their sentences
 score         preset + texts -> how likely they are
 rerank        preset + n-best lists -> the best of each
+clean         preset + corpus -> less of it, and what was odd
 export        task -> TensorFlow Serving
 __main__      any of them by its name
 

@@ -24,6 +24,7 @@ COMMANDS = (
     "summarize",
     "score",
     "rerank",
+    "clean",
     "export",
 )
 

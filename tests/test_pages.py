@@ -37,6 +37,7 @@ LEFT_OUT = {
 # The pages beside the README: what each takes for granted, with what stands in for it
 # in the world of somebody who went through the README.
 PAGES = {
+    "docs/cleaning.md": {"runs/mine": "runs/mine"},
     "docs/data.md": {},
     "docs/finetuning.md": {"runs/small": "runs/mine"},
     "docs/index.md": {"my_texts": "texts", "glue/SST-2": "glue/SST-2"},
