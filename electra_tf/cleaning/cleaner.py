@@ -249,8 +249,8 @@ def _decide(
         ends,
     )
     durable.write_text(os.path.join(output, REPORT), page)
-    for name, said in facts.items():
-        _say(f"{name}: {said}")
+    for name, fact in facts.items():
+        _say(f"{name}: {fact}")
     return {
         "counted": counted,
         "most": most if np.isfinite(most) else None,

@@ -51,9 +51,12 @@ class Judge:
         """
         source = keras_hub_presets.open_any(keras_hub_presets.locate(origin))
         self.network = _choose(source, settings.network)
-        options = {"sequence_length": _length(source, settings)}
+        length = _length(source, settings)
         self._scorer = scorer.ElectraScorer.from_pretrained(
-            source, way=_WAYS[self.network], long_texts="windows", **options
+            source,
+            way=_WAYS[self.network],
+            long_texts="windows",
+            sequence_length=length,
         )
         self._settings = settings
 
