@@ -2,58 +2,23 @@
 
 import gzip
 import json
-import math
-import os
 
-import numpy as np
 import pytest
 
 from electra_tf import config, errors
 from electra_tf.cleaning import (
     clean_config,
-    clean_page,
     cleaner,
     oddness,
     scores,
-    selection,
 )
-from electra_tf.network import models
-from electra_tf.tasks import scorer
 from electra_tf.text import corpus
-from electra_tf.weights import preset_writer
 
 DOCUMENTS = [
     ["cats sat", "the dogs saw trees and cats", "a"],
     ["saw"],
     ["and trees sat the cat", "\u6f22 cats dog and the", "\u0301", "cats " * 30],
 ]
-
-
-@pytest.fixture(scope="module")
-def presets(tmp_path_factory, tiny_model_config, vocab):
-    """Presets by the role of their only network."""
-    found = {}
-    for number, (role, build) in enumerate(
-        {
-            "discriminator": models.build_discriminator,
-            "energy": models.build_discriminator,
-            "generator": models.build_generator,
-        }.items()
-    ):
-        network = build(tiny_model_config)
-        chance = np.random.default_rng(number)
-        for weight in network.weights:
-            weight.assign(np.array(weight) + chance.normal(0, 0.3, weight.shape))
-        found[role] = str(tmp_path_factory.mktemp("preset") / role)
-        preset_writer.save(
-            found[role],
-            {role: network},
-            {role: tiny_model_config},
-            vocab,
-            config.TokenizerConfig(),
-            {},
-        )
-    return found
 
 
 Judge = oddness.Judge
@@ -92,64 +57,6 @@ def clean(preset, texts, output, **sections):
 
 def read_rows(path):
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
-@pytest.mark.parametrize("role", ["discriminator", "energy"])
-def test_scores_are_the_scorers_dealt_to_the_lines(presets, role):
-    found = oddness.Judge(presets[role], clean_config.ScoreConfig()).judge(DOCUMENTS)
-    way = {"discriminator": "replaced", "energy": "energy"}[role]
-    asked = scorer.ElectraScorer.from_preset(presets[role], way=way)
-    for document, lines in zip(DOCUMENTS, found, strict=True):
-        (whole,) = asked.score(["\n".join(document)])
-        assert sum(line.num_tokens for line in lines) == whole.num_tokens
-        start = 0
-        for text, line in zip(document, lines, strict=True):
-            end = start + len(text)
-            mine = [t.score for t in whole.tokens if start <= t.start < end]
-            assert line.num_tokens == len(mine)
-            assert line.surprise == pytest.approx(-np.mean(mine) if mine else 0, 1e-4)
-            below = [one < math.log(0.5) for one in mine]
-            assert line.replaced == pytest.approx(np.mean(below) if mine else 0)
-            start = end + 1
-
-
-def test_without_context_a_line_is_read_alone(presets):
-    settings = clean_config.ScoreConfig(context=False)
-    found = oddness.Judge(presets["discriminator"], settings).judge(DOCUMENTS)
-    alone = [[line] for document in DOCUMENTS for line in document]
-    together = oddness.Judge(presets["discriminator"], clean_config.ScoreConfig())
-    for line, (other,) in zip(
-        [line for lines in found for line in lines], together.judge(alone), strict=True
-    ):
-        assert line.num_tokens == other.num_tokens
-        assert line.surprise == pytest.approx(other.surprise, 1e-4)
-
-
-def test_a_masked_language_model_guesses_each_token_once_in_a_few_passes(presets):
-    judge = oddness.Judge(presets["generator"], clean_config.ScoreConfig(passes=3))
-    text = "the dogs saw trees and cats"
-    ((line,),) = judge.judge([[text]])
-    task = scorer.ElectraScorer.from_preset(presets["generator"], way="masking")
-    ids = task.preprocessor.tokenizer.encode_with_offsets(text)[0]
-    frame = task.preprocessor.frame
-    row = np.array([frame.cls_id, *ids, frame.sep_id], np.int32)
-    want = []
-    for first in range(1, 4):
-        places = np.arange(first, len(row) - 1, 3)
-        hidden = row.copy()
-        hidden[places] = task.preprocessor.tokenizer.mask_token_id
-        out = task(
-            {
-                "token_ids": hidden[None],
-                "segment_ids": 0 * row[None],
-                "padding_mask": 0 * row[None] + 1,
-                "mask_positions": places[None],
-                "mask_ids": row[places][None],
-            }
-        )
-        want += np.array(out).ravel().tolist()
-    assert line.num_tokens == len(ids) == len(want)
-    assert line.surprise == pytest.approx(-np.mean(want), 1e-4)
 
 
 def test_what_is_kept_and_what_is_dropped_is_the_corpus(presets, texts, tmp_path):
@@ -315,45 +222,5 @@ def test_what_cannot_be_done_is_refused_in_one_line(presets, texts, tmp_path):
     refused("write.gzip: Parquet", write={"form": "parquet", "gzip": True})
     long = {"sequence_length": 10_000}
     refused("score.sequence_length=10000: the position table", score=long)
-    with pytest.raises(errors.UserError, match="contradict each other"):
-        config.check(
-            clean_config.CleanConfig, {"select": {"most": 1, "drop_rate": 0.1}}, "--set"
-        )
     (texts / "a.txt").write_text("\n \n")
     refused("the corpus is empty")
-
-
-def test_the_bound_drops_the_share_that_is_asked_for():
-    lines = [[oddness.Line(9, value, None)] for value in range(100)]
-    for rate, count in ((0.0, 0), (0.05, 5), (0.5, 50), (1.0, 99)):
-        select = clean_config.SelectConfig(drop_rate=rate)
-        most = selection.bound(lines, select)
-        said = [selection.decide(one, most, select)[0].keep for one in lines]
-        assert said.count(False) == count
-
-
-def test_a_document_counts_its_lines_by_their_tokens():
-    found = selection.whole([oddness.Line(1, 4.0, 1.0), oddness.Line(3, 0.0, 0.0)])
-    assert found == oddness.Line(4, 1.0, 0.25)
-    assert selection.whole([oddness.Line(0, 0.0, None)]) == oddness.Line(0, 0.0, None)
-
-
-def test_the_page_shows_both_ends():
-    ends = clean_page.Ends(2)
-    for value in (3.0, 1.0, 2.0, 5.0, 4.0):
-        ends.add(clean_page.Shown(value, str(value), True))
-    assert [one.value for one in ends.low()] == [1.0, 2.0]
-    assert [one.value for one in ends.high()] == [5.0, 4.0]
-
-
-def test_damaged_scores_are_named(tmp_path):
-    path = str(tmp_path / "scores.jsonl")
-    scores.append(path, [[oddness.Line(3, 0.5, 0.25)], []])
-    assert scores.mend(path) == 2
-    assert [*scores.read(path)] == [[oddness.Line(3, 0.5, 0.25)], []]
-    with open(path, "ab") as file:
-        file.write(b"[[1,\x00]]\n[[")
-    assert scores.mend(path) == 3
-    assert os.path.getsize(path) == len("[[3,0.5,0.25]]\n[]\n[[1,.]]\n")
-    with pytest.raises(errors.UserError, match="line 3 is damaged"):
-        list(scores.read(path))
