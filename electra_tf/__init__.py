@@ -61,6 +61,7 @@ CLASSES = {
     "ElectraReplacedTokenDetector": "replaced_token_detector",
     "ElectraMaskedLM": "masked_lm",
     "ElectraScorer": "scorer",
+    "ElectraSentenceClassifier": "sentence_classifier",
     "ElectraSummarizer": "summarizer",
     "ElectraSeq2Seq": "seq2seq",
     "ElectraSeq2SeqPreprocessor": "seq2seq_preprocessor",

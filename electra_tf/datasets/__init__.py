@@ -20,4 +20,6 @@ table_words      tables of words with tags
 table_targets    tables of texts and what becomes of them
 table_choices    tables of prompts with choices
 table_questions  tables of questions with answers
+extracts         chosen sentences and what was right -> numbers
+table_extracts   tables of documents with marked sentences
 """

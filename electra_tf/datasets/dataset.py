@@ -34,6 +34,13 @@ class Choice(NamedTuple):
     choices: tuple[str, ...]
 
 
+class Extract(NamedTuple):
+    """Which sentences of a document tell most of it."""
+
+    marks: list[int]  # 0 or 1 a sentence
+    summary: str  # by people, a sentence a line; "" where there is none
+
+
 @dataclass(frozen=True)
 class Split:
     """Examples of one split, and their labels."""

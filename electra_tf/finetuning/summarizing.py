@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from electra_tf import errors
-from electra_tf.datasets import tables
+from electra_tf.datasets import table_extracts, tables
 from electra_tf.finetuning import predictor, summary_config
 from electra_tf.kinds import columns, kind
 from electra_tf.reports import progress
@@ -116,21 +116,12 @@ def _documents(
         name = names.name("sentences", row.cells)
         try:
             if name in row.cells and names.name("text", row.cells) not in row.cells:
-                found: Any = _sentences(row.cells, name)
+                found: Any = table_extracts.get_sentences(row.cells, name)
             else:
                 found = names.text(row.cells, "text")
         except tables.BadCellError as error:
             raise errors.UserError(f"{row.where}: {error}") from None
         yield predictor.Row(row.where, {**row.cells, "document": found})
-
-
-def _sentences(row: tables.Row, column: str) -> list[str]:
-    value = row[column]
-    if isinstance(value, str):
-        value = tables.parse_list(value, column)
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise tables.BadCellError(f"column {column!r} is {value!r:.40}, want a list")
-    return value
 
 
 def _read(

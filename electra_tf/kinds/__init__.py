@@ -18,6 +18,7 @@ tagging             words -> tags
 question_answering  questions about texts -> spans of these
 multiple_choice     prompts and choices -> the right one
 seq2seq             texts -> other texts: translations, summaries
+extraction          sentences -> those that tell most of their document
 embedding           texts -> vectors
 pairs               texts that belong together -> cosines, ranks
 scoring             what pre-training left: how likely texts and their tokens are

@@ -14,6 +14,7 @@ from electra_tf.datasets import dataset
 from electra_tf.kinds import (
     classification,
     embedding,
+    extraction,
     kind,
     masked_words,
     multi_label,
@@ -37,6 +38,7 @@ KINDS: dict[str, kind.Kind] = {
         question_answering.KIND,
         multiple_choice.KIND,
         seq2seq.KIND,
+        extraction.KIND,
         embedding.KIND,
         pairs.RETRIEVAL,
         pairs.SIMILARITY,

@@ -35,6 +35,7 @@ sentence_vectors         sentences -> vectors, alone or within their document
 clusters                 vectors -> groups of like sentences, and their words
 token_classifier         words -> tags
 replaced_token_detector  the discriminator: what was replaced
+sentence_classifier      documents -> how much of each its sentences tell
 masked_lm                the generator: fills in the blank
 scorer                   texts -> how likely they and their tokens are
 span_heads               what question answering puts on the encoder

@@ -10,7 +10,6 @@ The sentences come from rules (`sentences`), their vectors from an encoder
 """
 
 import inspect
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -25,6 +24,7 @@ from electra_tf.tasks import (
     inputs,
     keras_hub_presets,
     preprocessor,
+    sentence_classifier,
     sentence_vectors,
     text_embedder,
 )
@@ -32,8 +32,6 @@ from electra_tf.text import sentences
 from electra_tf.weights import preset as presets
 
 NUM_SENTENCES = 3  # of a summary, where nothing is said
-
-_WITHOUT_BLANK = re.compile("[\u3001-\u30ff\u3400-\u9fff\uff01-\uff65]$")
 
 
 class Chosen(NamedTuple):
@@ -63,11 +61,7 @@ class Summary(NamedTuple):
     @property
     def text(self) -> str:
         """The sentences in one line."""
-        joined = ""
-        for one in self.sentences:
-            blank = "" if not joined or _WITHOUT_BLANK.search(joined) else " "
-            joined += blank + one.text
-        return joined
+        return sentences.joined(one.text for one in self.sentences)
 
 
 class _Document(NamedTuple):
@@ -81,7 +75,9 @@ class ElectraSummarizer:
     """Tells a text by some of its sentences.
 
     Args:
-        model: a task, whose encoder and preprocessor are used.
+        model: a task, whose encoder and preprocessor are used; or an
+            `ElectraSentenceClassifier`, whose scores are: of the arguments below it
+            heeds `min_tokens` alone.
         pooling: see `sentence_vectors.SentenceVectors`.
         layer: see there.
         context: see there.
@@ -111,9 +107,11 @@ class ElectraSummarizer:
         self.num_words, self.seed = num_words, seed
         self._encode = model.preprocessor.tokenizer.encode
         self._blank = np.array([model.preprocessor.tokenizer.unk_token_id], np.int32)
-        self._vectors = sentence_vectors.SentenceVectors(
-            model.backbone, model.preprocessor.frame, layer, pooling, context
-        )
+        self._vectors = None
+        if not isinstance(model, sentence_classifier.ElectraSentenceClassifier):
+            self._vectors = sentence_vectors.SentenceVectors(
+                model.backbone, model.preprocessor.frame, layer, pooling, context
+            )
 
     @classmethod
     def from_preset(
@@ -126,7 +124,8 @@ class ElectraSummarizer:
         """Builds the summarizer of weights on disk.
 
         Args:
-            preset: what a task's `from_preset` takes.
+            preset: what a task's `from_preset` takes: any encoder, or a sentence
+                classifier, fine-tuned.
             network: whose encoder, where a preset has several: discriminator, encoder
                 or generator; None = the first of these that is there.
             sequence_length: most tokens of a row; None = 512, or the position table
@@ -140,8 +139,10 @@ class ElectraSummarizer:
         rows: dict[str, Any]
         rows = {} if sequence_length is None else {"sequence_length": sequence_length}
         if network is None:
-            embedder = text_embedder.ElectraTextEmbedder.from_preset(preset, **rows)
-            return cls(embedder, **kwargs)
+            learned = sentence_classifier.ElectraSentenceClassifier
+            is_learned = catalog.class_of(preset) is learned
+            kind: Any = learned if is_learned else text_embedder.ElectraTextEmbedder
+            return cls(kind.from_preset(preset, **rows), **kwargs)
         source = keras_hub_presets.open_any(catalog.locate(preset))
         name = presets.choose(source, (network,))
         if name is None:
@@ -161,8 +162,8 @@ class ElectraSummarizer:
         Args:
             x: a text; or several, as a list or a column, each a string, or a list of
                 its sentences.
-            num_sentences: of a summary; None = 3, unless there is a ratio. A text that
-                has no more comes back whole.
+            num_sentences: of a summary; None = 3, or what a sentence classifier says,
+                unless there is a ratio. A text that has no more comes back whole.
             ratio: of the sentences of a text, rounded down, but at least one.
 
         Returns:
@@ -174,9 +175,10 @@ class ElectraSummarizer:
         """
         check_length(num_sentences, ratio)
         texts = [x] if isinstance(x, str | bytes) else columns.values(x, "inputs")
+        usual: int = getattr(self.model, "num_sentences", NUM_SENTENCES)
+        usual = num_sentences or usual
         documents = [
-            _document(text, number, num_sentences, ratio)
-            for number, text in enumerate(texts)
+            _document(text, number, usual, ratio) for number, text in enumerate(texts)
         ]
         found = [_whole(document) for document in documents]
         long = [
@@ -198,6 +200,12 @@ class ElectraSummarizer:
         longs = [
             _candidates(*both, self.min_tokens) for both in zip(texts, ids, strict=True)
         ]
+        if self._vectors is None:
+            scores = self.model.predict(texts)
+            return [
+                _summary(document, _best(document.wanted, score, long), [])
+                for document, score, long in zip(documents, scores, longs, strict=True)
+            ]
         return [
             self._grouped(document, vectors, long)
             for document, vectors, long in zip(
@@ -249,9 +257,7 @@ def check_length(num_sentences: int | None, ratio: float | None) -> None:
         raise errors.UserError(f"ratio={ratio}: want a share, above 0 and up to 1")
 
 
-def _document(
-    text: Any, number: int, num_sentences: int | None, ratio: float | None
-) -> _Document:
+def _document(text: Any, number: int, count: int, ratio: float | None) -> _Document:
     """Cuts a text into sentences, and says how many of them to take."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", errors="replace")
@@ -264,7 +270,6 @@ def _document(
             f"input {number} is {text!r:.60}, a {type(text).__name__}; want a text, or "
             "a list of its sentences"
         )
-    count = num_sentences or NUM_SENTENCES
     if ratio is not None:
         count = max(1, int(len(found) * ratio + 1e-9))  # 0.29 * 100 is below 29.
     return _Document(found, count)
@@ -288,6 +293,14 @@ def _candidates(texts: list[str], ids: list[inputs.Ids], least: int) -> list[int
         if len(tokens) >= least:
             first.setdefault(text.casefold(), place)
     return list(first.values())
+
+
+def _best(count: int, scores: Any, long: list[int]) -> list[int]:
+    """Returns the sentences with the highest scores; short ones after others."""
+    is_short = np.ones(len(scores), bool)
+    is_short[long] = False
+    found: list[int] = np.lexsort((-np.asarray(scores), is_short))[:count].tolist()
+    return found
 
 
 def _summary(document: _Document, chosen: list[int], told: list[Cluster]) -> Summary:

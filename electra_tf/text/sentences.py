@@ -14,7 +14,7 @@ import bisect
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 # The longest sentence, in characters: text without any mark is cut.
@@ -161,16 +161,21 @@ def spans(text: str) -> list[tuple[int, int]]:
     return found
 
 
+def joined(texts: Iterable[str]) -> str:
+    """Puts sentences on one line: with blanks between them, but for ideographs."""
+    line = ""
+    for text in texts:
+        bare = not line or (_IDEOGRAPH.match(line[-1]) and _IDEOGRAPH.match(text))
+        line += text if bare else f" {text}"
+    return line
+
+
 def _on_one_line(text: str) -> str:
     """Puts a sentence on one line; ideographs have no blank between lines."""
     if "\n" not in text and "\r" not in text:
         return " ".join(text.split())
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    joined = ""
-    for line in filter(None, lines):
-        both = joined and _IDEOGRAPH.match(joined[-1]) and _IDEOGRAPH.match(line)
-        joined += line if both or not joined else f" {line}"
-    return joined
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return joined(filter(None, lines))
 
 
 def _has_case(text: str) -> bool:

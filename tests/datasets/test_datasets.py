@@ -17,7 +17,8 @@ def test_every_task_is_known_by_its_name():
         "cola sst-2 mrpc sts-b qqp mnli qnli rte wnli ax squad mrqa conll conll2000 "
         "conll2003 text_classification multi_label_classification "
         "text_regression tagging multiple_choice "
-        "question_answering seq2seq text_similarity text_retrieval".split()
+        "question_answering seq2seq text_similarity text_retrieval extraction "
+        "aclsum".split()
     )
 
 

@@ -147,7 +147,7 @@ def test_a_classifiers_kind_is_whether_it_says_one_class_or_several(tiny_backbon
 
 def test_a_task_is_read_by_one_kind_alone():
     count = sum(len(one.readers) for one in registry.KINDS.values())
-    assert count == len(registry.readers()) == 24
+    assert count == len(registry.readers()) == 26
     assert registry.learned_options("squad") == {"null_threshold"}
     assert registry.learned_options("cola") == registry.learned_options(None) == set()
 

@@ -155,3 +155,11 @@ def test_no_character_is_lost_and_places_are_in_order(text):
 def test_hostile_texts_take_time_in_proportion(piece):
     # Quadratic work would be 10,000 times as much, and not end.
     assert len(sentences.spans(piece * 20_000)) <= 20_000
+
+
+def test_sentences_are_put_together_as_they_are_written():
+    assert sentences.joined(["A cat.", "A dog."]) == "A cat. A dog."
+    assert (
+        sentences.joined(["\u597d\u3002", "\u8d70\u3002"]) == "\u597d\u3002\u8d70\u3002"
+    )
+    assert sentences.joined([]) == ""

@@ -1,0 +1,118 @@
+"""Sentences that were chosen, and what was right, become numbers.
+
+In:   of each document, scores of its sentences and the chosen ones; `dataset.Extract`.
+Out:  rates from 0 to 1.
+"""
+
+import functools
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from electra_tf.datasets import dataset, metrics
+
+AVERAGE_PRECISION = "average_precision"
+ROUGE = ("rouge1", "rouge2", "rougeLsum")
+
+
+class Scored(NamedTuple):
+    """What is said of a document's sentences."""
+
+    scores: Sequence[float]  # of each, from 0 to 1: how much it tells
+    chosen: Sequence[int]  # those of the summary, ascending
+
+
+def score(said: Sequence[Scored], split: dataset.Split) -> dict[str, float]:
+    """Measures what was said of a split.
+
+    Returns:
+        average_precision: of the order of the scores, the mean over documents with a
+            marked sentence. precision_at_k: the share of the chosen sentences that are
+            marked, the mean over documents. f1: of all sentences with a score of 0.5 or
+            more. Where all documents have a summary: ROUGE of the chosen ones.
+    """
+    labels: list[dataset.Extract] = list(split.labels or ())
+    pairs = list(zip(said, labels, strict=True))
+    marked = [str(mark) for one in labels for mark in one.marks]
+    taken = [str(int(share >= 0.5)) for one in said for share in one.scores]
+    found = {
+        AVERAGE_PRECISION: _mean([_average_precision(*pair) for pair in pairs]),
+        "precision_at_k": _mean([_precision(*pair) for pair in pairs]),
+        "f1": metrics.f1(marked, taken),
+    }
+    if labels and all(one.summary.strip() for one in labels):
+        texts = [
+            "\n".join(sentences[place] for place in one.chosen)
+            for sentences, one in zip(split.inputs, said, strict=True)
+        ]
+        found |= rouge(texts, [one.summary for one in labels])
+    return found
+
+
+def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """Returns the mean F1 of words, pairs of words, and words in the same order.
+
+    Args:
+        texts: a sentence a line.
+        references: the right ones, a sentence a line.
+    """
+    from rouge_score import rouge_scorer  # Here: it takes seconds.
+
+    scorer = rouge_scorer.RougeScorer(list(ROUGE), tokenizer=_Words())
+    found = [
+        scorer.score(right, text) for text, right in zip(texts, references, strict=True)
+    ]
+    return {name: _mean([one[name].fmeasure for one in found]) for name in ROUGE}
+
+
+def _average_precision(said: Scored, label: dataset.Extract) -> float | None:
+    """Returns the mean precision down to each marked sentence; None without any."""
+    order = np.argsort(-np.asarray(said.scores), kind="stable")
+    marks = np.asarray(label.marks)[order]
+    if not marks.any():
+        return None
+    precisions = np.cumsum(marks) / np.arange(1, len(marks) + 1)
+    return float(precisions[marks == 1].mean())
+
+
+def _precision(said: Scored, label: dataset.Extract) -> float | None:
+    if not said.chosen:
+        return None
+    return sum(label.marks[place] for place in said.chosen) / len(said.chosen)
+
+
+def _mean(values: Sequence[Any]) -> float:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else 0.0
+
+
+class _Words:
+    """Cuts words as rouge-score does and stems English, of any script.
+
+    Its own tokenizer knows the letters a to z alone. A letter of a script that has no
+    blanks between words is a word.
+    """
+
+    def __init__(self) -> None:
+        from rouge_score import tokenizers
+
+        english = tokenizers.DefaultTokenizer(use_stemmer=True)
+        self._english = functools.lru_cache(100_000)(english.tokenize)
+
+    def tokenize(self, text: str) -> list[str]:
+        """Returns the words, in small letters."""
+        kept = "".join(map(_kept, text.lower()))
+        words = metrics.WITHOUT_BLANKS.sub(r" \g<0> ", kept).split()
+        return [
+            part
+            for word in words
+            for part in (self._english(word) if word.isascii() else [word])
+        ]
+
+
+@functools.lru_cache(maxsize=100_000)
+def _kept(character: str) -> str:
+    """Returns letters, digits and the marks on them; of all else, a blank."""
+    return character if unicodedata.category(character)[0] in "LNM" else " "
