@@ -75,6 +75,21 @@ def test_a_served_model_says_the_same(build):
     assert not np.any(said["scores"][1, 3:])
 
 
+def test_a_summary_has_the_sentences_with_the_highest_scores(build):
+    model = build(num_sentences=2)
+    (scores,) = model.predict([LONG])
+    learned = summarizer.ElectraSummarizer(model, min_tokens=0)
+    found = learned.summarize([LONG])[0]
+    best = sorted(np.argsort(-scores, kind="stable")[:2].tolist())
+    assert [one.number for one in found.sentences] == best
+    assert found.clusters == []
+    # Short ones come after all others.
+    longer = summarizer.ElectraSummarizer(model, min_tokens=5).summarize([LONG], 8)
+    wanted = [n for n, text in enumerate(LONG) if len(text.split()) > 2]
+    assert [one.number for one in longer[0].sentences] == wanted
+
+
+@pytest.mark.slow
 @pytest.mark.learns
 def test_it_learns_by_heart_and_summarizes_when_it_was_saved(build, tmp_path):
     model = build(dropout=0.0, num_sentences=1)
@@ -84,7 +99,7 @@ def test_it_learns_by_heart_and_summarizes_when_it_was_saved(build, tmp_path):
     orders = [chance.permutation(4) for _ in range(12)]
     documents = [[lines[place] for place in order] for order in orders]
     marks = [[int(place == 3) for place in order] for order in orders]
-    model.fit(documents, marks, epochs=12, batch_size=4, verbose=0)
+    model.fit(documents, marks, epochs=40, batch_size=4, verbose=0)
     for mark, scores in zip(marks, model.predict(documents), strict=True):
         assert int(np.argmax(scores)) == mark.index(1)
     assert model.evaluate(documents, marks, verbose=0)[1] > 0.9
