@@ -39,7 +39,7 @@ def test_the_catalog_loads_a_task_when_it_is_asked_for():
 def test_tasks_are_known_by_the_names_that_keras_keeps():
     found = catalog._registered("electra_tf>ElectraTextRegressor")
     assert found is text_regressor.ElectraTextRegressor
-    assert len(catalog.classes()) == 10
+    assert len(catalog.classes()) == 11
     for other in (None, "", "electra_tf>ElectraBackbone", "keras_hub>BertBackbone"):
         assert catalog._registered(other) is None
 
