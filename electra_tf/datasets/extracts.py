@@ -4,14 +4,12 @@ In:   of each document, scores of its sentences and the chosen ones; `dataset.Ex
 Out:  rates from 0 to 1.
 """
 
-import functools
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_tf.datasets import dataset, metrics
+from electra_tf.datasets import dataset, metrics, text_metrics
 
 AVERAGE_PRECISION = "average_precision"
 ROUGE = ("rouge1", "rouge2", "rougeLsum")
@@ -60,7 +58,9 @@ def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """
     from rouge_score import rouge_scorer  # Here: it takes seconds.
 
-    scorer = rouge_scorer.RougeScorer(list(ROUGE), tokenizer=_Words())
+    scorer = rouge_scorer.RougeScorer(
+        list(ROUGE), tokenizer=text_metrics.Words(stems=True)
+    )
     found = [
         scorer.score(right, text) for text, right in zip(texts, references, strict=True)
     ]
@@ -86,33 +86,3 @@ def _precision(said: Scored, label: dataset.Extract) -> float | None:
 def _mean(values: Sequence[Any]) -> float:
     there = [value for value in values if value is not None]
     return float(np.mean(there)) if there else 0.0
-
-
-class _Words:
-    """Cuts words as rouge-score does and stems English, of any script.
-
-    Its own tokenizer knows the letters a to z alone. A letter of a script that has no
-    blanks between words is a word.
-    """
-
-    def __init__(self) -> None:
-        from rouge_score import tokenizers
-
-        english = tokenizers.DefaultTokenizer(use_stemmer=True)
-        self._english = functools.lru_cache(100_000)(english.tokenize)
-
-    def tokenize(self, text: str) -> list[str]:
-        """Returns the words, in small letters."""
-        kept = "".join(map(_kept, text.lower()))
-        words = metrics.WITHOUT_BLANKS.sub(r" \g<0> ", kept).split()
-        return [
-            part
-            for word in words
-            for part in (self._english(word) if word.isascii() else [word])
-        ]
-
-
-@functools.lru_cache(maxsize=100_000)
-def _kept(character: str) -> str:
-    """Returns letters, digits and the marks on them; of all else, a blank."""
-    return character if unicodedata.category(character)[0] in "LNM" else " "

@@ -86,7 +86,7 @@ def _rouge(texts: Sequence[str], references: References) -> dict[str, float]:
     """Returns the mean F1 of words, pairs of words, and what is in the same order."""
     from rouge_score import rouge_scorer
 
-    scorer = rouge_scorer.RougeScorer(list(ROUGE), tokenizer=_Words())
+    scorer = rouge_scorer.RougeScorer(list(ROUGE), tokenizer=Words())
     totals = dict.fromkeys(ROUGE, 0.0)
     for text, right in zip(texts, references, strict=True):
         # Of rougeLsum, each line is a sentence; no other measure heeds lines.
@@ -100,16 +100,30 @@ def _in_lines(text: str) -> str:
     return "\n".join(part for part in _ENDS.split(text) if part)
 
 
-class _Words:
+class Words:
     """Cuts words as rouge-score does, of any script.
 
     Its own tokenizer knows the letters a to z alone. A letter of a script that has no
     blanks between words is a word.
+
+    Args:
+        stems: whether English words lose their endings, as rouge-score's users have it.
     """
 
+    def __init__(self, stems: bool = False) -> None:
+        from rouge_score import tokenizers
+
+        english = tokenizers.DefaultTokenizer(use_stemmer=True)
+        self._stem = functools.lru_cache(100_000)(english.tokenize) if stems else None
+
     def tokenize(self, text: str) -> list[str]:
+        """Returns the words, in small letters."""
         kept = "".join(map(_kept, text.lower()))
-        return metrics.WITHOUT_BLANKS.sub(r" \g<0> ", kept).split()
+        words = metrics.WITHOUT_BLANKS.sub(r" \g<0> ", kept).split()
+        if self._stem is None:
+            return words
+        stemmed = (self._stem(word) if word.isascii() else [word] for word in words)
+        return [part for parts in stemmed for part in parts]
 
 
 @functools.lru_cache(maxsize=100_000)

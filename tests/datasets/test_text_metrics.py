@@ -79,7 +79,7 @@ def test_no_script_is_dropped(text, tokenizer):
 
 
 def test_letters_without_blanks_count_one_by_one_and_marks_stay_on_theirs():
-    cut = text_metrics._Words().tokenize
+    cut = text_metrics.Words().tokenize
     assert cut("\u82f9\u679c BERT-2") == ["\u82f9", "\u679c", "bert", "2"]
     assert cut("\u0939\u093f\u0928\u094d\u0926\u0940") == [
         "\u0939\u093f\u0928\u094d\u0926\u0940"
