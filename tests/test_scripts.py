@@ -206,6 +206,21 @@ def test_swapped_sentences_have_the_same_words_in_another_order():
     assert swapped_words.swap("the The 7 8 9 10", chance, False) is None
 
 
+@pytest.mark.slow
+def test_energies_come_within_a_tenth_of_a_nat_of_the_truth(tmp_path):
+    """Takes a quarter of an hour: it trains in both stages."""
+    script = [sys.executable, "scripts/electric_markov.py", f"--workdir={tmp_path}"]
+    found = subprocess.run(
+        script,
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout[-500:] + found.stderr[-500:]
+    assert "mean absolute error 0.0" in found.stdout
+
+
 def test_the_conditionals_of_a_chain_are_those_of_all_its_texts():
     """By hand: every letter in a place, each text weighed by its chance."""
     chain = electric_markov.Chain(seed=3)
