@@ -30,6 +30,18 @@ LEFT_OUT = {
     "python -m electra_tf.predict --server": "the same",
     "python -m electra_tf.score --server": "the same",
     "python scripts/": "benchmarks and other machines; the tests of each script",
+    "python -m electra_tf.summarize --preset=all-MiniLM": "weights of others",
+    "python -m electra_tf.finetune --preset=minilm": "weights and data of others; "
+    "tests/tasks/test_sentence_classifier.py",
+    "python -m electra_tf.evaluate --preset=runs/aclsum": "the same",
+    "python -m electra_tf.summarize --preset=runs/aclsum": "the same",
+    "python -m electra_tf.predict --preset=runs/aclsum": "the same",
+    "python -m electra_tf.finetune --preset=runs/small --task=text_retr": "pairs of the "
+    "reader's own; tests/tasks/test_text_embedder.py",
+    "python -m electra_tf.evaluate --preset=runs/small --task=text_retr": "the same",
+    "python -m electra_tf.embed --preset=runs/vectors": "tests/test_embed.py",
+    "python -m electra_tf.search --preset=runs/vectors": "tests/test_search.py",
+    "python -m electra_tf.convert --from=runs/vectors": "the same",
     "pre-commit": "a tool for those who want it",
     "python -m electra_tf.export --preset=runs/sst-2 --output=models/onnx": "tf2onnx "
     "is nobody's dependency; tests/release/test_portable.py, where it is installed",
@@ -52,12 +64,17 @@ PAGES = {
     },
     "docs/scoring.md": {"data/reviews": "data/mine", "runs/small": "runs/mine"},
     "docs/serving.md": {"runs/sst-2": "runs/cola"},
+    "docs/summaries.md": {"runs/small": "runs/mine"},
+    "docs/vectors.md": {},
     "docs/weights.md": {"runs/small": "runs/mine", "data/mine": "data/mine"},
 }
 # Pages that show nothing to run.
 READ_ONLY = {"docs/architecture.md", "docs/results.md"}
 # What all pages find: texts, tasks and settings.
-GIVEN = ("configs", "my_texts", "texts", "segmented", "glue", "nbest", "new.tsv")
+GIVEN = (
+    *("configs", "my_texts", "texts", "segmented", "glue", "nbest"),
+    *("new.tsv", "article.txt", "texts.txt"),
+)
 # Pre-training as it is written takes days: the same command, for a small network.
 SMALL = {
     "model.embedding_size": 8,
@@ -164,6 +181,9 @@ class World:
                 "1\tthe rain falls\t-2.5\tthe rain falls\n"
                 "1\tthe rain fall\t-2\tthe rain falls\n"
             )
+        article = "The rain falls. The sun shines. A cloud drifts over. The wind blows."
+        for name in ("article.txt", "texts.txt"):
+            (folder / name).write_text(article.replace(". ", ".\n") + "\n")
         (folder / "new.tsv").write_text("sentence\nthe rain falls\nthe the\n")
 
     def copy(self, folder, taken):
@@ -313,6 +333,7 @@ def test_the_readme_runs_as_it_is_written(after_readme, world):
         assert (world.folder / file).exists(), file
 
 
+@pytest.mark.slow
 def test_the_tutorials_run_as_they_are_written(inside, world):
     assert [run_page(world, page) for page in TUTORIALS] == [6, 3, 3, 1]
     for file in (

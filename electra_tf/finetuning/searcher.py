@@ -227,11 +227,13 @@ def _npy(output: str) -> Iterator[_Write]:
 @contextlib.contextmanager
 def _jsonl(output: str) -> Iterator[_Write]:
     """Yields what adds texts with their vectors to a file of JSON lines."""
+    assert embedding.KIND.signature is not None
+    (name,) = embedding.KIND.signature.outputs
     with predictor.writer(output) as line:
 
         def write(examples: list[Any], vectors: Any) -> None:
             for example, vector in zip(examples, vectors, strict=True):
                 values = np.asarray(vector, np.float64).tolist()
-                line({**embedding.KIND.show(example), "embedding": values})
+                line(embedding.KIND.show(example) | {name: values})
 
         yield write

@@ -267,7 +267,9 @@ class VocabularyHead(heads.MaskedTokenHead):
     def compute_output_spec(
         self, hidden: keras.KerasTensor, mask_positions: None = None
     ) -> keras.KerasTensor:
-        """Returns the shape of the logits."""
+        """Returns the shape of the logits; finds the table, where it has none yet."""
+        if self._table is None:
+            self._take_table(heads.embeddings_behind(hidden))
         shape = (*hidden.shape[:2], self._config.vocab_size)
         return keras.KerasTensor(shape, "float32")
 

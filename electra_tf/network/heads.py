@@ -80,7 +80,7 @@ class MaskedTokenHead(keras.layers.Layer):
     ) -> keras.KerasTensor:
         """Returns the shape of the logits; finds the table, where it has none yet."""
         if self._table is None:
-            self._take_table(_embeddings_behind(hidden))
+            self._take_table(embeddings_behind(hidden))
         shape = (*mask_positions.shape, self._config.vocab_size)
         return keras.KerasTensor(shape, "float32")
 
@@ -89,7 +89,7 @@ class MaskedTokenHead(keras.layers.Layer):
         return {**super().get_config(), "config": self._config.model_dump()}
 
 
-def _embeddings_behind(hidden: keras.KerasTensor) -> embedding.Embeddings | None:
+def embeddings_behind(hidden: keras.KerasTensor) -> embedding.Embeddings | None:
     """Returns the embeddings that symbolic hidden states came from."""
     ahead, seen = [hidden], set()
     while ahead:
@@ -102,7 +102,7 @@ def _embeddings_behind(hidden: keras.KerasTensor) -> embedding.Embeddings | None
         if isinstance(made.operation, keras.Model):
             ahead.extend(keras.tree.flatten(made.operation.outputs))
         node = made.operation._inbound_nodes[made.node_index]
-        ahead.extend(node.input_tensors)
+        ahead.extend(reversed(node.input_tensors))  # States first, a memory last.
     return None
 
 

@@ -23,7 +23,6 @@ from electra_tf.tasks import (
 )
 from electra_tf.text import tokenizer
 from electra_tf.weights import (
-    hugging_face_pairs,
     model_card,
     opening,
     preset,
@@ -229,6 +228,8 @@ def _tensors(
 
 def _pair_tensors(model: Any) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Yields the arrays of an encoder, then of its decoder, shared ones twice."""
+    from electra_tf.weights import hugging_face_pairs
+
     variables = weight_map.variables(model)
     for row in weight_map.encoder_rows(model.backbone.model_config):
         name = hugging_face_pairs.encoder_name(row.hugging_face)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from electra_tf.serving import saved_model
 from electra_tf.tasks import encoder_decoder, graph_writing
-from electra_tf.weights import hugging_face, hugging_face_pairs, preset, weight_map
+from electra_tf.weights import hugging_face, preset, weight_map
 
 if TYPE_CHECKING:
     from keras_hub.models import Task as _OtherHalf
@@ -28,6 +28,8 @@ class Releasing(_OtherHalf):
     @classmethod
     def found_in(cls, source: preset.Pretrained) -> dict[str, Any]:
         """Returns what the decoder of a directory is like."""
+        from electra_tf.weights import hugging_face_pairs
+
         tensors = source.tensors["encoder"]  # type: ignore[attr-defined]
         model = source.networks["encoder"]
         count = hugging_face_pairs.count_blocks(tensors.shapes)
@@ -37,6 +39,8 @@ class Releasing(_OtherHalf):
 
     def take_head(self, source: preset.Pretrained) -> None:
         """Copies the decoder of a directory."""
+        from electra_tf.weights import hugging_face_pairs
+
         tensors = source.tensors["encoder"]  # type: ignore[attr-defined]
         rows = self.decoder_rows()
         hugging_face_pairs.refuse_leftovers(tensors.shapes, rows, source.folder)
@@ -47,6 +51,8 @@ class Releasing(_OtherHalf):
 
     def decoder_rows(self) -> list[weight_map.Row]:
         """Returns the names of the decoder's arrays, ours and transformers'."""
+        from electra_tf.weights import hugging_face_pairs
+
         model, count = self.backbone.model_config, len(self.decoder_blocks)
         return hugging_face_pairs.decoder_rows(
             model, count, self.shares, encoder_decoder.origins(model, count)

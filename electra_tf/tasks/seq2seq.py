@@ -264,6 +264,8 @@ class ElectraSeq2Seq(
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile`, for a .keras file or a clone."""
         config = super().get_compile_config()
+        if isinstance(self.sampler, keras_hub.samplers.GreedySampler):
+            return config  # A clone is a plain model of Keras, which knows no sampler.
         return {**config, "sampler": keras_hub.samplers.serialize(self.sampler)}
 
     def usual_recipe(self) -> dict[str, float]:

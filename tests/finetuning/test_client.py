@@ -156,5 +156,7 @@ def test_what_cannot_be_asked_of_a_server_is_refused(served):
         with pytest.raises(errors.UserError, match="want host:port/model for gRPC"):
             client.Model(where)
     settings = task_config.FinetuneConfig(model={"sequence_length": 8})
-    with pytest.raises(errors.UserError, match=r"model\.sequence_length: a server's"):
+    with pytest.raises(
+        errors.UserError, match=r"model\.sequence_length: a server answers"
+    ):
         predictor.predict(None, settings, server="localhost:1/cats", texts=["a"])

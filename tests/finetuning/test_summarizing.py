@@ -19,7 +19,7 @@ class Model:
 
     def summarize(self, documents, num_sentences, ratio):
         found = [
-            summarizer._document(text, number, num_sentences, ratio)
+            summarizer._document(text, number, num_sentences or 3, ratio)
             for number, text in enumerate(documents)
         ]
         return [

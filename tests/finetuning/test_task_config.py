@@ -45,7 +45,8 @@ def test_the_files_of_fine_tuning_are_found_by_name(tmp_path, monkeypatch):
     for given in ("glue", "glue.yaml", "configs/finetune/glue", "finetune/glue.yaml"):
         assert config.load(task_config.FinetuneConfig, given) == stated
     with pytest.raises(
-        errors.UserError, match=r"be named: debug, glue, squad, tagging"
+        errors.UserError,
+        match=r"be named: debug, glue, squad, summaries, tagging, translation",
     ):
         config.load(task_config.FinetuneConfig, "large")
     assert config.named(task_config.ExportConfig) == {}

@@ -195,6 +195,7 @@ def test_validation_may_come_every_second_epoch_and_the_rate_ends_at_the_last(
     np.testing.assert_allclose(seen.rates, [*map(schedule, range(4))], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_checkpoints_and_backups_of_keras_are_written_and_read(
     build_classifier, tmp_path
 ):

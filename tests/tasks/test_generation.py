@@ -66,6 +66,7 @@ def test_beams_are_those_of_a_plain_search(model, num_beams, penalty):
         )
 
 
+@pytest.mark.slow
 def test_beams_enough_for_all_find_the_best_of_all():
     model = decoding.build(vocab=decoding.VOCAB[:7], model={"num_layers": 1})
     source, limit, penalty = [2, 5, 6, 3], 4, 0.7

@@ -39,6 +39,7 @@ def test_it_learns_texts_by_heart(build):
     assert loss < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.learns
 def test_it_tells_pairs_apart_by_their_second_text(build):
     firsts = [text for text in TEXTS[:4] for _ in range(2)]
@@ -235,6 +236,7 @@ LABELS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.learns
 def test_it_learns_texts_with_several_classes_or_none(build, tmp_path):
     classifier = build(2, multi_label=True, thresholds=[0.5, 0.4])

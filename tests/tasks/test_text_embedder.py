@@ -150,6 +150,7 @@ def test_it_learns_what_belongs_together(build, x, y):
         assert (vectors[0] @ vectors[1].T).argmax(1).tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_what_is_held_out_is_what_it_learns_from(build):
     embedder = build()
     embedder.compile(learning_rate=1e-3)

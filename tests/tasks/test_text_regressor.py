@@ -22,6 +22,7 @@ def build(build_task):
     return functools.partial(build_task, text_regressor.ElectraTextRegressor)
 
 
+@pytest.mark.slow
 @pytest.mark.learns
 def test_it_learns_numbers_of_any_range_by_heart_and_keeps_them(build, tmp_path):
     regressor = build()

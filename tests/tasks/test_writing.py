@@ -62,6 +62,7 @@ def test_several_answers_come_with_their_scores(model):
     assert isinstance(found[0][0], writing.Answer)
 
 
+@pytest.mark.slow
 def test_samplers_of_keras_hub_serve(model):
     beams = keras_hub.samplers.BeamSampler(num_beams=3, return_all_beams=True)
     model.compile(sampler=beams)

@@ -297,6 +297,7 @@ def calls_of_blocks(function):
     return sum("_block_" in name for name in called)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile_step", [False, True])
 def test_recomputing_the_blocks_changes_no_number(compile_step):
     def learn(recompute):
