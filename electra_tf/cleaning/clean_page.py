@@ -60,7 +60,7 @@ class Ends:
 def render(
     title: str,
     facts: Mapping[str, str],
-    values: npt.NDArray[np.float32],
+    values: npt.NDArray[np.float64],
     most: float,
     what: str,
     ends: Ends,
@@ -105,7 +105,7 @@ def _pairs(facts: Mapping[str, str]) -> str:
     return f'<div class="wide" tabindex="0"><table><tbody>{rows}</tbody></table></div>'
 
 
-def _histogram(values: npt.NDArray[np.float32], most: float) -> str:
+def _histogram(values: npt.NDArray[np.float64], most: float) -> str:
     """Draws how many have which score; those that are dropped in another colour."""
     low, high = float(values.min()), float(np.quantile(values, _SHOWN_SHARE))
     high = max(high, low + 1e-6)

@@ -176,8 +176,7 @@ def _score(text: corpus.Corpus, judge: oddness.Judge, path: str) -> None:
     size = count = 0
 
     def score() -> None:
-        found = judge.judge(waiting)
-        scores.append(path, [[*map(judge.line, lines)] for lines in found])
+        scores.append(path, judge.judge(waiting))
 
     with console.doing(said):
         for document in text.documents():
@@ -205,15 +204,8 @@ def _decide(
 ) -> dict[str, Any]:
     """Writes what is kept and what is not, and the page; returns what was counted."""
     select, write = settings.select, settings.write
-    values = np.fromiter(
-        (
-            selection.value(one, select.by)
-            for lines in scores.read(path)
-            for one in selection.units(lines, select)
-        ),
-        np.float32,
-    )
-    most = selection.bound(scores.read(path), select)
+    values = selection.values_of(scores.read(path), select)
+    most = selection.bound(values, select)
     ends = clean_page.Ends(write.shown)
     counted = dict.fromkeys(
         ("documents", "lines", "tokens", "kept_documents", "kept_lines", "kept_tokens"),

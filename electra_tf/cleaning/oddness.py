@@ -72,10 +72,10 @@ class Judge:
         if not self._settings.context:
             lines = [line for document in documents for line in document]
             found = iter(self._of_texts(lines))
-            return [[_line(next(found)[1]) for _ in document] for document in documents]
+            return [[self._line(next(found)[1]) for _ in one] for one in documents]
         scored = self._of_texts(["\n".join(document) for document in documents])
         return [
-            _of_lines(document, starts, values)
+            [self._line(part) for part in _by_line(document, starts, values)]
             for document, (starts, values) in zip(documents, scored, strict=True)
         ]
 
@@ -134,9 +134,11 @@ class Judge:
         """Whether lines have the share of tokens that are taken for replaced."""
         return self.network == "discriminator"
 
-    def line(self, line: Line) -> Line:
-        """Returns a line with the scores that this network tells."""
-        return line if self.tells_replaced else line._replace(replaced=None)
+    def _line(self, values: Floats) -> Line:
+        """Returns the scores of a line that this network tells, by its tokens'."""
+        replaced = float(np.mean(values < math.log(0.5))) if values.size else 0.0
+        surprise = float(-values.mean()) if values.size else 0.0
+        return Line(values.size, surprise, replaced if self.tells_replaced else None)
 
 
 def _choose(source: preset.Pretrained, wanted: str) -> str:
@@ -172,15 +174,8 @@ def _length(source: preset.Pretrained, settings: clean_config.ScoreConfig) -> in
     return settings.sequence_length
 
 
-def _of_lines(document: Sequence[str], starts: Floats, values: Floats) -> list[Line]:
+def _by_line(document: Sequence[str], starts: Floats, values: Floats) -> list[Floats]:
     """Deals the tokens of a document to its lines, by where they start."""
     ends = np.cumsum([len(line) + 1 for line in document])
     cuts = np.searchsorted(starts, ends)
-    return [_line(part) for part in np.split(values, cuts[:-1])]
-
-
-def _line(values: Floats) -> Line:
-    if not values.size:
-        return Line(0, 0.0, 0.0)
-    replaced = float(np.mean(values < math.log(0.5)))
-    return Line(values.size, float(-values.mean()), replaced)
+    return np.split(values, cuts[:-1])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from electra_tf.cleaning import clean_config, oddness
 
@@ -45,19 +46,26 @@ def units(
     return [one for one in found if one.num_tokens >= settings.min_tokens]
 
 
-def bound(
+def values_of(
     documents: Iterable[Sequence[oddness.Line]], settings: clean_config.SelectConfig
-) -> float:
-    """Returns the greatest score that is kept."""
-    if settings.most is not None:
-        return settings.most
-    values = np.array(
-        [
+) -> npt.NDArray[np.float64]:
+    """Returns the scores of all that is judged."""
+    return np.fromiter(
+        (
             value(one, settings.by)
             for lines in documents
             for one in units(lines, settings)
-        ]
+        ),
+        np.float64,
     )
+
+
+def bound(
+    values: npt.NDArray[np.float64], settings: clean_config.SelectConfig
+) -> float:
+    """Returns the greatest of the scores that is kept."""
+    if settings.most is not None:
+        return settings.most
     if not values.size:
         return float("inf")
     # Of equal scores none is dropped before another: rather too few than a draw.

@@ -45,26 +45,9 @@ def score(said: Sequence[Scored], split: dataset.Split) -> dict[str, float]:
             "\n".join(sentences[place] for place in one.chosen)
             for sentences, one in zip(split.inputs, said, strict=True)
         ]
-        found |= rouge(texts, [one.summary for one in labels])
+        right = [[one.summary] for one in labels]
+        found |= text_metrics.rouge(texts, right, ROUGE, stems=True)
     return found
-
-
-def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Returns the mean F1 of words, pairs of words, and words in the same order.
-
-    Args:
-        texts: a sentence a line.
-        references: the right ones, a sentence a line.
-    """
-    from rouge_score import rouge_scorer  # Here: it takes seconds.
-
-    scorer = rouge_scorer.RougeScorer(
-        list(ROUGE), tokenizer=text_metrics.Words(stems=True)
-    )
-    found = [
-        scorer.score(right, text) for text, right in zip(texts, references, strict=True)
-    ]
-    return {name: _mean([one[name].fmeasure for one in found]) for name in ROUGE}
 
 
 def _average_precision(said: Scored, label: dataset.Extract) -> float | None:

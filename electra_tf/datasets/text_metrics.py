@@ -61,7 +61,10 @@ def measure(texts: Sequence[str], references: References) -> Measured:
     ):
         scores[name] = float(found.corpus_score(list(texts), streams).score)
         signatures[name] = str(found.get_signature())
-    scores |= _rouge(texts, references)
+    # Of rougeLsum, each line is a sentence; no other measure heeds lines.
+    right = [[*map(_in_lines, one)] for one in references]
+    found = rouge([*map(_in_lines, texts)], right, ROUGE)
+    scores |= {name: 100.0 * mean for name, mean in found.items()}
     signatures["rouge"] = f"rouge-score:{_version()}|case:lc|tok:letters|stem:no"
     return Measured(scores, signatures)
 
@@ -82,18 +85,29 @@ def _tokenizer(references: References) -> str:
     return "zh" if ideographs else "char"
 
 
-def _rouge(texts: Sequence[str], references: References) -> dict[str, float]:
-    """Returns the mean F1 of words, pairs of words, and what is in the same order."""
-    from rouge_score import rouge_scorer
+def rouge(
+    texts: Sequence[str],
+    references: References,
+    names: Sequence[str],
+    stems: bool = False,
+) -> dict[str, float]:
+    """Returns the mean F1, 0 to 1, of words, pairs of words, or words in their order.
 
-    scorer = rouge_scorer.RougeScorer(list(ROUGE), tokenizer=Words())
-    totals = dict.fromkeys(ROUGE, 0.0)
+    Args:
+        texts: a sentence a line, which rougeLsum heeds.
+        references: of each text; the best one counts.
+        names: of rouge-score's measures.
+        stems: see `Words`.
+    """
+    from rouge_score import rouge_scorer  # Here: it takes seconds.
+
+    scorer = rouge_scorer.RougeScorer(list(names), tokenizer=Words(stems))
+    totals = dict.fromkeys(names, 0.0)
     for text, right in zip(texts, references, strict=True):
-        # Of rougeLsum, each line is a sentence; no other measure heeds lines.
-        found = scorer.score_multi([*map(_in_lines, right)], _in_lines(text))
-        for name in ROUGE:
-            totals[name] += 100.0 * float(found[name].fmeasure)
-    return {name: total / len(texts) for name, total in totals.items()}
+        found = scorer.score_multi(list(right), text)
+        for name in names:
+            totals[name] += float(found[name].fmeasure)
+    return {name: total / max(1, len(texts)) for name, total in totals.items()}
 
 
 def _in_lines(text: str) -> str:

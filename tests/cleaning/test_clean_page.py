@@ -16,7 +16,7 @@ def test_the_page_shows_both_ends():
 def test_the_page_tells_where_the_bound_is_and_escapes_texts():
     ends = clean_page.Ends(1)
     ends.add(clean_page.Shown(1.5, "<b>" + "x" * 400, False))
-    values = np.linspace(0, 10, 101, dtype=np.float32)
+    values = np.linspace(0, 10, 101, dtype=np.float64)
     page = clean_page.render("A & B", {"kept": "1 < 2"}, values, 5.0, "nats", ends)
     assert page.count('class="bar over"') == 30
     assert "<b>x" not in page

@@ -7,7 +7,7 @@ def test_the_bound_drops_the_share_that_is_asked_for():
     lines = [[oddness.Line(9, value, None)] for value in range(100)]
     for rate, count in ((0.0, 0), (0.05, 5), (0.5, 50), (1.0, 99)):
         select = clean_config.SelectConfig(drop_rate=rate)
-        most = selection.bound(lines, select)
+        most = selection.bound(selection.values_of(lines, select), select)
         said = [selection.decide(one, most, select)[0].keep for one in lines]
         assert said.count(False) == count
 
