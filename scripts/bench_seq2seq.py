@@ -193,26 +193,12 @@ def peer(setting: dict[str, Any], asker: sides.Asker) -> None:
         (words(source, **length)["input_ids"], words(target, **length)["input_ids"])
         for source, target in setting["pairs"]
     ]
-    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=SMOOTHING)
     chance = torch.Generator().manual_seed(1)
 
     def train() -> int:
         model.train()
         for places in batches(rows, setting, chance):
-            source, target = (
-                words.pad(
-                    {"input_ids": [rows[p][side] for p in places]}, return_tensors="pt"
-                )
-                for side in (0, 1)
-            )
-            ids = target["input_ids"]
-            logits = model(
-                **source,
-                decoder_input_ids=ids[:, :-1],
-                decoder_attention_mask=target["attention_mask"][:, :-1],
-            ).logits
-            labels = ids[:, 1:].masked_fill(target["attention_mask"][:, 1:] == 0, -100)
-            loss_of(logits.flatten(0, 1), labels.flatten()).backward()
+            loss(model, words, [rows[place] for place in places]).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
             learner.step()
             learner.zero_grad(set_to_none=True)
@@ -241,6 +227,23 @@ def peer(setting: dict[str, Any], asker: sides.Asker) -> None:
         "beams": lambda: write(setting["num_beams"]),
     }
     answer(setting, asker, work)
+
+
+def loss(model: Any, words: Any, pairs: list[Any]) -> Any:
+    """Returns the loss of a batch of pairs of ids by transformers, smoothed."""
+    import torch
+
+    source, target = (
+        words.pad({"input_ids": [pair[side] for pair in pairs]}, return_tensors="pt")
+        for side in (0, 1)
+    )
+    ids, mask = target["input_ids"], target["attention_mask"]
+    logits = model(
+        **source, decoder_input_ids=ids[:, :-1], decoder_attention_mask=mask[:, :-1]
+    ).logits
+    labels = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
+    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=SMOOTHING)
+    return loss_of(logits.flatten(0, 1), labels.flatten())
 
 
 def batches(rows: list[Any], setting: dict[str, Any], chance: Any) -> list[list[int]]:

@@ -54,16 +54,16 @@ def main() -> None:
         compare(first, found[first], other, found[other])
 
 
-def texts(path: str) -> list[str]:
-    """Reads texts; of a table, its column of TEXTS."""
+def texts(path: str, columns: tuple[str, ...] = TEXTS) -> list[str]:
+    """Reads texts; of a table, the first of these columns that it has."""
     rows = [
         row
-        for _, row in tables.read(Path(path), TEXTS).rows
+        for _, row in tables.read(Path(path), columns).rows
         if not isinstance(row, str)
     ]
-    column = next((name for name in TEXTS if rows and name in rows[0]), None)
+    column = next((name for name in columns if rows and name in rows[0]), None)
     if column is None:
-        sys.exit(f"{path} has no column {', '.join(TEXTS)}")
+        sys.exit(f"{path} has no column {', '.join(columns)}")
     return [str(row[column]) for row in rows]
 
 

@@ -1,3 +1,4 @@
+import collections
 import itertools
 import json
 import random
@@ -6,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bench_clean
 import electric_markov
 import numpy as np
 import pytest
@@ -237,3 +239,72 @@ def test_the_conditionals_of_a_chain_are_those_of_all_its_texts():
         assert found == pytest.approx(np.log(want))
     rates = np.bincount(chain.draw(20_000).ravel(), minlength=4) / 20_000 / 20
     np.testing.assert_allclose(rates, chain.start, atol=0.01)
+
+
+def test_the_n_gram_model_is_interpolated_kneser_ney():
+    texts = ["a b c", "a b d", "b c a b", "d d"]
+    model = bench_clean.NGrams([text.split() for text in texts])
+    framed = [["<s>", "<s>", *text.split(), "</s>"] for text in texts]
+    grams = [
+        collections.Counter(
+            tuple(text[at - size : at + 1])
+            for text in framed
+            for at in range(2, len(text))
+        )
+        for size in range(3)
+    ]
+    # Lower orders count the words before; discounts are n1 / (n1 + 2 n2).
+    three = grams[2]
+    two = collections.Counter(gram[1:] for gram in three)
+    one = collections.Counter(gram[1:] for gram in two)
+
+    def discount(counts):
+        once, twice = (sum(n == k for n in counts.values()) for k in (1, 2))
+        return once / (once + 2 * twice)
+
+    def probability(counts, gram, lower):
+        after = {g: n for g, n in counts.items() if g[:-1] == gram[:-1]}
+        if not after:
+            return lower
+        total, off = sum(after.values()), discount(counts)
+        return (max(counts[gram] - off, 0) + off * len(after) * lower) / total
+
+    words = ["<unk>", "</s>", "a", "b", "c", "d"]
+    for context in (("a", "b"), ("<s>", "<s>"), ("c", "d"), ("<unk>", "<unk>")):
+        found = []
+        for word in words:
+            lower = probability(one, (word,), 1 / len(words))
+            lower = probability(two, (context[1], word), lower)
+            right = probability(three, (*context, word), lower)
+            ids = np.array([model.ids[each] for each in (*context, word)])
+            found.append(model.probabilities(ids)[0])
+            assert found[-1] == pytest.approx(right, abs=1e-12)
+        assert sum(found) == pytest.approx(1)
+    assert model.surprise("c d a") > model.surprise("a b c")
+    assert model.rarity("c") > model.rarity("b")
+
+
+def test_a_line_in_eight_is_damaged_and_the_others_are_as_they_were():
+    lines = [f"this is number {at} of the lines of a text ." for at in range(20)]
+    kinds = bench_clean.damages(lambda: "word", ["a line of another text it is"], ["x"])
+    chance = random.Random(3)
+    made = [bench_clean.damage(lines, kinds, chance) for _ in range(40)]
+    seen = {kind for one in made for kind in one.kinds}
+    assert seen == {None, *kinds}
+    for one in made:
+        changed = [a != b for a, b in zip(lines, one.lines, strict=True)]
+        assert changed == [kind is not None for kind in one.kinds]
+        assert 2 <= sum(changed) <= 3
+    words = lines[0].split()
+    swapped = bench_clean.swapped(lines[0], chance).split()
+    assert sorted(swapped) == sorted(words)
+    assert swapped != words
+    slipped = bench_clean.slips(lines[0], chance)
+    assert sum(a != b for a, b in zip(lines[0], slipped, strict=True)) in {1, 2, 3}
+
+
+def test_the_area_is_the_share_of_pairs_in_the_right_order():
+    bad, clean = np.array([3.0, 1.0, 2.0]), np.array([0.0, 2.0, 2.5, 1.5])
+    pairs = [(a > b) + 0.5 * (a == b) for a in bad for b in clean]
+    assert bench_clean.area(bad, clean)[0] == pytest.approx(np.mean(pairs))
+    assert bench_clean.area(bad, bad - 9)[0] == 1

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from electra_tf import errors
 from electra_tf.network import block, decoder, stepping
+from electra_tf.system import cores
 from electra_tf.tasks import (
     generation,
     inputs,
@@ -245,10 +246,12 @@ class Writing(_OtherHalf):
             fields = dict(zip(pairs.FIELDS, map(tf.constant, batch), strict=True))
             return [np.asarray(part) for part in function(fields, tf.constant(limit))]
 
-        starts = range(0, len(rows), batch_size)
-        batches = [order[start : start + batch_size] for start in starts]
         # What is drawn depends on what was drawn before: one after the other.
         in_turn = self._sampler_of(search) is not None
+        if not in_turn:  # One batch alone would leave a core with nothing to do.
+            batch_size = min(batch_size, -(-len(rows) // cores.usual_streams()))
+        starts = range(0, len(rows), batch_size)
+        batches = [order[start : start + batch_size] for start in starts]
         made = map(run, batches) if in_turn else predicting.side_by_side(run, batches)
         for number, (places, outputs) in enumerate(zip(batches, made, strict=True)):
             if watchers:

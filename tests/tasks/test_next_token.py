@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from electra_tf import errors
 from electra_tf.tasks import next_token
@@ -27,6 +28,23 @@ def test_the_loss_is_cross_entropy_towards_a_smoothed_target(smoothing, batch):
     loss = -(target * log_shares(logits)).sum(axis=-1)
     found = next_token.SmoothedCrossEntropy(smoothing)(ids, logits, weights)
     np.testing.assert_allclose(found, (loss * weights).sum() / 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_its_slopes_are_those_of_the_formula(smoothing, batch):
+    ids, logits, weights = batch
+    with tf.GradientTape() as tape:
+        x = tf.Variable(logits)
+        loss = next_token.SmoothedCrossEntropy(smoothing)(ids, x, weights)
+    target = (1 - smoothing) * np.eye(7)[ids] + smoothing / 7
+    slopes = (np.exp(log_shares(logits)) - target) * weights[..., None] / 3
+    np.testing.assert_allclose(tape.gradient(loss, x), slopes, rtol=1e-4, atol=1e-6)
+
+
+def test_very_likely_and_very_unlikely_tokens_have_finite_losses():
+    logits = np.float32([[[900.0, -900.0, 0.0], [900.0, -900.0, 0.0]]])
+    loss = next_token.smoothed(np.array([[0, 1]]), logits, 0.0)
+    np.testing.assert_allclose(loss, [[0.0, 1800.0]])
 
 
 def test_perplexity_is_that_of_all_tokens_of_all_batches(batch):
