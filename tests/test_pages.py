@@ -36,12 +36,8 @@ LEFT_OUT = {
     "python -m electra_tf.evaluate --preset=runs/aclsum": "the same",
     "python -m electra_tf.summarize --preset=runs/aclsum": "the same",
     "python -m electra_tf.predict --preset=runs/aclsum": "the same",
-    "python -m electra_tf.finetune --preset=runs/small --task=text_retr": "pairs of "
-    "the reader's own; tests/tasks/test_text_embedder.py",
-    "python -m electra_tf.evaluate --preset=runs/small --task=text_retr": "the same",
-    "python -m electra_tf.embed --preset=runs/vectors": "tests/test_embed.py",
-    "python -m electra_tf.search --preset=runs/vectors": "tests/test_search.py",
-    "python -m electra_tf.convert --from=runs/vectors": "the same",
+    "python -m electra_tf.convert --from=runs/vectors": "embeddings are narrower here; "
+    "tests/weights/test_hugging_face_bert.py",
     "pre-commit": "a tool for those who want it",
     "python -m electra_tf.export --preset=runs/sst-2 --output=models/onnx": "tf2onnx "
     "is nobody's dependency; tests/release/test_portable.py, where it is installed",
@@ -65,15 +61,15 @@ PAGES = {
     "docs/scoring.md": {"data/reviews": "data/mine", "runs/small": "runs/mine"},
     "docs/serving.md": {"runs/sst-2": "runs/cola"},
     "docs/summaries.md": {"runs/small": "runs/mine"},
-    "docs/vectors.md": {},
+    "docs/vectors.md": {"all-MiniLM-L6-v2": "runs/mine", "runs/small": "runs/mine"},
     "docs/weights.md": {"runs/small": "runs/mine", "data/mine": "data/mine"},
 }
 # Pages that show nothing to run.
 READ_ONLY = {"docs/architecture.md", "docs/results.md"}
 # What all pages find: texts, tasks and settings.
 GIVEN = (
-    *("configs", "my_texts", "texts", "segmented", "glue", "nbest"),
-    *("new.tsv", "article.txt", "texts.txt"),
+    *("configs", "my_texts", "texts", "segmented", "glue", "nbest", "questions"),
+    *("new.tsv", "article.txt", "texts.txt", "corpus.txt"),
 )
 # Pre-training as it is written takes days: the same command, for a small network.
 SMALL = {
@@ -162,6 +158,7 @@ class World:
             "\n\n".join("\n".join(lines[at : at + 3]) for at in range(0, 180, 3)),
             encoding="utf-8",
         )
+        (folder / "zh_texts/news.txt").write_text("".join(lines[:8]), encoding="utf-8")
         cola = folder / "glue/CoLA"
         cola.mkdir(parents=True)
         rows = [
@@ -182,8 +179,13 @@ class World:
                 "1\tthe rain fall\t-2\tthe rain falls\n"
             )
         article = "The rain falls. The sun shines. A cloud drifts over. The wind blows."
-        for name in ("article.txt", "texts.txt"):
+        for name in ("article.txt", "texts.txt", "corpus.txt"):
             (folder / name).write_text(article.replace(". ", ".\n") + "\n")
+        (folder / "questions").mkdir()
+        asked = [f"{one.split(' ')[1]}\t{one}" for one in article.split(". ")] * 2
+        for name in ("train", "dev"):
+            table = "\n".join(["text\ttext_pair", *asked])
+            (folder / "questions" / f"{name}.tsv").write_text(f"{table}\n")
         (folder / "new.tsv").write_text("sentence\nthe rain falls\nthe the\n")
 
     def copy(self, folder, taken):
@@ -267,14 +269,15 @@ def world(tmp_path_factory):
 
 def run_page(world, page):
     """Runs all that a page shows; returns how many commands that were."""
-    count = 0
+    count, names = 0, given_names()
     for block in blocks(page):
         if file := re.match(r"# (\S+\.py)\n", block.text):
             (world.folder / file[1]).parent.mkdir(exist_ok=True)
             (world.folder / file[1]).write_text(block.text)
         elif block.language == "python" and is_program(block):
-            names = run_python(block)
-            assert "classifier" not in names or names["classifier"].num_classes == 2
+            # A program goes on where the one before it ended.
+            exec(compile(block.text, block.page, "exec"), names)
+            assert getattr(names.get("classifier"), "num_classes", 2) == 2
         for command in filter(lambda c: not is_left_out(c), block.commands()):
             if "--from=downloads/" in command:
                 world.release("downloads/electra_small")
@@ -290,22 +293,21 @@ def is_program(block):
     return "http" not in block.text and "grpc" not in block.text
 
 
-def run_python(block):
-    """Runs a program, with the data that it leaves to its reader."""
+def given_names():
+    """Returns what programs leave to their reader."""
     import electra_tf
 
     texts = ["the rain falls over", "the sun shines", "wind wind", "a cloud drifts"]
-    names = {
+    labels = [0, 1, 1, 0]
+    return {
         "electra_tf": electra_tf,
-        "texts": texts,
-        "train_texts": texts,
-        "dev_texts": texts,
-        "labels": [0, 1, 1, 0],
-        "train_labels": [0, 1, 1, 0],
-        "dev_labels": [0, 1, 1, 0],
+        **dict.fromkeys(["texts", "train_texts", "dev_texts"], texts),
+        **dict.fromkeys(["sources", "targets", "dev_sources", "dev_targets"], texts),
+        **dict.fromkeys(["labels", "train_labels", "dev_labels"], labels),
+        **dict.fromkeys(["text", "other_text"], ". ".join(texts).title()),
+        "documents": [texts, texts[::-1]],
+        "marks": [labels, labels[::-1]],
     }
-    exec(compile(block.text, block.page, "exec"), names)
-    return names
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +356,7 @@ def test_the_tutorials_run_as_they_are_written(inside, world):
 
 @pytest.mark.slow
 def test_the_tutorial_in_chinese_runs_as_it_is_written(inside, world):
-    assert run_page(world, CHINESE) == 11
+    assert run_page(world, CHINESE) == 13
     page = (world.folder / "runs/zh_names/report.html").read_text(encoding="utf-8")
     assert "LOC" in page
     served = tf.saved_model.load(str(world.folder / "models/zh_sentiment/1"))

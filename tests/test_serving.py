@@ -201,6 +201,7 @@ def test_the_servers_classify_api_takes_texts_and_pairs(name, made):
         np.testing.assert_allclose(scores, list(want["scores"].values()), **CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*lost their end")
 def test_numbers_are_those_of_python_and_of_the_servers_regress_api(made):
     model, served, _ = made("regressor")
@@ -216,6 +217,7 @@ def test_numbers_are_those_of_python_and_of_the_servers_regress_api(made):
     np.testing.assert_allclose(found["outputs"], want, **CLOSE)
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_python_and_so_are_the_states_of_tokens(made):
     model, served, _ = made("embedder")
     for name in ("serving_default", "embed"):
@@ -287,6 +289,7 @@ def test_blanks_are_filled_in_as_python_does(made):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*lost their end")
 def test_choices_have_the_scores_of_python(made):
     model, served, _ = made("chooser")

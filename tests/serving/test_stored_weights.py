@@ -19,7 +19,14 @@ TEXTS = ["the cat sat", "", "a dog ran under the tree . " * 5]
 ERRORS = {"float16": 2**-11, "bfloat16": 2**-8, "int8": 0.5 / 127 + 1e-6}
 
 
-@pytest.mark.parametrize("kind", ERRORS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("float16", marks=pytest.mark.slow),
+        pytest.param("bfloat16", marks=pytest.mark.slow),
+        "int8",
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.*lost their end")
 def test_a_loaded_model_has_the_weights_that_were_stored(kind, tiny_tuned, tmp_path):
     settings = task_config.ExportConfig(

@@ -14,7 +14,17 @@ from electra_tf.text import tokenizer, vocabularies
 UNCASED = wordpiece.UNCASED
 
 
-@pytest.fixture(scope="module", params=wordpiece.ALL_CONFIGS, ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[
+        wordpiece.UNCASED,
+        wordpiece.CASED,
+        pytest.param(wordpiece.CASED_WITHOUT_ACCENTS, marks=pytest.mark.slow),
+        pytest.param(wordpiece.UNCASED_WITH_ACCENTS, marks=pytest.mark.slow),
+        wordpiece.WITHOUT_CJK,
+    ],
+    ids=str,
+)
 def case(request):
     return wordpiece.case(request.param)
 

@@ -133,8 +133,12 @@ PAIRS = [
     ("x", "y"),
     [
         (PAIRS, None),
-        ([one[0] for one in PAIRS], [one[1] for one in PAIRS]),
-        ([one[:2] for one in PAIRS], [1, 5, 0, 3]),
+        pytest.param(
+            [one[0] for one in PAIRS],
+            [one[1] for one in PAIRS],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param([one[:2] for one in PAIRS], [1, 5, 0, 3], marks=pytest.mark.slow),
         ([one[0] for one in PAIRS], None),
     ],
 )

@@ -46,6 +46,7 @@ def build(build_quick_task):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.learns
 def test_it_learns_texts_by_heart_and_is_the_same_when_loaded_again(build, tmp_path):
     model = build()

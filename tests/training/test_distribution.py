@@ -127,6 +127,7 @@ def test_training_changed_the_weights(trained_on_one):
     assert np.median(moved) > 1e-2  # Key biases hardly have a gradient.
 
 
+@pytest.mark.slow
 def test_two_replicas_learn_what_one_learns(trained_on_one, two_replicas):
     assert_all_close(train(two_replicas), trained_on_one)
 

@@ -231,7 +231,14 @@ def save_as_google(folder, trained, vocab):
     (folder / "config.json").write_text(json.dumps({"num_attention_heads": heads}))
 
 
-@pytest.mark.parametrize("save", [save_run, save_for_transformers, save_as_google])
+@pytest.mark.parametrize(
+    "save",
+    [
+        save_run,
+        pytest.param(save_for_transformers, marks=pytest.mark.slow),
+        pytest.param(save_as_google, marks=pytest.mark.slow),
+    ],
+)
 def test_it_goes_on_from_weights_of_any_kind_with_longer_rows(
     save, settings, trained, vocab, tmp_path
 ):

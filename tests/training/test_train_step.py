@@ -150,7 +150,14 @@ def test_an_update_follows_the_clipped_gradient_of_both_mean_losses(trainee):
         )
 
 
-@pytest.mark.parametrize("how", ["as it is", "replicas of micro-batches", "compiled"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "as it is",
+        pytest.param("replicas of micro-batches", marks=pytest.mark.slow),
+        "compiled",
+    ],
+)
 def test_each_network_has_a_norm_and_a_rate_of_its_own(how, two_replicas):
     apart = {
         "generator": config.GroupConfig(clip_norm=0.25, learning_rate_scale=0.5),
@@ -223,7 +230,8 @@ def compiles(folder):
 # Each value once, for every compilation takes seconds; the other pairs are run as they
 # are, above and below.
 @pytest.mark.parametrize(
-    ("accumulation_steps", "streams", "recompute"), [(1, 2, False), (2, 1, True)]
+    ("accumulation_steps", "streams", "recompute"),
+    [(1, 2, False), pytest.param(2, 1, True, marks=pytest.mark.slow)],
 )
 def test_a_compiled_update_is_compiled_once_and_gives_the_same(
     accumulation_steps, streams, recompute, one_replica, tmp_path
