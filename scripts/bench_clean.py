@@ -61,6 +61,8 @@ MENU = ("Home | About | Contact", "Read more &raquo;", "[edit]", "Share this:", 
 
 Documents = list[list[str]]
 Floats = npt.NDArray[np.float64]
+# Turns documents into scores of their lines, by what the scores are.
+Scorer = Callable[[Documents], dict[str, list[Floats]]]
 
 
 class Damaged(NamedTuple):
@@ -87,6 +89,7 @@ def main() -> None:
         for line in lines
         if len(line.split()) in WORDS
     ]
+    opened = [network(preset) for preset in arguments.preset]
     begun = time.perf_counter()
     model = NGrams(learned_from(arguments.train, arguments.train_words))
     print(
@@ -95,14 +98,13 @@ def main() -> None:
     )
     kinds = damages(model.some_words(chance), elsewhere, foreign)
     made = [damage(one, kinds, chance) for one in documents[: arguments.documents]]
-    scorers: dict[str, Callable[[Documents], list[Floats]]] = {
-        "frequency of words": by_line(model.rarity),
-        "n-gram model": by_line(model.surprise),
-    }
-    for preset in arguments.preset:
-        scorers |= networks(preset)
-    for name, scorer in scorers.items():
-        report(name, scorer, made, [*kinds], arguments.output)
+    scorers = [
+        by_line("frequency of words", model.rarity),
+        by_line("n-gram model", model.surprise),
+        *opened,
+    ]
+    for scorer in scorers:
+        report(scorer, made, [*kinds], arguments.output)
 
 
 def parse() -> argparse.Namespace:
@@ -322,74 +324,62 @@ def _discount(counts: npt.NDArray[np.generic]) -> float:
     return once / (once + 2 * twice) if once else 0.5
 
 
-def by_line(score: Callable[[str], float]) -> Callable[[Documents], list[Floats]]:
+def by_line(name: str, score: Callable[[str], float]) -> Scorer:
     """Makes a scorer of documents from one of lines."""
-    return lambda documents: [
-        np.array([score(line) for line in lines]) for lines in documents
-    ]
+    return lambda documents: {
+        name: [np.array([score(line) for line in lines]) for lines in documents]
+    }
 
 
-def networks(name: str) -> dict[str, Callable[[Documents], list[Floats]]]:
-    """Returns the scorers that a preset has, by name."""
+def network(name: str) -> Scorer:
+    """Returns the scorer that `clean` has of a preset."""
     from electra_tf.cleaning import clean_config, oddness
     from electra_tf.system import cores
 
     cores.share_out()
-    preset, _, network = name.partition(":")
-    settings = clean_config.ScoreConfig(network=network or "auto")
-    judge = oddness.Judge(preset, settings)
+    preset, _, role = name.partition(":")
+    judge = oddness.Judge(preset, clean_config.ScoreConfig(network=role or "auto"))
     judge.judge([["One line, so that what follows is not the first."]])
-
-    def surprise(documents: Documents) -> list[Floats]:
-        found = judge.judge(documents)
-        judged["lines"] = found
-        return [np.array([line.surprise for line in lines]) for lines in found]
-
-    def replaced(_: Documents) -> list[Floats]:
-        return [np.array([line.replaced for line in one]) for one in judged["lines"]]
-
-    judged: dict[str, list[list[oddness.Line]]] = {}
     title = f"{Path(preset).name}, {judge.network}"
-    scorers = {f"{title}, surprise": surprise}
-    return scorers | ({f"{title}, replaced": replaced} if judge.tells_replaced else {})
+
+    def score(documents: Documents) -> dict[str, list[Floats]]:
+        judged = judge.judge(documents)
+        names = ["surprise", *(["replaced"] if judge.tells_replaced else [])]
+        return {
+            f"{title}, {name}": [
+                np.array([getattr(line, name) for line in lines]) for lines in judged
+            ]
+            for name in names
+        }
+
+    return score
 
 
 # What is told.
 
 
 def report(
-    name: str,
-    scorer: Callable[[Documents], list[Floats]],
-    made: Sequence[Damaged],
-    kinds: Sequence[str],
-    output: str | None,
+    scorer: Scorer, made: Sequence[Damaged], kinds: Sequence[str], output: str | None
 ) -> None:
-    """Scores, and prints a row."""
+    """Scores, and prints a row for each kind of scores."""
     begun = time.perf_counter()
-    found = np.concatenate(scorer([one.lines for one in made]))
+    found = scorer([one.lines for one in made])
     seconds = time.perf_counter() - begun
     lines = [line for one in made for line in one.lines]
-    marks = [kind for one in made for kind in one.kinds]
-    clean = [
-        value
-        for value, line, kind in zip(found, lines, marks, strict=True)
-        if kind is None and len(line.split()) in WORDS
-    ]
-    areas = {}
-    for kind in kinds:
-        bad = [value for value, mark in zip(found, marks, strict=True) if mark == kind]
-        areas[kind] = area(np.array(bad), np.array(clean))
-    areas["all"] = area(
-        np.array([v for v, mark in zip(found, marks, strict=True) if mark]),
-        np.array(clean),
-    )
-    words = sum(len(words_of(line)) for line in lines)
-    told = "  ".join(f"{kind} {a:.3f}+-{e:.3f}" for kind, (a, e) in areas.items())
-    print(f"{name}: {told}  {words / seconds:,.0f} words/s", flush=True)
-    if output:
-        with open(output, "a", encoding="utf-8") as out:
-            row = {"name": name, "words_per_second": words / seconds, "areas": areas}
-            print(json.dumps(row, ensure_ascii=False), file=out)
+    marks = np.array([kind or "" for one in made for kind in one.kinds])
+    is_judged = np.array([len(line.split()) in WORDS for line in lines])
+    speed = sum(len(words_of(line)) for line in lines) / seconds
+    for name, scores in found.items():
+        values = np.concatenate(scores)
+        clean = values[(marks == "") & is_judged]
+        areas = {kind: area(values[marks == kind], clean) for kind in kinds}
+        areas["all"] = area(values[marks != ""], clean)
+        told = "  ".join(f"{kind} {a:.3f}+-{e:.3f}" for kind, (a, e) in areas.items())
+        print(f"{name}: {told}  {speed:,.0f} words/s", flush=True)
+        if output:
+            row = {"name": name, "words_per_second": speed, "areas": areas}
+            with open(output, "a", encoding="utf-8") as out:
+                print(json.dumps(row, ensure_ascii=False), file=out)
 
 
 def area(bad: Floats, clean: Floats) -> tuple[float, float]:
