@@ -31,6 +31,13 @@ LEFT_OUT = {
     "python -m electra_tf.score --server": "the same",
     "python scripts/": "benchmarks and other machines; the tests of each script",
     "python -m electra_tf.summarize --preset=all-MiniLM": "weights of others",
+    "python -m electra_tf.finetune --config=configs/finetune/summaries.yaml": "data of "
+    "others; tests/kinds/test_seq2seq.py",
+    "python -m electra_tf.finetune --config=configs/finetune/translation.yaml": "a "
+    "translator learns from more pairs than there are; tests/kinds/test_seq2seq.py",
+    "python -m electra_tf.evaluate --preset=runs/en_de": "the same",
+    "python -m electra_tf.predict --preset=runs/en_de": "the same",
+    "python -m electra_tf.export --preset=runs/en_de": "the same",
     "python -m electra_tf.finetune --preset=minilm": "weights and data of others; "
     "tests/tasks/test_sentence_classifier.py",
     "python -m electra_tf.evaluate --preset=runs/aclsum": "the same",
@@ -69,7 +76,7 @@ READ_ONLY = {"docs/architecture.md", "docs/results.md"}
 # What all pages find: texts, tasks and settings.
 GIVEN = (
     *("configs", "my_texts", "texts", "segmented", "glue", "nbest", "questions"),
-    *("new.tsv", "article.txt", "texts.txt", "corpus.txt"),
+    *("new.tsv", "article.txt", "texts.txt", "corpus.txt", "en_de.txt"),
 )
 # Pre-training as it is written takes days: the same command, for a small network.
 SMALL = {
@@ -186,6 +193,7 @@ class World:
         for name in ("train", "dev"):
             table = "\n".join(["text\ttext_pair", *asked])
             (folder / "questions" / f"{name}.tsv").write_text(f"{table}\n")
+        (folder / "en_de.txt").write_text("\n\n".join(documents))
         (folder / "new.tsv").write_text("sentence\nthe rain falls\nthe the\n")
 
     def copy(self, folder, taken):
@@ -359,6 +367,8 @@ def test_the_tutorial_in_chinese_runs_as_it_is_written(inside, world):
     assert run_page(world, CHINESE) == 13
     page = (world.folder / "runs/zh_names/report.html").read_text(encoding="utf-8")
     assert "LOC" in page
+    import tensorflow_text  # noqa: F401  (the model's operations)
+
     served = tf.saved_model.load(str(world.folder / "models/zh_sentiment/1"))
     found = served.signatures["serving_default"](text=tf.constant(["\u5f88\u597d"]))
     assert found["label"].numpy()[0].decode() in ("\u597d\u8bc4", "\u5dee\u8bc4")

@@ -249,7 +249,7 @@ class Writing(_OtherHalf):
         # What is drawn depends on what was drawn before: one after the other.
         in_turn = self._sampler_of(search) is not None
         if not in_turn:  # One batch alone would leave a core with nothing to do.
-            batch_size = min(batch_size, -(-len(rows) // cores.usual_streams()))
+            batch_size = min(batch_size, -(-len(rows) // cores.usual_streams()) or 1)
         starts = range(0, len(rows), batch_size)
         batches = [order[start : start + batch_size] for start in starts]
         made = map(run, batches) if in_turn else predicting.side_by_side(run, batches)
