@@ -17,7 +17,6 @@ rules, so that what was learned is compared.
 """
 
 import argparse
-import contextlib
 import csv
 import json
 import os
@@ -25,7 +24,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +116,8 @@ def learn(
     model.compile(**stated_rates(arguments))
     sources, targets = read(arguments.dev)
     if start == PEER:
-        answers, seconds, others = by_the_peer(model, arguments, seed, sources)
+        answers, seconds = by_the_peer(model, arguments, seed, sources)
+        perplexity = None
     else:
         began = time.perf_counter()
         model.fit(
@@ -129,7 +128,8 @@ def learn(
             verbose=2,
         )
         seconds = time.perf_counter() - began
-        others = model.evaluate(sources, targets, verbose=0, return_dict=True)
+        held_out = model.evaluate(sources, targets, verbose=0, return_dict=True)
+        perplexity = held_out["perplexity"]
         answers = model.generate(sources, num_beams=arguments.num_beams)
     # What an uncased vocabulary writes is judged beside small letters.
     lower = model.preprocessor.tokenizer.tokenizer_config.lowercase
@@ -138,7 +138,7 @@ def learn(
     return {
         "start": start,
         "seed": seed,
-        "perplexity": others.get("perplexity"),
+        "perplexity": perplexity,
         "chrf": sacrebleu.corpus_chrf(answers, [targets]).score,
         "bleu": sacrebleu.corpus_bleu(answers, [targets]).score,
         "lowercase": lower,
@@ -157,7 +157,7 @@ def stated_rates(arguments: argparse.Namespace) -> dict[str, float]:
 
 def by_the_peer(
     model: Any, arguments: argparse.Namespace, seed: int, sources: list[str]
-) -> tuple[list[str], float, dict[str, float]]:
+) -> tuple[list[str], float]:
     """Lets transformers learn from these weights; returns answers and seconds."""
     from electra_tf.release import converter
 
@@ -167,7 +167,9 @@ def by_the_peer(
     train_sources, train_targets, asked = (
         [[int(one) for one in text] for text in texts] for texts in ids
     )
-    with started(model, converter.write_hugging_face) as folder:
+    with tempfile.TemporaryDirectory() as parent:
+        folder = os.path.join(parent, "model")
+        converter.write_hugging_face(model, folder, {})
         side = sides.Side(
             arguments.peer_python,
             __file__,
@@ -187,16 +189,7 @@ def by_the_peer(
         seconds = side.ask("train")
         answers = side.ask(asked)
         side.close()
-    return [words.tokenizer.detokenize(one) for one in answers], seconds, {}
-
-
-@contextlib.contextmanager
-def started(model: Any, write: Any) -> Iterator[str]:
-    """Writes a model as transformers has it, into a folder that is removed again."""
-    with tempfile.TemporaryDirectory() as parent:
-        folder = os.path.join(parent, "model")
-        write(model, folder, {})
-        yield folder
+    return [words.tokenizer.detokenize(one) for one in answers], seconds
 
 
 def peer(setting: dict[str, Any], asker: sides.Asker) -> None:

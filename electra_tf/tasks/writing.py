@@ -67,7 +67,8 @@ class Writing(_OtherHalf):
         x, steps = self.strings(x, steps)
         if isinstance(x, tf.data.Dataset) or self._is_prepared(x):
             return super().predict(x, batch_size, verbose, steps, callbacks)
-        count, size = len(self.examples(x)), batch_size or recipe.BATCH_SIZE
+        count = len(self.examples(x))
+        size = self._dealt(count, batch_size or recipe.BATCH_SIZE, self.search())
         with self.watched(count, size, verbose, steps, callbacks) as told:
             return self._answers(x, batch_size=size, watchers=told)
 
@@ -248,8 +249,7 @@ class Writing(_OtherHalf):
 
         # What is drawn depends on what was drawn before: one after the other.
         in_turn = self._sampler_of(search) is not None
-        if not in_turn:  # One batch alone would leave a core with nothing to do.
-            batch_size = min(batch_size, -(-len(rows) // cores.usual_streams()) or 1)
+        batch_size = self._dealt(len(rows), batch_size, search)
         starts = range(0, len(rows), batch_size)
         batches = [order[start : start + batch_size] for start in starts]
         made = map(run, batches) if in_turn else predicting.side_by_side(run, batches)
@@ -263,6 +263,15 @@ class Writing(_OtherHalf):
                     for one, length, score in zip(ids, lengths, scores, strict=True)
                 ]
         return found
+
+    def _dealt(self, count: int, batch_size: int, search: searching.Search) -> int:
+        """Returns a batch's size: one batch alone would leave a core without work.
+
+        What is drawn by chance depends on the batch, and is not to hang on the machine.
+        """
+        if self._sampler_of(search) is not None:
+            return batch_size
+        return min(batch_size, -(-count // cores.usual_streams()) or 1)
 
     def _answers_of_ids(self, x: Any, search: searching.Search) -> dict[str, Any]:
         """Writes answers to batches of token ids, as KerasHub's models do."""

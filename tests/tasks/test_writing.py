@@ -1,6 +1,7 @@
 """Texts in, answers out: what `generate` takes, and what it gives back."""
 
 import decoding
+import keras
 import keras_hub
 import numpy as np
 import pytest
@@ -127,3 +128,16 @@ def test_what_cannot_be_answered_is_refused(act, message, model):
 def test_a_source_that_is_cut_is_said(model):
     with pytest.warns(UserWarning, match="1 of 4 sources are longer than 12 tokens"):
         model.generate([*TEXTS[:3], "cat " * 30], max_length=4)
+
+
+def test_watchers_are_told_as_many_batches_as_there_are(model):
+    class Watcher(keras.callbacks.Callback):
+        ends = 0
+
+        def on_predict_batch_end(self, batch, logs=None):
+            self.ends += 1
+
+    for count in (1, 2, 5):
+        watcher = Watcher()
+        model.predict(["the cat sat"] * count, batch_size=4, callbacks=[watcher])
+        assert watcher.ends == watcher.params["steps"]
